@@ -1,0 +1,2 @@
+//! Pure rules of distributed training.
+pub mod trainer;
