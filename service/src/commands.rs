@@ -1,0 +1,167 @@
+//! Bodies of the writing requests, exactly as the HTTP API accepts them.
+//! Unknown fields are refused, so that a misspelt option never passes in silence.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// `POST /accounts`
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CreateAccount {
+    /// 3 to 32 of `a-z 0-9 _ -`, unique whatever the case.
+    pub handle: String,
+    /// At least 12 characters.
+    pub password: String,
+}
+
+/// `POST /sessions`
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Login {
+    /// Account handle.
+    pub handle: String,
+    /// Account password.
+    pub password: String,
+}
+
+/// `POST /tokens`
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CreateToken {
+    /// What the token is for, shown in the list.
+    pub name: String,
+    /// Scopes: `read`, `trade`, `evidence`, `govern`, `schedule`, `node`, `admin`.
+    pub scopes: Vec<String>,
+}
+
+/// `POST /runs`: registers a run of an outside scheduler.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RegisterRun {
+    /// Unique name, 1 to 64 of `a-z 0-9 . _ -`.
+    pub name: String,
+    /// Number of parameters, if known.
+    #[serde(default)]
+    pub parameters: i64,
+    /// Voted value of the run in the allocator, > 0.
+    #[serde(default = "one")]
+    pub value_weight: f64,
+    /// Severity of misalignment in the allocator, > 0.
+    #[serde(default = "one")]
+    pub severity: f64,
+}
+
+fn one() -> f64 {
+    1.0
+}
+
+/// `POST /runs/{id}/checkpoints`
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RegisterCheckpoint {
+    /// BLAKE3 of the checkpoint, 64 hex digits.
+    pub hash: String,
+    /// Round or step number.
+    pub round: i64,
+    /// Tokens seen so far.
+    pub tokens: i64,
+}
+
+/// `POST /markets`
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OpenMarket {
+    /// Run that the claim is about.
+    pub run_id: String,
+    /// One sentence that a reviewer will find true or false.
+    pub claim: String,
+    /// Kind of misalignment, e.g. `trigger_backdoor`.
+    pub claim_kind: String,
+    /// How a reviewer decides.
+    pub rubric: String,
+    /// Opening probability, default 0.5.
+    #[serde(default = "half")]
+    pub probability: f64,
+    /// LMSR liquidity b, in micro-credits.
+    pub liquidity_micro: i64,
+    /// When trading stops, RFC 3339.
+    pub closes_at: String,
+    /// Also stop when the run has reported this many tokens, whichever comes first.
+    #[serde(default)]
+    pub closes_after_tokens: Option<i64>,
+    /// How the market is settled.
+    pub settlement: SettlementTerms,
+}
+
+fn half() -> f64 {
+    0.5
+}
+
+/// Settlement method and its committed terms.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SettlementTerms {
+    /// `objective`: a test plan that is hashed at opening and run on the frozen checkpoint.
+    pub method: String,
+    /// The test plan.
+    #[schema(value_type = Object)]
+    pub plan: serde_json::Value,
+}
+
+/// `POST /markets/{id}/quotes` and `/trades`: exactly one of the three sizes.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TradeOrder {
+    /// `yes` or `no`.
+    pub outcome: String,
+    /// Spend at most this much, micro-credits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spend_micro: Option<i64>,
+    /// Buy (positive) or sell (negative) this many micro-shares.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shares_micro: Option<i64>,
+    /// Trade until the probability is this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target_probability: Option<f64>,
+    /// Refuse the whole trade if the probability would pass this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit_probability: Option<f64>,
+}
+
+/// `POST /markets/{id}/evidence`
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SubmitEvidence {
+    /// `transcript`, `measurement`, `report` or `log`.
+    pub kind: String,
+    /// One line.
+    pub title: String,
+    /// Explanation in plain text or markdown.
+    #[serde(default)]
+    pub body: String,
+    /// Exhibits that the ensemble judges.
+    #[schema(value_type = Vec<Object>)]
+    pub exhibits: Vec<serde_json::Value>,
+    /// The most that this submission may lose, micro-credits.
+    pub stake_micro: i64,
+}
+
+/// `POST /acks`
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Acknowledge {
+    /// The decision that is acknowledged.
+    pub decision_id: String,
+    /// Stable name of the scheduler.
+    pub scheduler: String,
+    /// `received`, `accepted`, `rejected`, `applying`, `enforced`, `partial`, `failed` or `released`.
+    pub phase: String,
+    /// Generation that the scheduler saw.
+    pub observed_generation: i64,
+    /// Share that is really in force, basis points.
+    #[serde(default)]
+    pub actual_bps: Option<i64>,
+    /// How it was enforced, native job ids, or why it was rejected.
+    #[serde(default)]
+    pub detail: Option<String>,
+}

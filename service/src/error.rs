@@ -1,0 +1,122 @@
+//! The one error type that use cases return, and its stable problem codes.
+//!
+//! Use [`ServiceError::Invalid`] for a request that is well formed but makes no
+//! sense (422), [`ServiceError::Refused`] for one that the current state does
+//! not allow (409), and [`ServiceError::Forbidden`] when the actor may not.
+
+use plumbline_store::StoreError;
+
+/// Why a use case did not happen. Nothing was changed when one is returned.
+#[derive(Debug, thiserror::Error)]
+pub enum ServiceError {
+    /// No valid session or token came with a request that needs one.
+    #[error("sign in, or send a bearer token")]
+    Unauthenticated,
+    /// The credentials were wrong. Deliberately the same for every cause.
+    #[error("handle or password is wrong")]
+    BadCredentials,
+    /// The actor is known but lacks the role or scope.
+    #[error("this needs {needs}")]
+    Forbidden {
+        /// The role or scope that is missing, for people.
+        needs: String,
+    },
+    /// Nothing has this id.
+    #[error("no {what} has the id {id}")]
+    NotFound {
+        /// Kind of thing looked for.
+        what: &'static str,
+        /// The id given.
+        id: String,
+    },
+    /// Well formed but meaningless: a stable code and a sentence that says what to change.
+    #[error("{detail}")]
+    Invalid {
+        /// Stable problem code.
+        code: &'static str,
+        /// What is wrong and what to do.
+        detail: String,
+    },
+    /// The state of things does not allow this now: a stable code and a sentence.
+    #[error("{detail}")]
+    Refused {
+        /// Stable problem code.
+        code: &'static str,
+        /// Why not, and what would be needed.
+        detail: String,
+    },
+    /// The same idempotency key came with another body.
+    #[error("this idempotency key was used with a different body")]
+    IdempotencyMismatch,
+    /// A bounded queue is full; nothing was done.
+    #[error("the service is busy; try again in {retry_after_s} s")]
+    Overloaded {
+        /// Seconds to wait before a retry.
+        retry_after_s: u32,
+    },
+    /// A run's allocation forbids serving it now.
+    #[error("the run is limited by allocation decision {decision_id}")]
+    Limited {
+        /// Decision that limits the run.
+        decision_id: String,
+        /// True when the run is paused or stopped rather than throttled.
+        paused: bool,
+        /// Seconds to wait before a retry.
+        retry_after_s: u32,
+    },
+    /// Something broke on our side; the detail goes to the log, not to the client.
+    #[error("internal error: {0}")]
+    Internal(String),
+}
+
+impl ServiceError {
+    /// Stable, machine-readable problem code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Unauthenticated => "unauthenticated",
+            Self::BadCredentials => "bad-credentials",
+            Self::Forbidden { .. } => "forbidden",
+            Self::NotFound { .. } => "not-found",
+            Self::Invalid { code, .. } | Self::Refused { code, .. } => code,
+            Self::IdempotencyMismatch => "idempotency-mismatch",
+            Self::Overloaded { .. } => "overloaded",
+            Self::Limited { paused: true, .. } => "run-paused",
+            Self::Limited { paused: false, .. } => "run-throttled",
+            Self::Internal(_) => "internal",
+        }
+    }
+
+    /// HTTP status that fits the error.
+    pub fn status(&self) -> u16 {
+        match self {
+            Self::Unauthenticated | Self::BadCredentials => 401,
+            Self::Forbidden { .. } => 403,
+            Self::NotFound { .. } => 404,
+            Self::Invalid { .. } | Self::IdempotencyMismatch => 422,
+            Self::Refused { .. } => 409,
+            Self::Overloaded { .. } | Self::Limited { paused: true, .. } => 503,
+            Self::Limited { paused: false, .. } => 429,
+            Self::Internal(_) => 500,
+        }
+    }
+
+    /// Shorthand for [`ServiceError::Invalid`].
+    pub fn invalid(code: &'static str, detail: impl Into<String>) -> Self {
+        Self::Invalid { code, detail: detail.into() }
+    }
+
+    /// Shorthand for [`ServiceError::Refused`].
+    pub fn refused(code: &'static str, detail: impl Into<String>) -> Self {
+        Self::Refused { code, detail: detail.into() }
+    }
+
+    /// Shorthand for [`ServiceError::NotFound`].
+    pub fn not_found(what: &'static str, id: impl Into<String>) -> Self {
+        Self::NotFound { what, id: id.into() }
+    }
+
+    /// Shorthand for [`ServiceError::Internal`].
+    pub fn internal(cause: impl std::fmt::Display) -> Self {
+        Self::Internal(cause.to_string())
+    }
+}

@@ -1,0 +1,116 @@
+//! What the service needs from whatever runs models: progress, frozen
+//! checkpoints and completions. The embedded training core implements it; an
+//! outside run without a reachable checkpoint simply has no host.
+
+use crate::views::{ContributionView, ModelView, NodeView, RoundView, TrainingView};
+
+/// Sampling options of a completion, OpenAI's meaning of each.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sampling {
+    /// Most tokens to generate.
+    pub max_tokens: usize,
+    /// 0 is greedy.
+    pub temperature: f64,
+    /// Nucleus mass in (0, 1].
+    pub top_p: f64,
+    /// Same seed, same text.
+    pub seed: u64,
+    /// Stop before any of these.
+    pub stop: Vec<String>,
+    /// Report this many alternatives per token.
+    pub logprobs: Option<u8>,
+}
+
+/// One generated text.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Generated {
+    /// The continuation, without the prompt.
+    pub text: String,
+    /// `stop` or `length`.
+    pub finish_reason: String,
+    /// Tokens in the prompt.
+    pub prompt_tokens: u64,
+    /// Tokens generated.
+    pub completion_tokens: u64,
+    /// `(token text, log-probability)` of each generated token, when asked for.
+    pub logprobs: Option<Vec<(String, f32)>>,
+}
+
+/// A checkpoint that was written, hashed and pinned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FrozenCheckpoint {
+    /// BLAKE3, hex.
+    pub id: String,
+    /// Outer round it was taken after.
+    pub round: u64,
+    /// Tokens trained on so far.
+    pub tokens: u64,
+}
+
+/// Why a host could not answer.
+#[derive(Debug, thiserror::Error)]
+pub enum HostError {
+    /// No run or checkpoint of that name is here.
+    #[error("no model named {0} is served here")]
+    UnknownModel(String),
+    /// The run has not produced anything to serve yet.
+    #[error("{0} has no checkpoint yet")]
+    NotReady(String),
+    /// The request does not make sense for the model.
+    #[error("{0}")]
+    BadRequest(String),
+    /// It broke.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// Whatever trains and serves the runs.
+pub trait RunHost: Send + Sync {
+    /// Progress of a run; `None` if it is not hosted here.
+    fn training(&self, run_id: &str) -> Option<TrainingView>;
+    /// Completed rounds after `after`, oldest first.
+    fn rounds(&self, run_id: &str, after: u64, limit: usize) -> Vec<RoundView>;
+    /// Members of a run.
+    fn nodes(&self, run_id: &str) -> Vec<NodeView>;
+    /// Verified work per node.
+    fn contributions(&self, run_id: &str) -> Vec<ContributionView>;
+    /// Writes and pins a checkpoint of the run's current parameters.
+    fn freeze(&self, run_id: &str) -> Result<FrozenCheckpoint, HostError>;
+    /// What the gateway can serve: each run's newest parameters and pinned checkpoints.
+    fn models(&self) -> Vec<ModelView>;
+    /// The run that a model name belongs to: a run's name or id, or a checkpoint's hash.
+    fn run_of(&self, model: &str) -> Option<String>;
+    /// Completes every prompt. Blocks; `model` as for [`RunHost::run_of`].
+    fn complete(&self, model: &str, prompts: &[String], sampling: &Sampling) -> Result<Vec<Generated>, HostError>;
+}
+
+/// A host without runs, for a service that governs outside schedulers only.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct NoHost;
+
+impl RunHost for NoHost {
+    fn training(&self, _run_id: &str) -> Option<TrainingView> {
+        None
+    }
+    fn rounds(&self, _run_id: &str, _after: u64, _limit: usize) -> Vec<RoundView> {
+        Vec::new()
+    }
+    fn nodes(&self, _run_id: &str) -> Vec<NodeView> {
+        Vec::new()
+    }
+    fn contributions(&self, _run_id: &str) -> Vec<ContributionView> {
+        Vec::new()
+    }
+    fn freeze(&self, run_id: &str) -> Result<FrozenCheckpoint, HostError> {
+        Err(HostError::UnknownModel(run_id.to_owned()))
+    }
+    fn models(&self) -> Vec<ModelView> {
+        Vec::new()
+    }
+    fn run_of(&self, _model: &str) -> Option<String> {
+        None
+    }
+    fn complete(&self, model: &str, _prompts: &[String], _sampling: &Sampling) -> Result<Vec<Generated>, HostError> {
+        Err(HostError::UnknownModel(model.to_owned()))
+    }
+}

@@ -1,0 +1,641 @@
+//! What the HTTP API answers. Times are RFC 3339 UTC, money is integer
+//! micro-credits (`_micro`), shares of compute are basis points (`_bps`).
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// One page of a list.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Page<T> {
+    /// The rows.
+    pub items: Vec<T>,
+    /// Pass as `cursor` for the next page; absent at the end.
+    pub next_cursor: Option<String>,
+}
+
+/// `GET /me`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct MeView {
+    /// Account id.
+    pub id: String,
+    /// Public name.
+    pub handle: String,
+    /// Free balance.
+    pub balance_micro: i64,
+    /// Locked in positions of markets that are not paid yet.
+    pub locked_micro: i64,
+    /// Roles held.
+    pub roles: Vec<String>,
+    /// When the account was made.
+    pub created_at: String,
+}
+
+/// A session that was opened; the secret goes into a cookie, never into a body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionOpened {
+    /// Cookie value.
+    pub secret: String,
+    /// Token that forms must carry.
+    pub csrf: String,
+    /// Seconds until it ends.
+    pub max_age_s: i64,
+}
+
+/// An API token without its secret.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct TokenView {
+    /// Token id.
+    pub id: String,
+    /// What it is for.
+    pub name: String,
+    /// What it may do.
+    pub scopes: Vec<String>,
+    /// When it was made.
+    pub created_at: String,
+    /// When it was last used.
+    pub last_used_at: Option<String>,
+}
+
+/// A token that was just made. `token` is shown this once.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct TokenCreated {
+    /// Token id.
+    pub id: String,
+    /// What it is for.
+    pub name: String,
+    /// What it may do.
+    pub scopes: Vec<String>,
+    /// The secret, `plb_…`.
+    pub token: String,
+}
+
+/// Bounds of a credible interval.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct IntervalView {
+    /// Lower bound, in (0, 1).
+    pub low: f64,
+    /// Upper bound, in (0, 1).
+    pub high: f64,
+}
+
+/// A run's risk as its latest market prices it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct RiskView {
+    /// Market that says so.
+    pub market_id: String,
+    /// Market's status.
+    pub status: String,
+    /// Posted probability.
+    pub probability: f64,
+    /// Credible bounds round it.
+    pub interval: IntervalView,
+    /// Settlement, when there is one.
+    pub settlement: Option<f64>,
+}
+
+/// The allocation in force for a run, as far as schedulers acknowledged it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct AllocationView {
+    /// Decision id.
+    pub decision_id: String,
+    /// `allow`, `throttle`, `pause`, `drain` or `terminate`.
+    pub action: String,
+    /// Share of the pool that the run may use.
+    pub share_bps: i64,
+    /// Generation of the decision.
+    pub generation: i64,
+    /// Newest acknowledged phase, if any.
+    pub phase: Option<String>,
+    /// Share that the scheduler says is in force.
+    pub actual_bps: Option<i64>,
+    /// One sentence on why.
+    pub reason: String,
+    /// When the decision was made.
+    pub created_at: String,
+    /// When it lapses to its floor.
+    pub expires_at: String,
+}
+
+/// `GET /runs/{id}`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct RunView {
+    /// Run id.
+    pub id: String,
+    /// Unique name.
+    pub name: String,
+    /// `embedded` or `external`.
+    pub kind: String,
+    /// `training`, `paused`, `finished`, `registered`, …
+    pub status: String,
+    /// Number of parameters.
+    pub parameters: i64,
+    /// Tokens trained on.
+    pub tokens: i64,
+    /// Value in the allocator.
+    pub value_weight: f64,
+    /// Severity in the allocator.
+    pub severity: f64,
+    /// When it was registered.
+    pub created_at: String,
+    /// What its latest market says.
+    pub risk: Option<RiskView>,
+    /// What it may use.
+    pub allocation: Option<AllocationView>,
+    /// Live training figures when the run is hosted here.
+    pub training: Option<TrainingView>,
+}
+
+/// A checkpoint's identity.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct CheckpointView {
+    /// BLAKE3, hex.
+    pub hash: String,
+    /// Outer round.
+    pub round: i64,
+    /// Tokens.
+    pub tokens: i64,
+    /// When.
+    pub at: String,
+    /// Kept because a market is frozen on it.
+    pub pinned: bool,
+}
+
+/// How and whether a market is settled.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct SettlementView {
+    /// `objective`.
+    pub method: String,
+    /// BLAKE3 of the plan's canonical form, published at opening.
+    pub plan_commitment: Option<String>,
+    /// The plan: what is asked of the frozen checkpoint and how answers are counted.
+    #[schema(value_type = Option<Object>)]
+    pub plan: Option<serde_json::Value>,
+    /// Checkpoint that the claim is finally about.
+    pub frozen_checkpoint: Option<String>,
+    /// BLAKE3 over the exhibits' content hashes at the freeze.
+    pub exhibits_root: Option<String>,
+    /// When trading stopped for good.
+    pub frozen_at: Option<String>,
+    /// Settlement π in [0, 1].
+    pub pi: Option<f64>,
+    /// Counts, p-value and bounds of the test.
+    #[schema(value_type = Option<Object>)]
+    pub statistics: Option<serde_json::Value>,
+    /// When it was settled.
+    pub settled_at: Option<String>,
+    /// Where the money went, once paid.
+    pub paid_micro: Option<i64>,
+}
+
+/// `GET /markets/{id}`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct MarketView {
+    /// Market id.
+    pub id: String,
+    /// Run that the claim is about.
+    pub run_id: String,
+    /// Its name.
+    pub run_name: String,
+    /// The claim.
+    pub claim: String,
+    /// Kind of misalignment.
+    pub claim_kind: String,
+    /// How a reviewer decides.
+    pub rubric: String,
+    /// `open`, `closing`, `frozen`, `settling`, `final`, `paid` or `void`.
+    pub status: String,
+    /// Posted probability.
+    pub probability: f64,
+    /// Probability at opening.
+    pub opening_probability: f64,
+    /// Credible bounds round the price.
+    pub interval: IntervalView,
+    /// LMSR liquidity b.
+    pub liquidity_micro: i64,
+    /// Most the market's sponsor can lose.
+    pub subsidy_micro: i64,
+    /// Settlement terms and result.
+    pub settlement: SettlementView,
+    /// When it opened.
+    pub opened_at: String,
+    /// When trading stops at the latest.
+    pub closes_at: String,
+    /// Trading also stops at this many tokens of the run.
+    pub closes_after_tokens: Option<i64>,
+    /// Number of trades, evidence moves included.
+    pub trades: i64,
+    /// Number of submissions of evidence.
+    pub evidence: i64,
+    /// Effective number of independent judges in the last assessment.
+    pub n_eff: f64,
+    /// b·KL: expected cost to push the price from here across one half.
+    pub manipulation_cost_micro: i64,
+}
+
+/// One point of `GET /markets/{id}/prices`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct PricePoint {
+    /// When.
+    pub at: String,
+    /// Probability after the move.
+    pub probability: f64,
+    /// `open`, `trade`, `evidence` or `oracle`.
+    pub cause: String,
+    /// Id of the trade or evidence.
+    #[serde(rename = "ref")]
+    pub reference: Option<String>,
+}
+
+/// A trade that happened.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct TradeView {
+    /// Trade id.
+    pub id: String,
+    /// Market.
+    pub market_id: String,
+    /// Trader's handle.
+    pub account: String,
+    /// When.
+    pub at: String,
+    /// `yes` or `no`.
+    pub outcome: String,
+    /// Change of YES micro-shares.
+    pub yes_micro: i64,
+    /// Change of NO micro-shares.
+    pub no_micro: i64,
+    /// Paid (positive) or received (negative).
+    pub cost_micro: i64,
+    /// Probability before.
+    pub probability_before: f64,
+    /// Probability after.
+    pub probability_after: f64,
+    /// `trade` or `evidence`.
+    pub cause: String,
+}
+
+/// A quote: the trade that would happen now.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct QuoteView {
+    /// `yes` or `no`.
+    pub outcome: String,
+    /// Change of micro-shares of that outcome.
+    pub shares_micro: i64,
+    /// Paid (positive) or received (negative).
+    pub cost_micro: i64,
+    /// Credits per share.
+    pub average_price: f64,
+    /// Probability before.
+    pub probability_before: f64,
+    /// Probability after.
+    pub probability_after: f64,
+    /// Less than asked, because the price reached its clamp.
+    pub truncated: bool,
+}
+
+/// A holding.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct PositionView {
+    /// Market.
+    pub market_id: String,
+    /// Claim, for lists.
+    pub claim: String,
+    /// Holder's handle.
+    pub account: String,
+    /// YES micro-shares.
+    pub yes_micro: i64,
+    /// NO micro-shares.
+    pub no_micro: i64,
+    /// Net amount paid for them.
+    pub cost_micro: i64,
+    /// Worth at the posted probability.
+    pub value_micro: i64,
+    /// What the settlement paid.
+    pub paid_micro: Option<i64>,
+}
+
+/// One judge's view of one submission.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct JudgementView {
+    /// Judge.
+    pub judge: String,
+    /// Its probability with the exhibits, if it could judge.
+    pub probability: Option<f64>,
+    /// Change of its log-odds that the submission caused.
+    pub shift: Option<f64>,
+    /// Its own standard error, in log-odds.
+    pub standard_error: Option<f64>,
+    /// What it has to say, or why it could not judge.
+    pub note: String,
+    /// Milliseconds it took.
+    pub latency_ms: u64,
+}
+
+/// `GET /evidence/{id}`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct EvidenceView {
+    /// Evidence id.
+    pub id: String,
+    /// Market.
+    pub market_id: String,
+    /// Submitter's handle.
+    pub account: String,
+    /// `transcript`, `measurement`, `report` or `log`.
+    pub kind: String,
+    /// One line.
+    pub title: String,
+    /// Explanation.
+    pub body: String,
+    /// The exhibits as submitted.
+    #[schema(value_type = Vec<Object>)]
+    pub exhibits: Vec<serde_json::Value>,
+    /// BLAKE3 of the exhibits' canonical form.
+    pub content_hash: String,
+    /// `pending`, `judged`, `duplicate` or `rejected`.
+    pub status: String,
+    /// Why it was rejected or moved nothing.
+    pub reason: Option<String>,
+    /// Most it may lose.
+    pub stake_micro: i64,
+    /// Fee taken.
+    pub fee_micro: i64,
+    /// Collateral of the move.
+    pub locked_micro: i64,
+    /// Market's probability before the move.
+    pub probability_before: Option<f64>,
+    /// And after.
+    pub probability_after: Option<f64>,
+    /// Ensemble's shift in log-odds.
+    pub shift: f64,
+    /// Each judge's view.
+    pub judgements: Vec<JudgementView>,
+    /// What replaying the exhibit on the checkpoint gave.
+    #[schema(value_type = Option<Object>)]
+    pub replay: Option<serde_json::Value>,
+    /// What the settlement made of it, once settled: payoff of the move.
+    pub payoff_micro: Option<i64>,
+    /// When it came.
+    pub created_at: String,
+    /// When it was judged.
+    pub judged_at: Option<String>,
+}
+
+/// An acknowledgement by a scheduler.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct AckView {
+    /// Decision.
+    pub decision_id: String,
+    /// Scheduler.
+    pub scheduler: String,
+    /// Phase reached.
+    pub phase: String,
+    /// When.
+    pub at: String,
+    /// Generation seen.
+    pub observed_generation: i64,
+    /// Share really in force.
+    pub actual_bps: Option<i64>,
+    /// How, or why not.
+    pub detail: Option<String>,
+}
+
+/// One signed decision with its acknowledgements.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct DecisionView {
+    /// Position in the service's sequence of decisions.
+    pub version: i64,
+    /// The payload, decoded for reading. Act only on a verified envelope.
+    #[schema(value_type = Object)]
+    pub decision: serde_json::Value,
+    /// DSSE envelope: `payloadType`, `payload` (base64), `signatures`.
+    #[schema(value_type = Object)]
+    pub envelope: serde_json::Value,
+    /// Name of the target run.
+    pub target_name: String,
+    /// What schedulers said.
+    pub acks: Vec<AckView>,
+}
+
+/// `GET /allocations`: the full desired state of every target.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct AllocationsView {
+    /// Pass as `since` to wait for the next change.
+    pub version: i64,
+    /// Newest decision of each target.
+    pub items: Vec<DecisionView>,
+}
+
+/// A verification key, `GET /keys`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct KeyView {
+    /// Key id as in the envelopes' signatures.
+    pub key_id: String,
+    /// `ed25519`.
+    pub algorithm: String,
+    /// 32 bytes, standard base64.
+    pub public_key: String,
+    /// Valid from.
+    pub not_before: String,
+    /// Valid until; absent while in use.
+    pub not_after: Option<String>,
+}
+
+/// `GET /policy`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct PolicyView {
+    /// Version number.
+    pub version: i64,
+    /// BLAKE3 of the text.
+    pub hash: String,
+    /// The document.
+    pub toml: String,
+    /// When it came into force.
+    pub created_at: String,
+    /// Whether it is the one in force.
+    pub active: bool,
+}
+
+/// One judge of the ensemble.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct JudgeView {
+    /// Name.
+    pub name: String,
+    /// Family; judges of one family share blind spots.
+    pub family: String,
+    /// Weight in the pool.
+    pub weight: f64,
+    /// What it is.
+    pub about: String,
+}
+
+/// `GET /oracle`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct OracleView {
+    /// Version of weights and pooling.
+    pub version: String,
+    /// Base rate in log-odds.
+    pub base_log_odds: f64,
+    /// Shared error correlation.
+    pub rho: f64,
+    /// Effective number of judges when all answer.
+    pub n_eff: f64,
+    /// Weight κ with which a shift moves a price.
+    pub kappa: f64,
+    /// The judges.
+    pub judges: Vec<JudgeView>,
+}
+
+/// One line of an account's statement.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct TransferView {
+    /// Transfer id.
+    pub id: String,
+    /// When.
+    pub at: String,
+    /// `grant`, `trade`, `stake`, `payout`, `fee`, `subsidy`, `refund`, …
+    pub kind: String,
+    /// What it belongs to.
+    pub reference: String,
+    /// Change of this account.
+    pub amount_micro: i64,
+}
+
+/// Totals of the ledger.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct LedgerSummary {
+    /// Sum over all accounts; always 0.
+    pub sum_micro: i64,
+    /// What the treasury holds; negative by what it issued.
+    pub treasury_micro: i64,
+    /// Held in markets' escrows.
+    pub escrow_micro: i64,
+    /// Held by people.
+    pub users_micro: i64,
+}
+
+/// Live figures of a training run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct TrainingView {
+    /// Run id.
+    pub run_id: String,
+    /// Run name.
+    pub name: String,
+    /// `warming_up`, `training`, `paused`, `finished` or `failed`.
+    pub status: String,
+    /// Number of parameters.
+    pub parameters: u64,
+    /// Outer rounds done.
+    pub round: u64,
+    /// Tokens trained on.
+    pub tokens: u64,
+    /// Mean loss of the first round, nats per token.
+    pub loss_first: Option<f64>,
+    /// Mean loss of the last round.
+    pub loss_last: Option<f64>,
+    /// Over the last few seconds.
+    pub tokens_per_second: f64,
+    /// Share that is enforced.
+    pub share_bps: u32,
+    /// Bytes that nodes sent.
+    pub bytes_sent: u64,
+    /// Bytes that synchronising at every step would have sent.
+    pub bytes_every_step: u64,
+    /// Live members.
+    pub members: u32,
+    /// Newest checkpoint's hash.
+    pub checkpoint: Option<String>,
+}
+
+/// One outer round.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct RoundView {
+    /// Number, from 1.
+    pub round: u64,
+    /// When it completed.
+    pub at: String,
+    /// Tokens of the run so far.
+    pub tokens: u64,
+    /// Token-weighted mean loss.
+    pub loss: f64,
+    /// `(node, loss)` of each member.
+    pub node_losses: Vec<(String, f64)>,
+    /// Seconds it took.
+    pub seconds: f64,
+    /// Bytes sent.
+    pub bytes: u64,
+    /// Share in force at its end.
+    pub share_bps: u32,
+}
+
+/// A member of a training run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct NodeView {
+    /// Node id.
+    pub id: String,
+    /// `active`, `left`, `dead`, …
+    pub status: String,
+    /// Tokens it trained on.
+    pub tokens: u64,
+    /// Its speed while it may compute.
+    pub tokens_per_second: f64,
+    /// Last loss.
+    pub loss: Option<f64>,
+}
+
+/// Verified work of a node.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ContributionView {
+    /// Node id.
+    pub node: String,
+    /// Rounds it contributed to.
+    pub rounds: u64,
+    /// Tokens that counted.
+    pub tokens: u64,
+    /// Its part of the run's tokens.
+    pub share: f64,
+}
+
+/// Something the gateway can serve.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ModelView {
+    /// Name to ask for: run name, or `run@checkpoint`.
+    pub id: String,
+    /// Run.
+    pub run_id: String,
+    /// Checkpoint hash, when pinned.
+    pub checkpoint: Option<String>,
+    /// Unix seconds.
+    pub created: i64,
+}
+
+/// An event of the outbox, as SSE sends it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct EventView {
+    /// Increasing id; send it back as `Last-Event-ID`.
+    pub id: i64,
+    /// `market:ID`, `run:ID`, `training:RUN`, `allocations`.
+    pub topic: String,
+    /// What happened.
+    pub kind: String,
+    /// When.
+    pub at: String,
+    /// Details.
+    #[schema(value_type = Object)]
+    pub data: serde_json::Value,
+}
+
+/// A job of the service, for the operator.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct JobView {
+    /// Kind.
+    pub kind: String,
+    /// Idempotency key.
+    pub key: String,
+    /// `queued`, `running`, `done` or `failed`.
+    pub status: String,
+    /// Times tried.
+    pub attempts: i64,
+    /// When it runs next.
+    pub run_at: String,
+    /// Last error.
+    pub last_error: Option<String>,
+}
