@@ -1,1 +1,28 @@
-//! placeholder
+//! Plumbline's oracle: what the evidence about a claim comes to, in log-odds.
+//!
+//! A [`Claim`] and its [`Exhibit`]s go to every [`Judge`] of an [`Ensemble`]; each answers with log-odds and a
+//! standard error, and [`pool::pool`] makes one figure of them that counts correlated judges as the few votes they
+//! are. The crate carries one judge of its own, [`lexical`] (n-grams and logistic regression, with its training
+//! and its honest measurement in [`train`] and [`evaluate`]), and the exact statistics of another, [`replay`].
+//!
+//! Invariant: pure. It reads no clock, no file, no socket and no ambient randomness (weights come in as bytes, time
+//! through a closure), and it never sees a price, a stake or who submitted what.
+
+pub mod claim;
+pub mod ensemble;
+pub mod error;
+pub mod exhibit;
+pub mod judge;
+mod linear;
+pub mod pool;
+pub mod replay;
+
+pub use claim::{Claim, ProbePlan};
+pub use ensemble::{Assessment, Ensemble, SharedJudge};
+pub use error::{DataError, InvalidInput, JudgeError, WeightsError};
+pub use exhibit::{
+    Arm, Detector, Exhibit, Measurement, Message, ReplaySampling, Report, Transcript,
+    TriggerControl,
+};
+pub use judge::{Judge, JudgeContext, JudgeOutcome, Judgement};
+pub use pool::PoolConfig;

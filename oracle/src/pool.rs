@@ -1,0 +1,502 @@
+//! From several judges' log-odds to one, counting correlated judges as the few votes that they are.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::DataError;
+
+/// How opinions are pooled. All log-odds and standard deviations are in nats.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PoolConfig {
+    /// ℓ₀, the log-odds of a claim without evidence.
+    pub base_log_odds: f64,
+    /// ρ between judges of different families before settled cases say otherwise, 0..=1.
+    pub correlation: f64,
+    /// ρ between judges of one family before settled cases say otherwise, 0..=1.
+    pub family_correlation: f64,
+    /// Error variance of a judge beyond its own standard error, before settled cases say otherwise; > 0.
+    pub judge_variance: f64,
+    /// Largest |ℓ − ℓ₀| the pool or any one judge may reach; > 0.
+    pub log_odds_bound: f64,
+    /// Half-width of the interval in standard deviations; 1.645 makes it a central 90 % interval.
+    pub interval_z: f64,
+    /// Standard deviation when no judge judged; > 0.
+    pub prior_standard_deviation: f64,
+    /// Variance added when every judge failed, in proportion when some did; ≥ 0.
+    pub failure_variance: f64,
+    /// What settled cases say about the judges' errors.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub statistics: Option<ErrorStatistics>,
+}
+
+impl Default for PoolConfig {
+    fn default() -> Self {
+        Self {
+            base_log_odds: 0.0,
+            correlation: 0.3,
+            family_correlation: 0.9,
+            judge_variance: 0.5,
+            log_odds_bound: 8.0,
+            interval_z: 1.645,
+            prior_standard_deviation: 2.0,
+            failure_variance: 1.0,
+            statistics: None,
+        }
+    }
+}
+
+impl PoolConfig {
+    /// Checks the domains named on the fields. Errors: [`DataError::Option`] naming the field.
+    pub fn validate(&self) -> Result<(), DataError> {
+        let unit = |value: f64| (0.0..=1.0).contains(&value);
+        let positive = |value: f64| value.is_finite() && value > 0.0;
+        let checks = [
+            ("base_log_odds", self.base_log_odds.is_finite(), "is not finite"),
+            ("correlation", unit(self.correlation), "is not in 0..=1"),
+            ("family_correlation", unit(self.family_correlation), "is not in 0..=1"),
+            ("judge_variance", positive(self.judge_variance), "is not a finite number > 0"),
+            ("log_odds_bound", positive(self.log_odds_bound), "is not a finite number > 0"),
+            ("interval_z", positive(self.interval_z), "is not a finite number > 0"),
+            (
+                "prior_standard_deviation",
+                positive(self.prior_standard_deviation),
+                "is not a finite number > 0",
+            ),
+            (
+                "failure_variance",
+                self.failure_variance.is_finite() && self.failure_variance >= 0.0,
+                "is not a finite number ≥ 0",
+            ),
+        ];
+        for (name, holds, reason) in checks {
+            if !holds {
+                return Err(DataError::Option { name, reason });
+            }
+        }
+        self.statistics.as_ref().map_or(Ok(()), ErrorStatistics::validate)
+    }
+}
+
+/// One judge's opinion, as the pool sees it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Opinion {
+    /// Name of the judge.
+    pub judge: String,
+    /// Its family.
+    pub family: String,
+    /// ℓ_i, finite.
+    pub log_odds: f64,
+    /// Its standard error, finite, ≥ 0.
+    pub standard_error: f64,
+}
+
+/// What the pool makes of the opinions.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pooled {
+    /// ℓ.
+    pub log_odds: f64,
+    /// Standard deviation of ℓ, disagreement and failed judges included.
+    pub standard_deviation: f64,
+    /// ℓ − z·sd.
+    pub low: f64,
+    /// ℓ + z·sd.
+    pub high: f64,
+    /// Number of independent judges these are worth; 0 without opinions.
+    pub n_eff: f64,
+    /// w_i, in the order of the opinions; ≥ 0, summing to 1.
+    pub weights: Vec<f64>,
+}
+
+/// Pools opinions about one claim; `failed` judges should have judged and did not.
+///
+/// ```text
+/// ℓ = ℓ₀ + n_eff · Σ w_i (ℓ_i − ℓ₀),   w = Σ⁻¹1 / 1ᵀΣ⁻¹1 (negative weights set to 0),   n_eff = 1 / (wᵀ R w)
+/// sd² = n_eff² · wᵀ Σ w + Σ w_i (ℓ_i − Σ w_j ℓ_j)² + failure_variance · failed / (failed + n)
+/// ```
+///
+/// Σ has ρ_ij s_i s_j off the diagonal and s_i² + se_i² on it; R has ρ_ij. With equal variances and one ρ this
+/// is n_eff = n/(1+(n−1)ρ): the plain mean at ρ = 1, naive Bayes (the sum) at ρ = 0. A negative weight would let
+/// a judge argue against itself, and rests on covariances that few cases cannot estimate, so it is set to 0.
+pub fn pool(opinions: &[Opinion], failed: usize, config: &PoolConfig) -> Pooled {
+    let n = opinions.len();
+    if n == 0 {
+        let sd = config.prior_standard_deviation;
+        return interval(config.base_log_odds, sd, 0.0, Vec::new(), config);
+    }
+    let deviations: Vec<f64> = opinions
+        .iter()
+        .map(|opinion| {
+            (opinion.log_odds - config.base_log_odds)
+                .clamp(-config.log_odds_bound, config.log_odds_bound)
+        })
+        .collect();
+    let correlations = correlation_matrix(opinions, config);
+    let covariance = covariance_matrix(opinions, &correlations, config);
+    let weights = minimum_variance_weights(&covariance);
+    let n_eff = 1.0 / quadratic_form(&correlations, &weights).max(1e-9);
+    let mean: f64 = weights.iter().zip(&deviations).map(|(w, d)| w * d).sum();
+    let disagreement: f64 = weights
+        .iter()
+        .zip(&deviations)
+        .map(|(w, d)| w * (d - mean) * (d - mean))
+        .sum();
+    let failures = config.failure_variance * failed as f64 / (failed + n) as f64;
+    let variance = n_eff * n_eff * quadratic_form(&covariance, &weights) + disagreement + failures;
+    let shift = (n_eff * mean).clamp(-config.log_odds_bound, config.log_odds_bound);
+    interval(config.base_log_odds + shift, variance.sqrt(), n_eff, weights, config)
+}
+
+fn interval(
+    log_odds: f64,
+    standard_deviation: f64,
+    n_eff: f64,
+    weights: Vec<f64>,
+    config: &PoolConfig,
+) -> Pooled {
+    let half = config.interval_z * standard_deviation;
+    Pooled {
+        log_odds,
+        standard_deviation,
+        low: log_odds - half,
+        high: log_odds + half,
+        n_eff,
+        weights,
+    }
+}
+
+fn correlation_matrix(opinions: &[Opinion], config: &PoolConfig) -> Vec<Vec<f64>> {
+    let measured = config.statistics.as_ref();
+    opinions
+        .iter()
+        .enumerate()
+        .map(|(i, a)| {
+            opinions
+                .iter()
+                .enumerate()
+                .map(|(j, b)| {
+                    if i == j {
+                        return 1.0;
+                    }
+                    let prior = if a.family == b.family {
+                        config.family_correlation
+                    } else {
+                        config.correlation
+                    };
+                    measured
+                        .and_then(|statistics| statistics.correlation(&a.judge, &b.judge, prior))
+                        .unwrap_or(prior)
+                        .clamp(0.0, 1.0)
+                })
+                .collect()
+        })
+        .collect()
+}
+
+fn covariance_matrix(
+    opinions: &[Opinion],
+    correlations: &[Vec<f64>],
+    config: &PoolConfig,
+) -> Vec<Vec<f64>> {
+    let scales: Vec<f64> = opinions
+        .iter()
+        .map(|opinion| {
+            config
+                .statistics
+                .as_ref()
+                .and_then(|statistics| {
+                    statistics.variance(&opinion.judge, config.judge_variance)
+                })
+                .unwrap_or(config.judge_variance)
+                .sqrt()
+        })
+        .collect();
+    (0..opinions.len())
+        .map(|i| {
+            (0..opinions.len())
+                .map(|j| {
+                    let common = correlations[i][j] * scales[i] * scales[j];
+                    // The ridge keeps ρ = 1 between equal judges solvable; it is far below any real variance.
+                    let own = opinions[i].standard_error.powi(2) + 1e-9;
+                    if i == j { common + own } else { common }
+                })
+                .collect()
+        })
+        .collect()
+}
+
+/// w = max(Σ⁻¹1, 0), scaled to sum to 1; equal weights if Σ cannot be solved.
+fn minimum_variance_weights(covariance: &[Vec<f64>]) -> Vec<f64> {
+    let n = covariance.len();
+    let equal = vec![1.0 / n as f64; n];
+    let Some(solution) = crate::linear::solve_spd(covariance, &vec![1.0; n]) else {
+        return equal;
+    };
+    let clipped: Vec<f64> = solution.iter().map(|w| w.max(0.0)).collect();
+    let total: f64 = clipped.iter().sum();
+    if total.is_finite() && total > 0.0 {
+        clipped.iter().map(|w| w / total).collect()
+    } else {
+        equal
+    }
+}
+
+/// xᵀAx.
+fn quadratic_form(matrix: &[Vec<f64>], x: &[f64]) -> f64 {
+    matrix
+        .iter()
+        .zip(x)
+        .map(|(row, xi)| xi * row.iter().zip(x).map(|(a, xj)| a * xj).sum::<f64>())
+        .sum()
+}
+
+/// The judges' errors on settled cases.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ErrorStatistics {
+    /// Judges, in the order of the matrix.
+    pub judges: Vec<String>,
+    /// Sample covariance of the judges' log-odds within each outcome, nats².
+    pub covariance: Vec<Vec<f64>>,
+    /// Settled cases on which every judge gave an opinion.
+    pub cases: usize,
+    /// How many cases the prior is worth against the sample; > 0.
+    pub prior_cases: f64,
+}
+
+/// One settled case: what each judge had said, and how it ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SettledCase {
+    /// Log-odds by judge.
+    pub log_odds: BTreeMap<String, f64>,
+    /// π, 0..=1.
+    pub settlement: f64,
+}
+
+impl ErrorStatistics {
+    /// Measures the judges' errors: the covariance of log-odds around their mean within each outcome (π ≥ ½, π < ½).
+    ///
+    /// Within outcomes because that is what naive Bayes supposes to be zero between judges; the part that all
+    /// judges get right is no error. Cases that lack one of the judges are left out.
+    /// Errors: [`DataError::TooFew`] below two judges' worth of usable cases.
+    pub fn fit(
+        judges: &[String],
+        cases: &[SettledCase],
+        prior_cases: f64,
+    ) -> Result<Self, DataError> {
+        if !(prior_cases.is_finite() && prior_cases > 0.0) {
+            return Err(DataError::Option {
+                name: "prior_cases",
+                reason: "is not a finite number > 0",
+            });
+        }
+        let mut sides: [Vec<Vec<f64>>; 2] = [Vec::new(), Vec::new()];
+        for case in cases {
+            let row: Option<Vec<f64>> = judges
+                .iter()
+                .map(|judge| case.log_odds.get(judge).copied().filter(|l| l.is_finite()))
+                .collect();
+            if let Some(row) = row {
+                sides[usize::from(case.settlement >= 0.5)].push(row);
+            }
+        }
+        let used = sides[0].len() + sides[1].len();
+        let groups = sides.iter().filter(|side| !side.is_empty()).count();
+        if used < groups + 1 || judges.is_empty() {
+            return Err(DataError::TooFew {
+                what: "settled cases",
+                have: used,
+                need: 3,
+            });
+        }
+        let n = judges.len();
+        let mut covariance = vec![vec![0.0; n]; n];
+        for side in sides.iter().filter(|side| !side.is_empty()) {
+            add_scatter(&mut covariance, side);
+        }
+        for value in covariance.iter_mut().flatten() {
+            *value /= (used - groups) as f64;
+        }
+        Ok(Self {
+            judges: judges.to_vec(),
+            covariance,
+            cases: used,
+            prior_cases,
+        })
+    }
+
+    fn validate(&self) -> Result<(), DataError> {
+        let n = self.judges.len();
+        let square = self.covariance.len() == n && self.covariance.iter().all(|row| row.len() == n);
+        let finite = self.covariance.iter().flatten().all(|value| value.is_finite());
+        if square && finite && self.prior_cases > 0.0 {
+            Ok(())
+        } else {
+            Err(DataError::Option {
+                name: "statistics",
+                reason: "is not a finite square covariance of its judges",
+            })
+        }
+    }
+
+    fn index(&self, judge: &str) -> Option<usize> {
+        self.judges.iter().position(|name| name == judge)
+    }
+
+    /// λ = n₀/(n₀ + n), the weight of the prior.
+    fn shrinkage(&self) -> f64 {
+        self.prior_cases / (self.prior_cases + self.cases as f64)
+    }
+
+    /// λ·prior + (1−λ)·sample variance.
+    fn variance(&self, judge: &str, prior: f64) -> Option<f64> {
+        let i = self.index(judge)?;
+        let lambda = self.shrinkage();
+        Some(lambda * prior + (1.0 - lambda) * self.covariance[i][i].max(0.0))
+    }
+
+    /// λ·prior + (1−λ)·sample correlation.
+    fn correlation(&self, a: &str, b: &str, prior: f64) -> Option<f64> {
+        let (i, j) = (self.index(a)?, self.index(b)?);
+        let scale = (self.covariance[i][i] * self.covariance[j][j]).sqrt();
+        let sample = if scale > 0.0 {
+            self.covariance[i][j] / scale
+        } else {
+            prior
+        };
+        let lambda = self.shrinkage();
+        Some(lambda * prior + (1.0 - lambda) * sample)
+    }
+}
+
+/// Adds Σ (x − x̄)(x − x̄)ᵀ of the rows.
+fn add_scatter(total: &mut [Vec<f64>], rows: &[Vec<f64>]) {
+    let n = total.len();
+    let mean: Vec<f64> = (0..n)
+        .map(|i| rows.iter().map(|row| row[i]).sum::<f64>() / rows.len() as f64)
+        .collect();
+    for row in rows {
+        for i in 0..n {
+            for j in 0..n {
+                total[i][j] += (row[i] - mean[i]) * (row[j] - mean[j]);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use proptest::prelude::*;
+
+    fn opinions(log_odds: &[f64]) -> Vec<Opinion> {
+        log_odds
+            .iter()
+            .enumerate()
+            .map(|(i, &log_odds)| Opinion {
+                judge: format!("j{i}"),
+                family: format!("f{i}"),
+                log_odds,
+                standard_error: 0.0,
+            })
+            .collect()
+    }
+
+    fn with_correlation(correlation: f64, base_log_odds: f64) -> PoolConfig {
+        PoolConfig {
+            correlation,
+            base_log_odds,
+            log_odds_bound: 100.0,
+            ..PoolConfig::default()
+        }
+    }
+
+    #[test]
+    fn correlation_one_is_the_mean_and_zero_is_naive_bayes() {
+        let votes = opinions(&[1.0, 2.0, -0.5]);
+        let base = 0.25;
+        let mean = pool(&votes, 0, &with_correlation(1.0, base));
+        assert!((mean.log_odds - 2.5 / 3.0).abs() < 1e-6, "{mean:?}");
+        assert!((mean.n_eff - 1.0).abs() < 1e-6);
+        let sum = pool(&votes, 0, &with_correlation(0.0, base));
+        assert!((sum.log_odds - (base + 2.5 - 3.0 * base)).abs() < 1e-6, "{sum:?}");
+        assert!((sum.n_eff - 3.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn equicorrelated_judges_count_as_published() {
+        // n/(1+(n−1)ρ): nine judges at ρ = .4375 are two votes.
+        for (n, rho, expected) in [(9, 0.4375, 2.0), (2, 0.5, 4.0 / 3.0), (4, 1.0 / 3.0, 2.0)] {
+            let pooled = pool(&opinions(&vec![1.0; n]), 0, &with_correlation(rho, 0.0));
+            assert!((pooled.n_eff - expected).abs() < 1e-6, "{n} {rho} {pooled:?}");
+        }
+    }
+
+    #[test]
+    fn a_judge_out_of_its_domain_hardly_counts() {
+        let mut votes = opinions(&[3.0, 0.0]);
+        votes[1].standard_error = 4.0;
+        let pooled = pool(&votes, 0, &PoolConfig::default());
+        assert!(pooled.weights[1] < 0.05, "{pooled:?}");
+        assert!((pooled.log_odds - 3.0).abs() < 0.2, "{pooled:?}");
+    }
+
+    #[test]
+    fn disagreement_and_failures_widen() {
+        let config = PoolConfig::default();
+        let agreed = pool(&opinions(&[1.0, 1.0]), 0, &config);
+        let split = pool(&opinions(&[3.0, -1.0]), 0, &config);
+        assert!((agreed.log_odds - split.log_odds).abs() < 1e-9);
+        assert!(split.standard_deviation > agreed.standard_deviation + 0.5);
+        let failed = pool(&opinions(&[1.0, 1.0]), 2, &config);
+        assert!(failed.standard_deviation > agreed.standard_deviation);
+        let none = pool(&[], 3, &config);
+        assert_eq!((none.log_odds, none.n_eff), (config.base_log_odds, 0.0));
+    }
+
+    #[test]
+    fn statistics_shrink_with_few_cases() {
+        let judges = vec!["a".to_owned(), "b".to_owned()];
+        let case = |a: f64, b: f64, settlement: f64| SettledCase {
+            log_odds: BTreeMap::from([("a".to_owned(), a), ("b".to_owned(), b)]),
+            settlement,
+        };
+        // Within each outcome b repeats a: the sample correlation is 1.
+        let cases = [case(1.0, 2.0, 1.0), case(3.0, 4.0, 1.0), case(-1.0, -2.0, 0.0), case(-3.0, -4.0, 0.0)];
+        let few = ErrorStatistics::fit(&judges, &cases, 50.0).unwrap();
+        let rho = few.correlation("a", "b", 0.2).unwrap();
+        assert!(rho > 0.2 && rho < 0.3, "{rho}");
+        let many: Vec<SettledCase> = cases.iter().cycle().take(4000).cloned().collect();
+        let many = ErrorStatistics::fit(&judges, &many, 50.0).unwrap();
+        assert!(many.correlation("a", "b", 0.2).unwrap() > 0.98);
+        assert!((many.variance("a", 0.5).unwrap() - 1.0).abs() < 0.02);
+        assert!(ErrorStatistics::fit(&judges, &cases[..1], 50.0).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn order_does_not_matter_and_the_pool_is_bounded(
+            votes in proptest::collection::vec((-50.0..50.0_f64, 0.0..5.0_f64), 1..7),
+            rho in 0.0..=1.0_f64,
+            turn in 0_usize..7,
+        ) {
+            let config = PoolConfig { correlation: rho, ..PoolConfig::default() };
+            let mut list = opinions(&votes.iter().map(|v| v.0).collect::<Vec<_>>());
+            for (opinion, vote) in list.iter_mut().zip(&votes) {
+                opinion.standard_error = vote.1;
+            }
+            let pooled = pool(&list, 0, &config);
+            let len = list.len();
+            list.rotate_left(turn % len);
+            let turned = pool(&list, 0, &config);
+            prop_assert!((pooled.log_odds - turned.log_odds).abs() < 1e-6);
+            prop_assert!((pooled.standard_deviation - turned.standard_deviation).abs() < 1e-6);
+            prop_assert!(pooled.log_odds.abs() <= config.log_odds_bound + 1e-9);
+            prop_assert!(pooled.low <= pooled.log_odds && pooled.log_odds <= pooled.high);
+            prop_assert!(pooled.n_eff >= 1.0 - 1e-6 && pooled.n_eff <= len as f64 + 1e-6);
+            prop_assert!((pooled.weights.iter().sum::<f64>() - 1.0).abs() < 1e-9);
+        }
+    }
+}
