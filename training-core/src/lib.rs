@@ -1,2 +1,31 @@
-//! Pure rules of distributed training.
+//! The pure rules of distributed training: who takes part in a round, which
+//! data each node trains on, when a round may close, how contributions become
+//! one step of the global model, how fast a node may run, and what each node
+//! is credited with.
+//!
+//! | module | rule |
+//! |---|---|
+//! | [`round`] | the round machine `step(state, event, now)` |
+//! | [`assignment`] | which sequences a node trains on |
+//! | [`outer`] | DiLoCo's outer step over pseudo-gradients |
+//! | [`schedule`] | the inner learning rate by tokens |
+//! | [`pacing`] | a compute share as a token bucket over CPU time |
+//! | [`contribution`] | accounts of counted tokens |
+//! | [`trainer`] | the seam to whatever computes gradients |
+//! | [`digest`], [`draw`] | content hashes and reproducible randomness |
+//!
+//! **Invariant:** nothing here reads a clock, draws ambient randomness, does
+//! I/O, or knows what a layer, a socket or a file is. Time and seeds are
+//! arguments, so equal events give equal states on every machine, and a round
+//! can be replayed and audited from its log.
+
+pub mod assignment;
+pub mod contribution;
+pub mod digest;
+pub mod draw;
+pub mod outer;
+pub mod pacing;
+pub mod round;
+pub mod schedule;
+pub mod time;
 pub mod trainer;
