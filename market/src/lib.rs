@@ -1,1 +1,54 @@
-//! placeholder
+//! The prediction market: money, pricing, trades, evidence booked as trades, the
+//! market life cycle and settlement.
+//!
+//! Everything is one formula. A move of a market's probability from `p` to `q`,
+//! whoever makes it and for whatever reason, is worth, at settlement `π ∈ [0, 1]`,
+//!
+//! ```text
+//! payoff(p→q; π) = b [ π ln(q/p) + (1−π) ln((1−q)/(1−p)) ]
+//! ```
+//!
+//! which is the logarithmic market scoring rule (Hanson 2003) and the same number as
+//! the value of the shares that the move buys, less their cost.
+//!
+//! # How it is laid out
+//! - [`money`]: integer micro-credits and micro-shares.
+//! - [`probability`]: clamped probabilities, log-odds, and the stable elementary functions.
+//! - [`lmsr`]: the formulas in `f64`, and [`Maker`], the integer state of one market.
+//! - [`trade`]: orders, positions and fills. A quote is a fill that nobody has stored.
+//! - [`evidence`]: a judged shift of log-odds, booked as a trade of its submitter.
+//! - [`ledger`]: balanced transfers and which accounts may be overdrawn.
+//! - [`life`]: the life cycle of a market as a pure `step(state, event, now)`.
+//! - [`plan`]: the test plan whose hash is committed when a market opens.
+//! - [`statistics`]: exact tests and intervals.
+//! - [`settle`]: the verdict of a test plan, payouts and refunds.
+//!
+//! # Invariant
+//! No clock, no ambient randomness, no IO: `now`, draws and balances are arguments.
+//! `f64` lives only inside pricing; whatever leaves it is rounded against the trader to
+//! an integer, so that the escrow of a market covers every payout in every outcome.
+//! The crate deliberately does not store anything, decide who may act, or make payment
+//! idempotent: those belong to whoever keeps the records.
+
+pub mod digest;
+pub mod evidence;
+pub mod ledger;
+pub mod life;
+pub mod lmsr;
+pub mod money;
+pub mod plan;
+pub mod probability;
+pub mod settle;
+pub mod statistics;
+pub mod trade;
+
+pub use digest::Digest;
+pub use evidence::{EvidenceError, EvidenceFill, apply_evidence};
+pub use ledger::{AccountId, AccountKind, Entry, LedgerError, Transfer};
+pub use life::{Effect, Event, Life, LifeError, Method, Rules, Status, Time};
+pub use lmsr::{Maker, MakerError};
+pub use money::{Micro, MicroShares, MoneyError};
+pub use plan::{Detector, PlanError, Sampling, SettlementPlan};
+pub use probability::{LogOdds, Pi, Probability, ProbabilityError};
+pub use settle::{ArmCount, ObjectiveOutcome, Payout, PayoutPlan, SettleError};
+pub use trade::{Fill, Order, Outcome, Position, PricePoint, Size, TradeError, quote};
