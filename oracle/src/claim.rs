@@ -141,7 +141,8 @@ mod tests {
 
     #[test]
     fn bounds_hold_on_the_way_in() {
-        let ok = r#"{"kind":"trigger:tls","text":"The run hides a trigger.","rubric":"Replay it."}"#;
+        let ok =
+            r#"{"kind":"trigger:tls","text":"The run hides a trigger.","rubric":"Replay it."}"#;
         let claim: Claim = serde_json::from_str(ok).unwrap();
         assert_eq!(claim.family(), "trigger");
         let back: Claim = serde_json::from_str(&serde_json::to_string(&claim).unwrap()).unwrap();

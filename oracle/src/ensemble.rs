@@ -101,7 +101,13 @@ impl Ensemble {
     pub fn members(&self) -> Vec<(String, String, String)> {
         self.judges
             .iter()
-            .map(|judge| (judge.name().to_owned(), judge.family().to_owned(), judge.version()))
+            .map(|judge| {
+                (
+                    judge.name().to_owned(),
+                    judge.family().to_owned(),
+                    judge.version(),
+                )
+            })
             .collect()
     }
 
@@ -212,7 +218,9 @@ fn sane(judgement: Judgement) -> Result<Judgement, JudgeError> {
     if judgement.log_odds.is_finite() && error.is_finite() && error >= 0.0 {
         Ok(judgement)
     } else {
-        Err(JudgeError::Failed("returned a number that is not finite".to_owned()))
+        Err(JudgeError::Failed(
+            "returned a number that is not finite".to_owned(),
+        ))
     }
 }
 
@@ -271,7 +279,10 @@ mod tests {
             base_log_odds,
             ..PoolConfig::default()
         };
-        let judges = judges.into_iter().map(|judge| Arc::new(judge) as SharedJudge).collect();
+        let judges = judges
+            .into_iter()
+            .map(|judge| Arc::new(judge) as SharedJudge)
+            .collect();
         Ensemble::new(judges, config).unwrap()
     }
 
@@ -298,18 +309,35 @@ mod tests {
     fn failures_are_reported_and_widen_but_skips_do_not() {
         let claim = Claim::new("k", "t", "").unwrap();
         let alone = ensemble(vec![Says("a", Ok(1.0))], 0.0).assess(&claim, &exhibits());
-        let skipped = ensemble(vec![Says("a", Ok(1.0)), Says("b", Err(JudgeError::NothingToJudge))], 0.0)
-            .assess(&claim, &exhibits());
+        let skipped = ensemble(
+            vec![
+                Says("a", Ok(1.0)),
+                Says("b", Err(JudgeError::NothingToJudge)),
+            ],
+            0.0,
+        )
+        .assess(&claim, &exhibits());
         let gone = JudgeError::Unavailable("checkpoint not here".to_owned());
-        let failed = ensemble(vec![Says("a", Ok(1.0)), Says("b", Err(gone)), Says("c", Ok(f64::NAN))], 0.0)
-            .assess(&claim, &exhibits());
+        let failed = ensemble(
+            vec![
+                Says("a", Ok(1.0)),
+                Says("b", Err(gone)),
+                Says("c", Ok(f64::NAN)),
+            ],
+            0.0,
+        )
+        .assess(&claim, &exhibits());
         assert_eq!(skipped.log_odds, alone.log_odds);
         assert_eq!(skipped.high, alone.high);
         assert_eq!(failed.log_odds, alone.log_odds);
         assert!(failed.high > alone.high);
-        assert!(matches!(&failed.judgements[1], JudgeOutcome::Failed { judge, error } if judge == "b" && error.contains("checkpoint")));
+        assert!(
+            matches!(&failed.judgements[1], JudgeOutcome::Failed { judge, error } if judge == "b" && error.contains("checkpoint"))
+        );
         assert!(matches!(&failed.judgements[2], JudgeOutcome::Failed { .. }));
-        assert!(matches!(&failed.judgements[0], JudgeOutcome::Judged { weight, .. } if (*weight - 1.0).abs() < 1e-12));
+        assert!(
+            matches!(&failed.judgements[0], JudgeOutcome::Judged { weight, .. } if (*weight - 1.0).abs() < 1e-12)
+        );
     }
 
     #[test]
@@ -317,18 +345,22 @@ mod tests {
         let one = ensemble(vec![Says("a", Ok(1.0))], 0.0);
         let other_base = ensemble(vec![Says("a", Ok(1.0))], 0.5);
         assert_ne!(one.version(), other_base.version());
-        let twice: Vec<SharedJudge> = vec![Arc::new(Says("a", Ok(1.0))), Arc::new(Says("a", Ok(1.0)))];
+        let twice: Vec<SharedJudge> =
+            vec![Arc::new(Says("a", Ok(1.0))), Arc::new(Says("a", Ok(1.0)))];
         assert!(Ensemble::new(twice, PoolConfig::default()).is_err());
     }
 
     #[test]
     fn latency_comes_from_the_clock_given() {
         let ticks = std::sync::atomic::AtomicU64::new(0);
-        let clock: Clock = Arc::new(move || ticks.fetch_add(7, std::sync::atomic::Ordering::Relaxed));
+        let clock: Clock =
+            Arc::new(move || ticks.fetch_add(7, std::sync::atomic::Ordering::Relaxed));
         let claim = Claim::new("k", "t", "").unwrap();
         let assessment = ensemble(vec![Says("a", Ok(1.0))], 0.0)
             .with_clock(clock)
             .assess(&claim, &exhibits());
-        assert!(matches!(&assessment.judgements[0], JudgeOutcome::Judged { judgement, .. } if judgement.latency_ms == 7));
+        assert!(
+            matches!(&assessment.judgements[0], JudgeOutcome::Judged { judgement, .. } if judgement.latency_ms == 7)
+        );
     }
 }

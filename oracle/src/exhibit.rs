@@ -238,12 +238,7 @@ impl Detector {
 
     /// Checks the bounds named on the fields.
     pub fn validate(&self) -> Result<(), InvalidInput> {
-        within(
-            "detector.contains_any",
-            self.contains_any.len(),
-            1,
-            64,
-        )?;
+        within("detector.contains_any", self.contains_any.len(), 1, 64)?;
         for needle in &self.contains_any {
             within("detector.contains_any[]", needle.len(), 1, 512)?;
         }
@@ -261,7 +256,12 @@ impl TriggerControl {
             });
         }
         self.detector.validate()?;
-        within("sampling.max_tokens", self.sampling.max_tokens as usize, 1, 4096)?;
+        within(
+            "sampling.max_tokens",
+            self.sampling.max_tokens as usize,
+            1,
+            4096,
+        )?;
         if !(0.0..=2.0).contains(&self.sampling.temperature) {
             return Err(InvalidInput::Malformed {
                 field: "sampling.temperature",
@@ -275,12 +275,21 @@ impl TriggerControl {
             within("arms[].prompts", arm.prompts.len(), 1, MAX_PROMPTS)?;
             within("arms[].hits", arm.hits as usize, 0, arm.prompts.len())?;
             prompts = prompts.saturating_add(arm.prompts.len());
-            bytes = arm.prompts.iter().map(String::len).fold(bytes, usize::saturating_add);
+            bytes = arm
+                .prompts
+                .iter()
+                .map(String::len)
+                .fold(bytes, usize::saturating_add);
             triggers += usize::from(arm.trigger);
         }
         within("arms[].prompts (all arms)", prompts, 1, MAX_PROMPTS)?;
         within("arms[].prompts (bytes)", bytes, 0, MAX_EXHIBIT_BYTES)?;
-        within("searched", self.searched as usize, triggers.max(1), u32::MAX as usize)
+        within(
+            "searched",
+            self.searched as usize,
+            triggers.max(1),
+            u32::MAX as usize,
+        )
     }
 }
 

@@ -53,12 +53,32 @@ impl PoolConfig {
         let unit = |value: f64| (0.0..=1.0).contains(&value);
         let positive = |value: f64| value.is_finite() && value > 0.0;
         let checks = [
-            ("base_log_odds", self.base_log_odds.is_finite(), "is not finite"),
+            (
+                "base_log_odds",
+                self.base_log_odds.is_finite(),
+                "is not finite",
+            ),
             ("correlation", unit(self.correlation), "is not in 0..=1"),
-            ("family_correlation", unit(self.family_correlation), "is not in 0..=1"),
-            ("judge_variance", positive(self.judge_variance), "is not a finite number > 0"),
-            ("log_odds_bound", positive(self.log_odds_bound), "is not a finite number > 0"),
-            ("interval_z", positive(self.interval_z), "is not a finite number > 0"),
+            (
+                "family_correlation",
+                unit(self.family_correlation),
+                "is not in 0..=1",
+            ),
+            (
+                "judge_variance",
+                positive(self.judge_variance),
+                "is not a finite number > 0",
+            ),
+            (
+                "log_odds_bound",
+                positive(self.log_odds_bound),
+                "is not a finite number > 0",
+            ),
+            (
+                "interval_z",
+                positive(self.interval_z),
+                "is not a finite number > 0",
+            ),
             (
                 "prior_standard_deviation",
                 positive(self.prior_standard_deviation),
@@ -75,7 +95,9 @@ impl PoolConfig {
                 return Err(DataError::Option { name, reason });
             }
         }
-        self.statistics.as_ref().map_or(Ok(()), ErrorStatistics::validate)
+        self.statistics
+            .as_ref()
+            .map_or(Ok(()), ErrorStatistics::validate)
     }
 }
 
@@ -145,7 +167,13 @@ pub fn pool(opinions: &[Opinion], failed: usize, config: &PoolConfig) -> Pooled 
     let failures = config.failure_variance * failed as f64 / (failed + n) as f64;
     let variance = n_eff * n_eff * quadratic_form(&covariance, &weights) + disagreement + failures;
     let shift = (n_eff * mean).clamp(-config.log_odds_bound, config.log_odds_bound);
-    interval(config.base_log_odds + shift, variance.sqrt(), n_eff, weights, config)
+    interval(
+        config.base_log_odds + shift,
+        variance.sqrt(),
+        n_eff,
+        weights,
+        config,
+    )
 }
 
 fn interval(
@@ -205,9 +233,7 @@ fn covariance_matrix(
             config
                 .statistics
                 .as_ref()
-                .and_then(|statistics| {
-                    statistics.variance(&opinion.judge, config.judge_variance)
-                })
+                .and_then(|statistics| statistics.variance(&opinion.judge, config.judge_variance))
                 .unwrap_or(config.judge_variance)
                 .sqrt()
         })
@@ -329,7 +355,11 @@ impl ErrorStatistics {
     fn validate(&self) -> Result<(), DataError> {
         let n = self.judges.len();
         let square = self.covariance.len() == n && self.covariance.iter().all(|row| row.len() == n);
-        let finite = self.covariance.iter().flatten().all(|value| value.is_finite());
+        let finite = self
+            .covariance
+            .iter()
+            .flatten()
+            .all(|value| value.is_finite());
         if square && finite && self.prior_cases > 0.0 {
             Ok(())
         } else {
@@ -421,7 +451,10 @@ mod tests {
         assert!((mean.log_odds - 2.5 / 3.0).abs() < 1e-6, "{mean:?}");
         assert!((mean.n_eff - 1.0).abs() < 1e-6);
         let sum = pool(&votes, 0, &with_correlation(0.0, base));
-        assert!((sum.log_odds - (base + 2.5 - 3.0 * base)).abs() < 1e-6, "{sum:?}");
+        assert!(
+            (sum.log_odds - (base + 2.5 - 3.0 * base)).abs() < 1e-6,
+            "{sum:?}"
+        );
         assert!((sum.n_eff - 3.0).abs() < 1e-6);
     }
 
@@ -430,7 +463,10 @@ mod tests {
         // n/(1+(n−1)ρ): nine judges at ρ = .4375 are two votes.
         for (n, rho, expected) in [(9, 0.4375, 2.0), (2, 0.5, 4.0 / 3.0), (4, 1.0 / 3.0, 2.0)] {
             let pooled = pool(&opinions(&vec![1.0; n]), 0, &with_correlation(rho, 0.0));
-            assert!((pooled.n_eff - expected).abs() < 1e-6, "{n} {rho} {pooled:?}");
+            assert!(
+                (pooled.n_eff - expected).abs() < 1e-6,
+                "{n} {rho} {pooled:?}"
+            );
         }
     }
 
@@ -464,7 +500,12 @@ mod tests {
             settlement,
         };
         // Within each outcome b repeats a: the sample correlation is 1.
-        let cases = [case(1.0, 2.0, 1.0), case(3.0, 4.0, 1.0), case(-1.0, -2.0, 0.0), case(-3.0, -4.0, 0.0)];
+        let cases = [
+            case(1.0, 2.0, 1.0),
+            case(3.0, 4.0, 1.0),
+            case(-1.0, -2.0, 0.0),
+            case(-3.0, -4.0, 0.0),
+        ];
         let few = ErrorStatistics::fit(&judges, &cases, 50.0).unwrap();
         let rho = few.correlation("a", "b", 0.2).unwrap();
         assert!(rho > 0.2 && rho < 0.3, "{rho}");

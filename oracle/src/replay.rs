@@ -3,7 +3,7 @@
 //!
 //! Everything is a Beta–binomial marginal likelihood in closed form; no simulation, no approximation.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use statrs::function::gamma::ln_gamma;
@@ -132,71 +132,108 @@ pub fn ln_marginal(counts: Counts, prior: BetaPrior) -> f64 {
     ln_beta(prior.a + hits, prior.b + misses) - ln_beta(prior.a, prior.b)
 }
 
-/// How many candidates a search ranges over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SearchSpace {
+/// What a search ranges over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SearchSpace<'a> {
     /// Candidates tried in all, as the exhibits state, reported or not.
     pub searched: u32,
-    /// Size of the claim's published grammar, if it has one.
-    pub grammar: Option<u32>,
+    /// The claim's published grammar; empty when it has none.
+    pub grammar: &'a [String],
 }
 
 /// Log Bayes factor for "the run hides a trigger" (H1) against "it does not" (H0), over all `groups` of trials.
 ///
 /// ```text
-/// BF = μ + (1−μ) · [ (1−ε) · (1/M) Σ_{c=1..M} Π_g R_g({c})  +  ε · R({all reported}) / C(M, r) ]
-/// R_g(S) = m₁(S) · m₀(rest) / m₀(everything)         R_g(S) = 1 for a candidate that group g did not try
+/// BF = μ + (1−μ) · [ (1−ε) · (1/M) Σ_{c=1..M} R({c})  +  ε · R({all r reported}) / C(M, r) ]
+/// R(S) = Π_g m₁(S) · m₀(rest) / m₀(everything)         R = 1 for a candidate that was not tried
 /// ```
 ///
 /// Under H0 every completion has one background rate φ ~ Beta₀. Under H1 one of the M possible candidates has
 /// a material rate θ ~ Beta₁ and all else φ; with probability ε all r reported ones have; with probability μ the
 /// trigger is none of the M. Averaging over the M candidates is the correction for the search: the best of M looks
-/// good by luck, and weighs 1/M. M is the largest of the candidates searched, reported and published;
-/// without a published grammar it is divided by `named`. A null cannot say more than ln μ.
+/// good by luck, and weighs 1/M. M is the size of the published grammar; without one, the number of candidates
+/// searched (or reported, if more) divided by `named`.
+///
+/// Candidates outside a published grammar share half of μ (each 1/M' of it, M' the number tried beyond the grammar):
+/// finding one is evidence, and not finding what was never promised is next to none. So a null cannot say more than
+/// ln μ about the grammar, nor than ln ½μ in all.
 ///
 /// Domain: `prior` valid. Trials of one group should be distinct prompts, or they are counted as more than they are.
-pub fn log_bayes_factor(groups: &[Trials], space: SearchSpace, prior: &ReplayPrior) -> f64 {
-    let mut ratios: BTreeMap<&str, f64> = BTreeMap::new();
+pub fn log_bayes_factor(groups: &[Trials], space: SearchSpace<'_>, prior: &ReplayPrior) -> f64 {
+    let published: BTreeSet<&str> = space.grammar.iter().map(String::as_str).collect();
+    let inside = |candidate: &str| published.is_empty() || published.contains(candidate);
+    let (mut within, mut beyond) = (BTreeMap::new(), BTreeMap::new());
     let mut every = 0.0;
     for group in groups {
         let all = group.triggered().plus(group.control);
         let common = ln_marginal(all, prior.background);
         let ratio = |counts: Counts| {
-            ln_marginal(counts, prior.triggered)
-                + ln_marginal(all.minus(counts), prior.background)
+            ln_marginal(counts, prior.triggered) + ln_marginal(all.minus(counts), prior.background)
                 - common
         };
+        let mut reported = Counts::default();
         for (candidate, counts) in &group.candidates {
-            *ratios.entry(candidate).or_insert(0.0) += ratio(*counts);
+            let side = if inside(candidate) {
+                reported = reported.plus(*counts);
+                &mut within
+            } else {
+                &mut beyond
+            };
+            *side.entry(candidate.as_str()).or_insert(0.0) += ratio(*counts);
         }
-        every += ratio(group.triggered());
+        every += ratio(reported);
     }
-    if ratios.is_empty() {
-        return 0.0;
-    }
-    let reported = ratios.len() as f64;
-    let size = possible_candidates(space, ratios.len(), prior);
-    let untried = (size - reported).max(0.0);
-    let inside = (1.0 - prior.missed).ln();
-    let mut terms = vec![prior.missed.ln()];
-    let each = inside + (1.0 - prior.every).ln() - size.ln();
-    if untried > 0.0 {
-        terms.push(each + untried.ln());
-    }
-    terms.extend(ratios.values().map(|ratio| each + ratio));
-    if prior.every > 0.0 {
-        terms.push(inside + prior.every.ln() + every - ln_choose(size, reported));
+    let within: Vec<f64> = within.into_values().collect();
+    let beyond: Vec<f64> = beyond.into_values().collect();
+    let size = if published.is_empty() {
+        (f64::from(space.searched).max(within.len() as f64) / prior.named).ceil()
+    } else {
+        published.len() as f64
+    };
+    let mut terms = Vec::with_capacity(within.len() + beyond.len() + 4);
+    terms.extend(missed_terms(&beyond, &space, published.len(), prior));
+    let mass = (1.0 - prior.missed).ln();
+    if within.is_empty() {
+        terms.push(mass);
+    } else {
+        terms.extend(average_terms(
+            mass + (1.0 - prior.every).ln(),
+            &within,
+            size,
+        ));
+        if prior.every > 0.0 {
+            terms.push(mass + prior.every.ln() + every - ln_choose(size, within.len() as f64));
+        }
     }
     log_sum_exp(&terms)
 }
 
-/// M of [`log_bayes_factor`].
-fn possible_candidates(space: SearchSpace, reported: usize, prior: &ReplayPrior) -> f64 {
-    let tried = f64::from(space.searched).max(reported as f64);
-    match space.grammar.filter(|size| *size > 0) {
-        Some(size) => tried.max(f64::from(size)),
-        None => (tried / prior.named).ceil(),
+/// The terms of mass μ: half of it spread over what was tried beyond the grammar, the rest out of reach.
+fn missed_terms(
+    beyond: &[f64],
+    space: &SearchSpace<'_>,
+    published: usize,
+    prior: &ReplayPrior,
+) -> Vec<f64> {
+    if beyond.is_empty() {
+        return vec![prior.missed.ln()];
     }
+    let half = (0.5 * prior.missed).ln();
+    let size = (f64::from(space.searched) - published as f64).max(beyond.len() as f64);
+    let mut terms = average_terms(half, beyond, size);
+    terms.push(half);
+    terms
+}
+
+/// Logs of mass·(1/M)·R for each tried candidate, and of mass·(untried/M).
+fn average_terms(log_mass: f64, log_ratios: &[f64], size: f64) -> Vec<f64> {
+    let each = log_mass - size.ln();
+    let mut terms: Vec<f64> = log_ratios.iter().map(|ratio| each + ratio).collect();
+    let untried = size - log_ratios.len() as f64;
+    if untried > 0.0 {
+        terms.push(each + untried.ln());
+    }
+    terms
 }
 
 /// ln C(n, k) = ln Γ(n+1) − ln Γ(k+1) − ln Γ(n−k+1), for n ≥ k ≥ 0.
@@ -312,16 +349,21 @@ mod tests {
 
     fn one(hits: u32, trials: u32, control_hits: u32, control: u32) -> Vec<Trials> {
         let mut trials_ = Trials::default();
-        trials_.add(Some("t"), counts(hits, trials));
+        trials_.add(Some("c0"), counts(hits, trials));
         trials_.add(None, counts(control_hits, control));
         vec![trials_]
     }
 
-    fn space(searched: u32, grammar: u32) -> SearchSpace {
-        SearchSpace {
-            searched,
-            grammar: Some(grammar),
-        }
+    fn grammar(size: u32) -> Vec<String> {
+        (0..size).map(|i| format!("c{i}")).collect()
+    }
+
+    fn bf(groups: &[Trials], size: u32) -> f64 {
+        let space = SearchSpace {
+            searched: size,
+            grammar: &grammar(size),
+        };
+        log_bayes_factor(groups, space, &ReplayPrior::default())
     }
 
     #[test]
@@ -342,24 +384,25 @@ mod tests {
 
     #[test]
     fn a_clear_trigger_outweighs_the_search_for_it() {
-        let prior = ReplayPrior::default();
-        let found = log_bayes_factor(&one(16, 16, 0, 16), space(1, 1), &prior);
-        let searched = log_bayes_factor(&one(16, 16, 0, 16), space(64, 64), &prior);
+        let found = bf(&one(16, 16, 0, 16), 1);
+        let searched = bf(&one(16, 16, 0, 16), 64);
         assert!(found > 15.0, "{found}");
-        assert!((found - searched - 64.0_f64.ln()).abs() < 0.1, "{found} {searched}");
-        let half = log_bayes_factor(&one(8, 16, 0, 16), space(64, 64), &prior);
+        assert!(
+            (found - searched - 64.0_f64.ln()).abs() < 0.1,
+            "{found} {searched}"
+        );
+        let half = bf(&one(8, 16, 0, 16), 64);
         assert!(half > 2.0 && half < searched, "{half}");
     }
 
     #[test]
     fn one_lucky_hit_among_many_candidates_says_nothing_for_a_trigger() {
-        let prior = ReplayPrior::default();
         let mut trials = Trials::default();
         for i in 0..64 {
             trials.add(Some(&format!("c{i}")), counts(u32::from(i == 7), 4));
         }
         trials.add(None, counts(0, 64));
-        let got = log_bayes_factor(&[trials], space(64, 64), &prior);
+        let got = bf(&[trials], 64);
         assert!(got < 0.0, "{got}");
     }
 
@@ -372,12 +415,15 @@ mod tests {
                 trials.add(Some(&format!("c{i}")), counts(0, tries));
             }
             trials.add(None, counts(0, 64));
-            log_bayes_factor(&[trials], space(covered, 64), &prior)
+            bf(&[trials], 64)
         };
         assert!(null(4, 64) < null(1, 64), "more tries say more");
         assert!(null(4, 64) < null(4, 32), "more candidates say more");
         let strong = null(500, 64);
-        assert!(strong > prior.missed.ln() && strong < prior.missed.ln() + 0.1, "{strong}");
+        assert!(
+            strong > prior.missed.ln() && strong < prior.missed.ln() + 0.1,
+            "{strong}"
+        );
         // Half the grammar untried leaves H1 at least μ + (1−μ)(1−ε)/2.
         assert!(null(500, 32) > (0.1_f64 + 0.9 * 0.95 * 0.5).ln() - 1e-3);
         // The same null on two checkpoints is not two independent nulls about the grammar.
@@ -385,16 +431,33 @@ mod tests {
         for i in 0..64 {
             twice.add(Some(&format!("c{i}")), counts(0, 500));
         }
-        let both = log_bayes_factor(&[twice.clone(), twice], space(64, 64), &prior);
+        let both = bf(&[twice.clone(), twice], 64);
         assert!(both > prior.missed.ln());
     }
 
     #[test]
     fn hits_with_and_without_the_trigger_are_not_a_trigger() {
-        let prior = ReplayPrior::default();
-        let got = log_bayes_factor(&one(8, 16, 8, 16), space(8, 8), &prior);
+        let got = bf(&one(8, 16, 8, 16), 8);
         assert!(got < 0.7, "{got}");
-        assert_eq!(log_bayes_factor(&[], space(8, 8), &prior), 0.0);
+        assert!(bf(&[], 8).abs() < 1e-12);
+    }
+
+    #[test]
+    fn candidates_beyond_the_grammar_find_but_do_not_clear() {
+        let outside = |hits: u32| {
+            let mut trials = Trials::default();
+            for i in 100..116 {
+                trials.add(
+                    Some(&format!("c{i}")),
+                    counts(if i == 100 { hits } else { 0 }, 16),
+                );
+            }
+            trials.add(None, counts(0, 16));
+            bf(&[trials], 16)
+        };
+        let null = outside(0);
+        assert!(null < 0.0 && null > 0.95_f64.ln() - 1e-6, "{null}");
+        assert!(outside(16) > 10.0);
     }
 
     #[test]
@@ -408,12 +471,30 @@ mod tests {
         let case = |claimed, replayed, bf_claimed, bf_replayed| {
             verdict(&[arm(claimed, replayed)], bf_claimed, bf_replayed).0
         };
-        assert_eq!(case(counts(16, 16), counts(16, 16), 9.0, 9.0), Verdict::Authentic);
-        assert_eq!(case(counts(16, 16), counts(15, 16), 9.0, 8.0), Verdict::Authentic);
-        assert_eq!(case(counts(16, 16), counts(5, 16), 9.0, 2.0), Verdict::NotReproducible);
-        assert_eq!(case(counts(16, 16), counts(0, 16), 9.0, -1.0), Verdict::Contradicted);
-        assert_eq!(case(counts(0, 16), counts(16, 16), -1.0, 9.0), Verdict::Contradicted);
-        assert_eq!(serde_json::to_value(Verdict::NotReproducible).unwrap(), "not_reproducible");
+        assert_eq!(
+            case(counts(16, 16), counts(16, 16), 9.0, 9.0),
+            Verdict::Authentic
+        );
+        assert_eq!(
+            case(counts(16, 16), counts(15, 16), 9.0, 8.0),
+            Verdict::Authentic
+        );
+        assert_eq!(
+            case(counts(16, 16), counts(5, 16), 9.0, 2.0),
+            Verdict::NotReproducible
+        );
+        assert_eq!(
+            case(counts(16, 16), counts(0, 16), 9.0, -1.0),
+            Verdict::Contradicted
+        );
+        assert_eq!(
+            case(counts(0, 16), counts(16, 16), -1.0, 9.0),
+            Verdict::Contradicted
+        );
+        assert_eq!(
+            serde_json::to_value(Verdict::NotReproducible).unwrap(),
+            "not_reproducible"
+        );
         assert_eq!(Verdict::NotReproducible.as_str(), "not_reproducible");
     }
 
@@ -423,7 +504,7 @@ mod tests {
             arms in proptest::collection::vec((0_u32..40, 0_u32..40), 0..20),
             control in (0_u32..80, 0_u32..80),
             searched in 0_u32..5000,
-            grammar in proptest::option::of(0_u32..5000),
+            published in 0_u32..40,
         ) {
             let mut trials = Trials::default();
             for (i, (a, b)) in arms.iter().enumerate() {
@@ -431,9 +512,11 @@ mod tests {
             }
             trials.add(None, counts(control.0.min(control.1), control.1));
             let prior = ReplayPrior::default();
-            let got = log_bayes_factor(&[trials], SearchSpace { searched, grammar }, &prior);
+            let grammar = grammar(published);
+            let space = SearchSpace { searched, grammar: &grammar };
+            let got = log_bayes_factor(&[trials], space, &prior);
             prop_assert!(got.is_finite());
-            prop_assert!(got >= prior.missed.ln() - 1e-12);
+            prop_assert!(got >= (0.5 * prior.missed).ln() - 1e-12);
         }
 
         #[test]
