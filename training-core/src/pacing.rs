@@ -207,11 +207,8 @@ mod tests {
             let mut pacer = Pacer::new(rate, Micros(burst), Micros(0));
             let (mut now, mut used, mut largest) = (0_u64, 0_u64, 0_u64);
             for (cost, idle) in costs {
-                loop {
-                    match pacer.step(Micros(now), Micros(0)) {
-                        Wait::For(time) => now += time.0,
-                        _ => break,
-                    }
+                while let Wait::For(time) = pacer.step(Micros(now), Micros(0)) {
+                    now += time.0;
                 }
                 now += cost;
                 used += cost;

@@ -302,9 +302,8 @@ impl RoundState {
         self.open.as_ref()
     }
 
-    /// What a checkpoint must keep to go on from here. Meaningful between
-    /// rounds (in cooldown or warm-up): a round in progress is not part of it.
-    pub fn origin(&self) -> Origin {
+    /// Meaningful between rounds only: a round in progress is not part of it.
+    pub(crate) fn origin(&self) -> Origin {
         Origin {
             run_seed: self.run_seed,
             round: self.round,
@@ -413,8 +412,8 @@ pub enum Effect {
     Closed {
         /// The round.
         round: u64,
-        /// Hash of the new parameters.
-        parameters: Digest,
+        /// Where the run stands now: what a checkpoint must keep to go on.
+        next: Origin,
         /// What was counted.
         contributions: Vec<Contribution>,
         /// Assigned nodes that did not deliver.

@@ -207,16 +207,17 @@ impl RoundState {
                 member.missed = 0;
             }
         }
+        let round = self.round;
         self.parameters = parameters;
+        self.round += 1;
         effects.push(Effect::Closed {
-            round: self.round,
-            parameters,
+            round,
+            next: self.origin(),
             contributions,
             missed: open.missed.clone(),
             duration: self.now.since(open.opened_at),
         });
         self.blame(&open.missed, effects);
-        self.round += 1;
         self.phase = Phase::Cooldown {
             until: self.now.plus(self.rules.cooldown),
         };
