@@ -1,1 +1,65 @@
-//! placeholder
+//! Everything that Plumbline keeps: accounts and their ledger, runs, markets, evidence, events, jobs and
+//! allocation decisions, in one SQLite file.
+//!
+//! One thread writes. Requests queue up for it, each runs in a savepoint of its own, one commit makes a
+//! whole batch durable (`synchronous=FULL`), and only then is anybody answered. Reads go to a small pool
+//! of read-only connections and see the state after some commit.
+//!
+//! **Invariant.** What [`Store::write`] has acknowledged survives `kill -9` and a power cut, and every
+//! transfer of money is balanced and stored together with the fact that caused it. This crate is the only
+//! one that knows diesel and SQLite. It deliberately decides nothing: no prices, no rules about who may do
+//! what, no life cycles, no clock and no identifiers of its own — the caller brings times (unix
+//! milliseconds), ids (text), and money (integer micro-credits).
+
+mod error;
+mod open;
+mod pool;
+mod schema;
+mod store;
+mod tx;
+mod value;
+mod writer;
+
+pub mod accounts;
+pub mod acks;
+pub mod bench;
+pub mod checkpoints;
+pub mod control;
+pub mod decisions;
+pub mod evidence;
+pub mod idempotency;
+pub mod jobs;
+pub mod ledger;
+pub mod markets;
+pub mod outbox;
+pub mod policies;
+pub mod positions;
+pub mod prices;
+pub mod runs;
+pub mod sessions;
+pub mod settings;
+pub mod tokens;
+pub mod trades;
+
+#[cfg(test)]
+mod plans;
+#[cfg(test)]
+mod testing;
+
+pub use error::StoreError;
+pub use store::{Store, StoreOptions};
+pub use tx::Tx;
+
+/// Turns "no row" into [`StoreError::NotFound`].
+fn found<T>(row: Option<T>, what: &'static str, id: &str) -> Result<T, StoreError> {
+    row.ok_or_else(|| StoreError::not_found(what, id))
+}
+
+/// Turns "no row was changed" into [`StoreError::NotFound`].
+fn changed(rows: usize, what: &'static str, id: &str) -> Result<(), StoreError> {
+    if rows == 0 {
+        Err(StoreError::not_found(what, id))
+    } else {
+        Ok(())
+    }
+}

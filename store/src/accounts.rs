@@ -1,0 +1,170 @@
+//! Accounts: who may hold money and act.
+
+use diesel::dsl::sql;
+use diesel::prelude::*;
+use diesel::sql_types::BigInt;
+
+use crate::schema::{accounts, positions};
+use crate::value::{Names, text_enum};
+use crate::{StoreError, Tx, changed, found};
+
+text_enum! {
+    /// What an account is for; it decides whether its balance may go below zero.
+    AccountKind {
+        /// A person or a program. Never below zero.
+        User = "user",
+        /// The issuer of credits: the only kind that may go below zero.
+        Treasury = "treasury",
+        /// Collateral of one market. Never below zero.
+        Escrow = "escrow",
+        /// Where forfeited credits end. Never below zero.
+        Burn = "burn",
+    }
+}
+
+/// An account.
+#[derive(Debug, Clone, PartialEq, Queryable, Selectable)]
+#[diesel(table_name = accounts)]
+pub struct Account {
+    /// Identifier.
+    pub id: String,
+    /// What it is for.
+    pub kind: AccountKind,
+    /// Name shown to people; unique, whatever the case of its letters.
+    pub handle: String,
+    /// Password hash in PHC format; `None` where nobody can sign in.
+    pub password_hash: Option<String>,
+    /// Roles held.
+    #[diesel(deserialize_as = Names)]
+    pub roles: Vec<String>,
+    /// Balance, micro-credits: the sum of the account's ledger entries.
+    pub balance_micro: i64,
+    /// When it was made, unix ms.
+    pub created_at: i64,
+}
+
+/// Adds an account. Its balance must be 0: money comes by a transfer only.
+///
+/// # Errors
+/// [`StoreError::Conflict`] if the id or the handle is taken; [`StoreError::LedgerUnbalanced`] for a
+/// balance other than 0.
+pub fn insert(tx: &mut Tx<'_>, account: &Account) -> Result<(), StoreError> {
+    if account.balance_micro != 0 {
+        return Err(StoreError::LedgerUnbalanced);
+    }
+    tx.run(|conn| {
+        diesel::insert_into(accounts::table)
+            .values((
+                accounts::id.eq(&account.id),
+                accounts::kind.eq(account.kind),
+                accounts::handle.eq(&account.handle),
+                accounts::handle_key.eq(account.handle.to_lowercase()),
+                accounts::password_hash.eq(&account.password_hash),
+                accounts::roles.eq(Names(account.roles.clone())),
+                accounts::balance_micro.eq(0),
+                accounts::created_at.eq(account.created_at),
+            ))
+            .execute(conn)
+    })?;
+    Ok(())
+}
+
+/// The account with this id.
+///
+/// # Errors
+/// [`StoreError::NotFound`].
+pub fn get(tx: &mut Tx<'_>, id: &str) -> Result<Account, StoreError> {
+    let row = tx.run(|conn| {
+        accounts::table
+            .find(id)
+            .select(Account::as_select())
+            .first(conn)
+            .optional()
+    })?;
+    found(row, "account", id)
+}
+
+/// The account with this handle, whatever the case of its letters.
+///
+/// # Errors
+/// Those of the database.
+pub fn by_handle(tx: &mut Tx<'_>, handle: &str) -> Result<Option<Account>, StoreError> {
+    let key = handle.to_lowercase();
+    tx.run(|conn| {
+        accounts::table
+            .filter(accounts::handle_key.eq(key))
+            .select(Account::as_select())
+            .first(conn)
+            .optional()
+    })
+}
+
+/// Up to `limit` accounts with ids greater than `after`, by id.
+///
+/// # Errors
+/// Those of the database.
+pub fn list(tx: &mut Tx<'_>, after: Option<&str>, limit: i64) -> Result<Vec<Account>, StoreError> {
+    tx.run(|conn| {
+        accounts::table
+            .filter(accounts::id.gt(after.unwrap_or("")))
+            .order(accounts::id)
+            .limit(limit)
+            .select(Account::as_select())
+            .load(conn)
+    })
+}
+
+/// Replaces an account's roles.
+///
+/// # Errors
+/// [`StoreError::NotFound`].
+pub fn set_roles(tx: &mut Tx<'_>, id: &str, roles: &[String]) -> Result<(), StoreError> {
+    let roles = Names(roles.to_vec());
+    let rows = tx.run(|conn| {
+        diesel::update(accounts::table.find(id))
+            .set(accounts::roles.eq(roles))
+            .execute(conn)
+    })?;
+    changed(rows, "account", id)
+}
+
+/// Replaces an account's password hash.
+///
+/// # Errors
+/// [`StoreError::NotFound`].
+pub fn set_password(tx: &mut Tx<'_>, id: &str, password_hash: &str) -> Result<(), StoreError> {
+    let rows = tx.run(|conn| {
+        diesel::update(accounts::table.find(id))
+            .set(accounts::password_hash.eq(password_hash))
+            .execute(conn)
+    })?;
+    changed(rows, "account", id)
+}
+
+/// How many accounts of kind [`AccountKind::User`] there are.
+///
+/// # Errors
+/// Those of the database.
+pub fn count_users(tx: &mut Tx<'_>) -> Result<i64, StoreError> {
+    tx.run(|conn| {
+        accounts::table
+            .filter(accounts::kind.eq(AccountKind::User))
+            .count()
+            .get_result(conn)
+    })
+}
+
+/// What the account has paid for positions that are not paid out yet, micro-credits:
+/// Σ cost over its unpaid positions.
+///
+/// # Errors
+/// Those of the database.
+pub fn locked_micro(tx: &mut Tx<'_>, account_id: &str) -> Result<i64, StoreError> {
+    tx.run(|conn| {
+        positions::table
+            .filter(positions::account_id.eq(account_id))
+            .filter(positions::paid_at.is_null())
+            .select(sql::<BigInt>("COALESCE(SUM(cost_micro), 0)"))
+            .get_result(conn)
+    })
+}

@@ -1,0 +1,182 @@
+//! Allocation decisions: the full desired state of each target, in the order they were made.
+
+use diesel::prelude::*;
+
+use crate::schema::{decision_heads, decisions};
+use crate::{StoreError, Tx, found};
+
+/// An allocation decision.
+#[derive(Debug, Clone, PartialEq, Queryable, Selectable, Insertable)]
+#[diesel(table_name = decisions)]
+pub struct Decision {
+    /// Identifier.
+    pub decision_id: String,
+    /// `run` or `pool`.
+    pub target_kind: String,
+    /// Whose share it sets.
+    pub target_uid: String,
+    /// `training` or `inference`.
+    pub workload: String,
+    /// Fences restores and key changes; never falls.
+    pub epoch: i64,
+    /// Grows with each decision on the target within an epoch.
+    pub generation: i64,
+    /// Share of the capacity, 1/10,000; 0..=10,000.
+    pub share_bps: i64,
+    /// One of `allow`, `throttle`, `pause`, `drain`, `terminate`.
+    pub action: String,
+    /// When it was made, unix ms.
+    pub created_at: i64,
+    /// When it lapses, unix ms.
+    pub expires_at: i64,
+    /// The decision as signed, JSON.
+    pub payload: String,
+    /// The signed envelope, JSON.
+    pub envelope: String,
+    /// Position among all decisions; grows. Given by the store: [`insert`] ignores it.
+    #[diesel(skip_insertion)]
+    pub version: i64,
+}
+
+/// Adds a decision, which becomes its target's latest; its version comes back.
+///
+/// # Errors
+/// [`StoreError::Conflict`] if the id is taken, or if (epoch, generation) is not greater than that of the
+/// target's latest decision.
+pub fn insert(tx: &mut Tx<'_>, decision: &Decision) -> Result<i64, StoreError> {
+    if let Some(head) = latest(tx, &decision.target_uid, &decision.workload)?
+        && (decision.epoch, decision.generation) <= (head.epoch, head.generation)
+    {
+        return Err(StoreError::conflict(format!(
+            "target {} has a decision of epoch {}, generation {}",
+            head.target_uid, head.epoch, head.generation
+        )));
+    }
+    tx.run(|conn| {
+        diesel::insert_into(decisions::table)
+            .values(decision)
+            .execute(conn)
+    })?;
+    let version = tx.last_key()?;
+    tx.run(|conn| {
+        diesel::replace_into(decision_heads::table)
+            .values((
+                decision_heads::target_uid.eq(&decision.target_uid),
+                decision_heads::workload.eq(&decision.workload),
+                decision_heads::version.eq(version),
+            ))
+            .execute(conn)
+    })?;
+    Ok(version)
+}
+
+/// The decision with this id.
+///
+/// # Errors
+/// [`StoreError::NotFound`].
+pub fn get(tx: &mut Tx<'_>, decision_id: &str) -> Result<Decision, StoreError> {
+    let row = tx.run(|conn| {
+        decisions::table
+            .filter(decisions::decision_id.eq(decision_id))
+            .select(Decision::as_select())
+            .first(conn)
+            .optional()
+    })?;
+    found(row, "decision", decision_id)
+}
+
+/// The latest decision on a target's workload.
+///
+/// # Errors
+/// Those of the database.
+pub fn latest(
+    tx: &mut Tx<'_>,
+    target_uid: &str,
+    workload: &str,
+) -> Result<Option<Decision>, StoreError> {
+    tx.run(|conn| {
+        decision_heads::table
+            .inner_join(decisions::table.on(decisions::version.eq(decision_heads::version)))
+            .filter(decision_heads::target_uid.eq(target_uid))
+            .filter(decision_heads::workload.eq(workload))
+            .select(Decision::as_select())
+            .first(conn)
+            .optional()
+    })
+}
+
+/// The latest decision on each workload of each target, by target: the full desired state.
+///
+/// # Errors
+/// Those of the database.
+pub fn current(tx: &mut Tx<'_>) -> Result<Vec<Decision>, StoreError> {
+    tx.run(|conn| {
+        decision_heads::table
+            .inner_join(decisions::table.on(decisions::version.eq(decision_heads::version)))
+            .order((decision_heads::target_uid, decision_heads::workload))
+            .select(Decision::as_select())
+            .load(conn)
+    })
+}
+
+/// Up to `limit` decisions after `version`, oldest first.
+///
+/// # Errors
+/// Those of the database.
+pub fn since(tx: &mut Tx<'_>, version: i64, limit: i64) -> Result<Vec<Decision>, StoreError> {
+    tx.run(|conn| {
+        decisions::table
+            .filter(decisions::version.gt(version))
+            .order(decisions::version)
+            .limit(limit)
+            .select(Decision::as_select())
+            .load(conn)
+    })
+}
+
+/// Up to `limit` decisions, newest first, before `version` if given.
+///
+/// # Errors
+/// Those of the database.
+pub fn list(tx: &mut Tx<'_>, before: Option<i64>, limit: i64) -> Result<Vec<Decision>, StoreError> {
+    tx.run(|conn| {
+        decisions::table
+            .filter(decisions::version.lt(before.unwrap_or(i64::MAX)))
+            .order(decisions::version.desc())
+            .limit(limit)
+            .select(Decision::as_select())
+            .load(conn)
+    })
+}
+
+/// Up to `limit` decisions on a target, newest first.
+///
+/// # Errors
+/// Those of the database.
+pub fn by_target(
+    tx: &mut Tx<'_>,
+    target_uid: &str,
+    limit: i64,
+) -> Result<Vec<Decision>, StoreError> {
+    tx.run(|conn| {
+        decisions::table
+            .filter(decisions::target_uid.eq(target_uid))
+            .order(decisions::version.desc())
+            .limit(limit)
+            .select(Decision::as_select())
+            .load(conn)
+    })
+}
+
+/// Version of the newest decision; 0 before the first.
+///
+/// # Errors
+/// Those of the database.
+pub fn last_version(tx: &mut Tx<'_>) -> Result<i64, StoreError> {
+    tx.run(|conn| {
+        let newest: Option<i64> = decisions::table
+            .select(diesel::dsl::max(decisions::version))
+            .get_result(conn)?;
+        Ok(newest.unwrap_or(0))
+    })
+}

@@ -1,0 +1,190 @@
+//! Evidence: submissions, what the judges made of them, and the move they caused.
+
+use diesel::dsl::sql;
+use diesel::prelude::*;
+use diesel::sql_types::Bool;
+
+use crate::schema::evidence;
+use crate::{StoreError, Tx, changed, found};
+
+/// A submission of evidence on a market.
+#[derive(Debug, Clone, PartialEq, Queryable, Selectable, Insertable, AsChangeset)]
+#[diesel(table_name = evidence, treat_none_as_null = true)]
+pub struct Evidence {
+    /// Identifier.
+    pub id: String,
+    /// The market.
+    pub market_id: String,
+    /// Who submitted it.
+    pub account_id: String,
+    /// What it is: a transcript, a measurement, a report, ….
+    pub kind: String,
+    /// Title.
+    pub title: String,
+    /// Text.
+    pub body: String,
+    /// The exhibits, JSON.
+    pub exhibits: String,
+    /// Hash of the content.
+    pub content_hash: String,
+    /// Stake offered, micro-credits.
+    pub stake_micro: i64,
+    /// Fee paid, micro-credits.
+    pub fee_micro: i64,
+    /// One of `pending`, `judged`, `duplicate`, `rejected`.
+    pub status: String,
+    /// Shift of the ensemble's log-odds.
+    pub shift: f64,
+    /// Price before its move, as log-odds.
+    pub log_odds_before: Option<f64>,
+    /// Price after its move, as log-odds.
+    pub log_odds_after: Option<f64>,
+    /// Part of the stake locked as collateral of the move, micro-credits.
+    pub locked_micro: i64,
+    /// YES shares booked to the submitter, micro-shares.
+    pub yes_micro: i64,
+    /// NO shares booked to the submitter, micro-shares.
+    pub no_micro: i64,
+    /// Each judge's view, JSON.
+    pub judgements: String,
+    /// What the replay found, JSON.
+    pub replay: Option<String>,
+    /// Why it was rejected or moved nothing.
+    pub reason: Option<String>,
+    /// When it was submitted, unix ms.
+    pub created_at: i64,
+    /// When it was judged, unix ms.
+    pub judged_at: Option<i64>,
+}
+
+/// Adds a submission.
+///
+/// # Errors
+/// [`StoreError::Conflict`] if the id is taken, if the market has this content already (and this one is not
+/// marked as a duplicate), or if the market or the account does not exist.
+pub fn insert(tx: &mut Tx<'_>, row: &Evidence) -> Result<(), StoreError> {
+    tx.run(|conn| {
+        diesel::insert_into(evidence::table)
+            .values(row)
+            .execute(conn)
+    })?;
+    Ok(())
+}
+
+/// The submission with this id.
+///
+/// # Errors
+/// [`StoreError::NotFound`].
+pub fn get(tx: &mut Tx<'_>, id: &str) -> Result<Evidence, StoreError> {
+    let row = tx.run(|conn| {
+        evidence::table
+            .find(id)
+            .select(Evidence::as_select())
+            .first(conn)
+            .optional()
+    })?;
+    found(row, "evidence", id)
+}
+
+/// Writes back a submission.
+///
+/// # Errors
+/// [`StoreError::NotFound`].
+pub fn update(tx: &mut Tx<'_>, row: &Evidence) -> Result<(), StoreError> {
+    let rows = tx.run(|conn| {
+        diesel::update(evidence::table.find(&row.id))
+            .set(row)
+            .execute(conn)
+    })?;
+    changed(rows, "evidence", &row.id)
+}
+
+/// Up to `limit` submissions on a market with ids greater than `after`, by id.
+///
+/// # Errors
+/// Those of the database.
+pub fn list(
+    tx: &mut Tx<'_>,
+    market_id: &str,
+    after: Option<&str>,
+    limit: i64,
+) -> Result<Vec<Evidence>, StoreError> {
+    tx.run(|conn| {
+        evidence::table
+            .filter(evidence::market_id.eq(market_id))
+            .filter(evidence::id.gt(after.unwrap_or("")))
+            .order(evidence::id)
+            .limit(limit)
+            .select(Evidence::as_select())
+            .load(conn)
+    })
+}
+
+/// Up to `limit` submissions that wait for their judges, by id.
+///
+/// # Errors
+/// Those of the database.
+pub fn pending(tx: &mut Tx<'_>, limit: i64) -> Result<Vec<Evidence>, StoreError> {
+    tx.run(|conn| {
+        evidence::table
+            .filter(evidence::status.eq("pending"))
+            .order(evidence::id)
+            .limit(limit)
+            .select(Evidence::as_select())
+            .load(conn)
+    })
+}
+
+/// Every judged submission on a market, by id: its exhibit set.
+///
+/// # Errors
+/// Those of the database.
+pub fn judged(tx: &mut Tx<'_>, market_id: &str) -> Result<Vec<Evidence>, StoreError> {
+    tx.run(|conn| {
+        evidence::table
+            .filter(evidence::market_id.eq(market_id))
+            .filter(evidence::status.eq("judged"))
+            .order(evidence::id)
+            .select(Evidence::as_select())
+            .load(conn)
+    })
+}
+
+/// How many submissions of any status an account has made on a market.
+///
+/// # Errors
+/// Those of the database.
+pub fn count_by_account(
+    tx: &mut Tx<'_>,
+    market_id: &str,
+    account_id: &str,
+) -> Result<i64, StoreError> {
+    tx.run(|conn| {
+        evidence::table
+            .filter(evidence::market_id.eq(market_id))
+            .filter(evidence::account_id.eq(account_id))
+            .count()
+            .get_result(conn)
+    })
+}
+
+/// The submission that was first on a market with this content.
+///
+/// # Errors
+/// Those of the database.
+pub fn by_hash(
+    tx: &mut Tx<'_>,
+    market_id: &str,
+    content_hash: &str,
+) -> Result<Option<Evidence>, StoreError> {
+    tx.run(|conn| {
+        evidence::table
+            .filter(evidence::market_id.eq(market_id))
+            .filter(evidence::content_hash.eq(content_hash))
+            // As in the partial index, word for word: SQLite does not use it for a bound value.
+            .filter(sql::<Bool>("status <> 'duplicate'"))
+            .select(Evidence::as_select())
+            .first(conn)
+            .optional()
+    })
+}

@@ -1,0 +1,83 @@
+//! Answers already given, so that a repeated request gets the same one and nothing happens twice.
+
+use diesel::prelude::*;
+
+use crate::schema::idempotency;
+use crate::{StoreError, Tx};
+
+/// An answer already given.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answer {
+    /// Hash of the request that it answers.
+    pub request_hash: String,
+    /// HTTP status.
+    pub status: u16,
+    /// Body.
+    pub body: String,
+}
+
+/// The answer given to this account under this key.
+///
+/// # Errors
+/// Those of the database.
+pub fn get(tx: &mut Tx<'_>, account_id: &str, key: &str) -> Result<Option<Answer>, StoreError> {
+    let row: Option<(String, i64, String)> = tx.run(|conn| {
+        idempotency::table
+            .find((account_id, key))
+            .select((
+                idempotency::request_hash,
+                idempotency::status,
+                idempotency::body,
+            ))
+            .first(conn)
+            .optional()
+    })?;
+    row.map(|(request_hash, status, body)| {
+        let status = u16::try_from(status)
+            .map_err(|_| StoreError::Corrupt(format!("HTTP status {status}")))?;
+        Ok(Answer {
+            request_hash,
+            status,
+            body,
+        })
+    })
+    .transpose()
+}
+
+/// Keeps an answer.
+///
+/// # Errors
+/// [`StoreError::Conflict`] if the account has one under this key already.
+pub fn put(
+    tx: &mut Tx<'_>,
+    account_id: &str,
+    key: &str,
+    request_hash: &str,
+    status: u16,
+    body: &str,
+    at: i64,
+) -> Result<(), StoreError> {
+    tx.run(|conn| {
+        diesel::insert_into(idempotency::table)
+            .values((
+                idempotency::account_id.eq(account_id),
+                idempotency::key.eq(key),
+                idempotency::request_hash.eq(request_hash),
+                idempotency::status.eq(i64::from(status)),
+                idempotency::body.eq(body),
+                idempotency::at.eq(at),
+            ))
+            .execute(conn)
+    })?;
+    Ok(())
+}
+
+/// Forgets the answers given before `before`; how many there were.
+///
+/// # Errors
+/// Those of the database.
+pub fn prune(tx: &mut Tx<'_>, before: i64) -> Result<usize, StoreError> {
+    tx.run(|conn| {
+        diesel::delete(idempotency::table.filter(idempotency::at.lt(before))).execute(conn)
+    })
+}

@@ -1,0 +1,230 @@
+//! Jobs: long work, queued in the transaction that caused it and leased by whoever does it.
+
+use diesel::prelude::*;
+
+use crate::schema::jobs;
+use crate::{StoreError, Tx, changed, found};
+
+/// A job.
+#[derive(Debug, Clone, PartialEq, Queryable, Selectable)]
+#[diesel(table_name = jobs)]
+pub struct Job {
+    /// Identifier.
+    pub id: i64,
+    /// What is to be done.
+    pub kind: String,
+    /// Name of this piece of work; unique, so that it is queued once.
+    pub key: String,
+    /// The details, JSON.
+    pub payload: String,
+    /// Not to be started before, unix ms.
+    pub run_at: i64,
+    /// How often it was started.
+    pub attempts: i64,
+    /// One of `queued`, `running`, `done`, `failed`.
+    pub status: String,
+    /// Why the last attempt failed.
+    pub last_error: Option<String>,
+    /// While running: when somebody else may start it again, unix ms.
+    pub lease_until: Option<i64>,
+}
+
+/// How many jobs there are in each status.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Waiting for their time or for a worker.
+    pub queued: i64,
+    /// Leased to a worker.
+    pub running: i64,
+    /// Finished.
+    pub done: i64,
+    /// Given up.
+    pub failed: i64,
+}
+
+/// Queues a job, unless one with this key was queued before, whatever became of it. Its id comes back.
+///
+/// # Errors
+/// Those of the database.
+pub fn enqueue(
+    tx: &mut Tx<'_>,
+    kind: &str,
+    key: &str,
+    payload: &str,
+    run_at: i64,
+) -> Result<i64, StoreError> {
+    let rows = tx.run(|conn| {
+        diesel::insert_into(jobs::table)
+            .values((
+                jobs::kind.eq(kind),
+                jobs::key.eq(key),
+                jobs::payload.eq(payload),
+                jobs::run_at.eq(run_at),
+                jobs::attempts.eq(0),
+                jobs::status.eq("queued"),
+            ))
+            .on_conflict(jobs::key)
+            .do_nothing()
+            .execute(conn)
+    })?;
+    if rows == 1 {
+        return tx.last_key();
+    }
+    let id = tx.run(|conn| {
+        jobs::table
+            .filter(jobs::key.eq(key))
+            .select(jobs::id)
+            .first(conn)
+            .optional()
+    })?;
+    found(id, "job", key)
+}
+
+/// Leases up to `limit` jobs until `now + lease_ms`: first those whose worker let its lease run out, then
+/// those whose time has come. They come back as they are now, the attempt counted.
+///
+/// # Errors
+/// Those of the database.
+pub fn claim(tx: &mut Tx<'_>, now: i64, lease_ms: i64, limit: i64) -> Result<Vec<Job>, StoreError> {
+    let mut claimed: Vec<Job> = tx.run(|conn| {
+        jobs::table
+            .filter(jobs::status.eq("running"))
+            .filter(jobs::lease_until.le(now))
+            .order(jobs::lease_until)
+            .limit(limit)
+            .select(Job::as_select())
+            .load(conn)
+    })?;
+    let rest = limit
+        .saturating_sub(i64::try_from(claimed.len()).unwrap_or(limit))
+        .max(0);
+    let queued: Vec<Job> = tx.run(|conn| {
+        jobs::table
+            .filter(jobs::status.eq("queued"))
+            .filter(jobs::run_at.le(now))
+            .order((jobs::run_at, jobs::id))
+            .limit(rest)
+            .select(Job::as_select())
+            .load(conn)
+    })?;
+    claimed.extend(queued);
+    for job in &mut claimed {
+        job.status = "running".to_owned();
+        job.attempts += 1;
+        job.lease_until = Some(now.saturating_add(lease_ms));
+        tx.run(|conn| {
+            diesel::update(jobs::table.find(job.id))
+                .set((
+                    jobs::status.eq(&job.status),
+                    jobs::attempts.eq(job.attempts),
+                    jobs::lease_until.eq(job.lease_until),
+                ))
+                .execute(conn)
+        })?;
+    }
+    Ok(claimed)
+}
+
+/// Marks a job as done.
+///
+/// # Errors
+/// [`StoreError::NotFound`].
+pub fn finish(tx: &mut Tx<'_>, id: i64) -> Result<(), StoreError> {
+    let rows = tx.run(|conn| {
+        diesel::update(jobs::table.find(id))
+            .set((jobs::status.eq("done"), jobs::lease_until.eq(None::<i64>)))
+            .execute(conn)
+    })?;
+    changed(rows, "job", &id.to_string())
+}
+
+/// Queues a job again after a failed attempt.
+///
+/// # Errors
+/// [`StoreError::NotFound`].
+pub fn retry(tx: &mut Tx<'_>, id: i64, run_at: i64, error: &str) -> Result<(), StoreError> {
+    let rows = tx.run(|conn| {
+        diesel::update(jobs::table.find(id))
+            .set((
+                jobs::status.eq("queued"),
+                jobs::run_at.eq(run_at),
+                jobs::last_error.eq(error),
+                jobs::lease_until.eq(None::<i64>),
+            ))
+            .execute(conn)
+    })?;
+    changed(rows, "job", &id.to_string())
+}
+
+/// Gives a job up.
+///
+/// # Errors
+/// [`StoreError::NotFound`].
+pub fn fail(tx: &mut Tx<'_>, id: i64, error: &str) -> Result<(), StoreError> {
+    let rows = tx.run(|conn| {
+        diesel::update(jobs::table.find(id))
+            .set((
+                jobs::status.eq("failed"),
+                jobs::last_error.eq(error),
+                jobs::lease_until.eq(None::<i64>),
+            ))
+            .execute(conn)
+    })?;
+    changed(rows, "job", &id.to_string())
+}
+
+/// Up to `limit` jobs, newest first; only those in a status, if given.
+///
+/// # Errors
+/// Those of the database.
+pub fn list(tx: &mut Tx<'_>, status: Option<&str>, limit: i64) -> Result<Vec<Job>, StoreError> {
+    let mut query = jobs::table
+        .select(Job::as_select())
+        .order(jobs::id.desc())
+        .limit(limit)
+        .into_boxed();
+    if let Some(status) = status {
+        query = query.filter(jobs::status.eq(status));
+    }
+    tx.run(|conn| query.load(conn))
+}
+
+/// How many jobs there are in each status.
+///
+/// # Errors
+/// Those of the database.
+pub fn counts(tx: &mut Tx<'_>) -> Result<Counts, StoreError> {
+    let rows: Vec<(String, i64)> = tx.run(|conn| {
+        jobs::table
+            .group_by(jobs::status)
+            .select((jobs::status, diesel::dsl::count_star()))
+            .load(conn)
+    })?;
+    let of = |status: &str| {
+        rows.iter()
+            .find(|(name, _)| name == status)
+            .map_or(0, |(_, count)| *count)
+    };
+    Ok(Counts {
+        queued: of("queued"),
+        running: of("running"),
+        done: of("done"),
+        failed: of("failed"),
+    })
+}
+
+/// Forgets the done jobs that were to run before `before`; how many there were. Their keys may then be
+/// queued again.
+///
+/// # Errors
+/// Those of the database.
+pub fn prune(tx: &mut Tx<'_>, before: i64) -> Result<usize, StoreError> {
+    tx.run(|conn| {
+        diesel::delete(
+            jobs::table
+                .filter(jobs::status.eq("done"))
+                .filter(jobs::run_at.lt(before)),
+        )
+        .execute(conn)
+    })
+}

@@ -1,0 +1,193 @@
+//! Markets: the claims on runs, their price, and how they ended.
+
+use diesel::prelude::*;
+
+use crate::schema::markets;
+use crate::{StoreError, Tx, found};
+
+/// A market on one claim about one run.
+#[derive(Debug, Clone, PartialEq, Queryable, Selectable, Insertable, AsChangeset)]
+#[diesel(table_name = markets, treat_none_as_null = true)]
+pub struct Market {
+    /// Identifier.
+    pub id: String,
+    /// The run that the claim is about.
+    pub run_id: String,
+    /// The claim, for people.
+    pub claim: String,
+    /// Its kind, for judges and policies.
+    pub claim_kind: String,
+    /// What counts as true; fixed at opening.
+    pub rubric: String,
+    /// One of `draft`, `open`, `closing`, `frozen`, `auditing`, `settling`, `challenged`, `final`, `paid`, `void`.
+    pub status: String,
+    /// Price now, as log-odds.
+    pub log_odds: f64,
+    /// Price at opening, as log-odds.
+    pub opening_log_odds: f64,
+    /// Liquidity b of the scoring rule, micro-credits; > 0.
+    pub liquidity_micro: i64,
+    /// Subsidy put into escrow at opening, micro-credits.
+    pub subsidy_micro: i64,
+    /// Account that holds the collateral.
+    pub escrow_id: String,
+    /// Account that opened it.
+    pub creator_id: String,
+    /// How it is settled.
+    pub settlement_method: String,
+    /// The test plan of an objective settlement, JSON.
+    pub plan: Option<String>,
+    /// Hash of the plan, published at opening.
+    pub plan_commitment: Option<String>,
+    /// When it closes at the latest, unix ms.
+    pub closes_at: i64,
+    /// Tokens of the run after which it closes.
+    pub closes_after_tokens: Option<i64>,
+    /// When it opened, unix ms.
+    pub opened_at: i64,
+    /// When it was frozen, unix ms.
+    pub frozen_at: Option<i64>,
+    /// Checkpoint on which it is settled.
+    pub frozen_checkpoint: Option<String>,
+    /// Root hash over the exhibits at the freeze.
+    pub exhibits_root: Option<String>,
+    /// π ∈ [0, 1] once settled.
+    pub settlement: Option<f64>,
+    /// When it was settled, unix ms.
+    pub settled_at: Option<i64>,
+    /// What the settlement's test found, JSON.
+    pub statistics: Option<String>,
+    /// Lower end of the credible interval of the probability.
+    pub interval_low: f64,
+    /// Upper end of the credible interval of the probability.
+    pub interval_high: f64,
+    /// Effective number of independent judges.
+    pub n_eff: f64,
+    /// The ensemble's last assessment, JSON.
+    pub assessment: Option<String>,
+    /// Trades so far.
+    pub trades: i64,
+    /// Pieces of evidence so far.
+    pub evidence: i64,
+    /// Grows with each [`update`]; guards against lost updates.
+    pub version: i64,
+}
+
+/// Adds a market.
+///
+/// # Errors
+/// [`StoreError::Conflict`] if the id is taken or the run or an account does not exist.
+pub fn insert(tx: &mut Tx<'_>, market: &Market) -> Result<(), StoreError> {
+    tx.run(|conn| {
+        diesel::insert_into(markets::table)
+            .values(market)
+            .execute(conn)
+    })?;
+    Ok(())
+}
+
+/// The market with this id.
+///
+/// # Errors
+/// [`StoreError::NotFound`].
+pub fn get(tx: &mut Tx<'_>, id: &str) -> Result<Market, StoreError> {
+    let row = tx.run(|conn| {
+        markets::table
+            .find(id)
+            .select(Market::as_select())
+            .first(conn)
+            .optional()
+    })?;
+    found(row, "market", id)
+}
+
+/// Up to `limit` markets with ids greater than `after`, by id; only those of a run and in a status, if given.
+///
+/// # Errors
+/// Those of the database.
+pub fn list(
+    tx: &mut Tx<'_>,
+    run_id: Option<&str>,
+    status: Option<&str>,
+    after: Option<&str>,
+    limit: i64,
+) -> Result<Vec<Market>, StoreError> {
+    let mut query = markets::table
+        .select(Market::as_select())
+        .order(markets::id)
+        .limit(limit)
+        .into_boxed();
+    if let Some(after) = after {
+        query = query.filter(markets::id.gt(after));
+    }
+    if let Some(run_id) = run_id {
+        query = query.filter(markets::run_id.eq(run_id));
+    }
+    if let Some(status) = status {
+        query = query.filter(markets::status.eq(status));
+    }
+    tx.run(|conn| query.load(conn))
+}
+
+/// Writes back a market read before; `version` must still be the stored one. The new version comes back.
+///
+/// # Errors
+/// [`StoreError::Conflict`] if it was changed since it was read; [`StoreError::NotFound`].
+pub fn update(tx: &mut Tx<'_>, market: &Market) -> Result<i64, StoreError> {
+    let next = Market {
+        version: market.version + 1,
+        ..market.clone()
+    };
+    let rows = tx.run(|conn| {
+        diesel::update(
+            markets::table
+                .find(&market.id)
+                .filter(markets::version.eq(market.version)),
+        )
+        .set(&next)
+        .execute(conn)
+    })?;
+    if rows == 0 {
+        let stored = get(tx, &market.id)?.version;
+        return Err(StoreError::conflict(format!(
+            "market {} is at version {stored}, not {}",
+            market.id, market.version
+        )));
+    }
+    Ok(next.version)
+}
+
+/// The open and closing markets with `closes_at <= now`, the longest overdue first.
+///
+/// # Errors
+/// Those of the database.
+pub fn due(tx: &mut Tx<'_>, now: i64) -> Result<Vec<Market>, StoreError> {
+    let mut due = Vec::new();
+    // One query per status: each walks its part of the index in order.
+    for status in ["open", "closing"] {
+        let rows: Vec<Market> = tx.run(|conn| {
+            markets::table
+                .filter(markets::status.eq(status))
+                .filter(markets::closes_at.le(now))
+                .select(Market::as_select())
+                .load(conn)
+        })?;
+        due.extend(rows);
+    }
+    due.sort_by(|a, b| (a.closes_at, &a.id).cmp(&(b.closes_at, &b.id)));
+    Ok(due)
+}
+
+/// Every market in a status, by id.
+///
+/// # Errors
+/// Those of the database.
+pub fn in_status(tx: &mut Tx<'_>, status: &str) -> Result<Vec<Market>, StoreError> {
+    tx.run(|conn| {
+        markets::table
+            .filter(markets::status.eq(status))
+            .order(markets::id)
+            .select(Market::as_select())
+            .load(conn)
+    })
+}

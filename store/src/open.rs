@@ -1,0 +1,196 @@
+//! Opening a database file: whose it is, whether it may be used, and the settings of each connection.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::path::{Path, PathBuf};
+
+use diesel::connection::SimpleConnection;
+use diesel::prelude::*;
+use diesel::sql_types::BigInt;
+use diesel::sqlite::{Sqlite, SqliteConnection};
+use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
+
+use crate::error::StoreError;
+
+const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../migrations/sqlite");
+
+/// "PLMB", as the first migration writes it.
+const APPLICATION_ID: i64 = 1_347_177_794;
+
+/// What every connection sets, in this order: switching to WAL can meet a lock, so the time-out comes
+/// first. One statement per call: SQLite stops a batch at the first that fails.
+const PRAGMAS: [&str; 6] = [
+    "PRAGMA busy_timeout = 5000",
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = FULL",
+    "PRAGMA foreign_keys = ON",
+    "PRAGMA cache_size = -16384",
+    "PRAGMA temp_store = MEMORY",
+];
+
+/// Keeps a second server from opening the same file; let go by the system even when we are killed.
+pub(crate) struct FileLock {
+    _file: File,
+}
+
+#[derive(QueryableByName)]
+struct Number {
+    #[diesel(sql_type = BigInt)]
+    value: i64,
+}
+
+/// Checks that the file can be ours and locks it. The absolute path comes back: SQLite would read a
+/// relative one that begins with `file:` as an address.
+pub(crate) fn claim(path: &Path) -> Result<(PathBuf, FileLock), StoreError> {
+    let fail = |why: String| StoreError::open(path, why);
+    if path.is_dir() {
+        return Err(fail("it is a folder; name a file inside it".to_owned()));
+    }
+    let name = path
+        .file_name()
+        .ok_or_else(|| fail("it names no file".to_owned()))?;
+    let parent = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    std::fs::create_dir_all(parent).map_err(|error| {
+        fail(format!(
+            "its folder cannot be made ({error}); choose another or make it yourself"
+        ))
+    })?;
+    let parent = parent.canonicalize().map_err(|error| {
+        fail(format!(
+            "its folder cannot be read ({error}); choose another"
+        ))
+    })?;
+    let absolute = parent.join(name);
+    let lock = lock_beside(&absolute).map_err(fail)?;
+    // SQLite reports a read-only file only at the first write, and without its name.
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&absolute)
+        .map_err(|error| {
+            fail(format!(
+                "it cannot be written ({error}); check its owner and permissions"
+            ))
+        })?;
+    Ok((absolute, lock))
+}
+
+/// A file of its own carries the lock: SQLite's locks on the database would be lost if we closed a
+/// second handle on it.
+fn lock_beside(path: &Path) -> Result<FileLock, String> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    let file = OpenOptions::new().write(true).create(true).truncate(false).open(&name).map_err(|error| {
+        format!("its folder cannot be written ({error}); check the permissions or choose another folder")
+    })?;
+    match file.try_lock() {
+        Ok(()) => Ok(FileLock { _file: file }),
+        Err(TryLockError::WouldBlock) => {
+            Err("another process uses it; stop that one or choose another file".to_owned())
+        }
+        Err(TryLockError::Error(error)) => Err(format!(
+            "it cannot be locked ({error}); choose a folder on a local disk"
+        )),
+    }
+}
+
+/// The connection that writes, on a file whose schema is now up to date.
+pub(crate) fn writer(path: &Path) -> Result<SqliteConnection, StoreError> {
+    let fail = |why: String| StoreError::open(path, why);
+    let mut conn = connect(path)?;
+    let tables = number(
+        &mut conn,
+        path,
+        "SELECT count(*) AS value FROM sqlite_master",
+    )?;
+    let application = number(
+        &mut conn,
+        path,
+        "SELECT application_id AS value FROM pragma_application_id",
+    )?;
+    if tables > 0 && application != APPLICATION_ID {
+        return Err(fail(
+            "it is an SQLite database, but not one of Plumbline's; choose another file".to_owned(),
+        ));
+    }
+    if tables > 0
+        && has_unknown_migration(&mut conn).map_err(|error| fail(unusable(error.as_ref())))?
+    {
+        return Err(fail(
+            "a newer version of Plumbline wrote it; use that version, or another file".to_owned(),
+        ));
+    }
+    for pragma in PRAGMAS {
+        conn.batch_execute(pragma)
+            .map_err(|error| fail(unusable(&error)))?;
+    }
+    conn.run_pending_migrations(MIGRATIONS)
+        .map_err(|error| fail(unusable(error.as_ref())))?;
+    // A longer log than SQLite's default of 1,000 pages: fewer, larger checkpoints under load.
+    conn.batch_execute("PRAGMA wal_autocheckpoint = 4000")
+        .map_err(|error| fail(unusable(&error)))?;
+    conn.batch_execute("PRAGMA journal_size_limit = 67108864")
+        .map_err(|error| fail(unusable(&error)))?;
+    Ok(conn)
+}
+
+/// A connection that reads. The file exists and is in WAL mode by now.
+pub(crate) fn reader(path: &Path) -> Result<SqliteConnection, StoreError> {
+    let mut conn = connect(path)?;
+    for pragma in PRAGMAS
+        .iter()
+        .filter(|pragma| !pragma.contains("journal_mode"))
+        .chain(&["PRAGMA query_only = ON"])
+    {
+        conn.batch_execute(pragma)
+            .map_err(|error| StoreError::open(path, unusable(&error)))?;
+    }
+    Ok(conn)
+}
+
+fn connect(path: &Path) -> Result<SqliteConnection, StoreError> {
+    let text = path
+        .to_str()
+        .ok_or_else(|| StoreError::open(path, "its path is not valid UTF-8; choose another"))?;
+    SqliteConnection::establish(text).map_err(|error| StoreError::open(path, unusable(&error)))
+}
+
+fn number(conn: &mut SqliteConnection, path: &Path, sql: &str) -> Result<i64, StoreError> {
+    let row: Number = diesel::sql_query(sql)
+        .get_result(conn)
+        .map_err(|error| StoreError::open(path, unusable(&error)))?;
+    Ok(row.value)
+}
+
+/// Whether the file went through a migration that this program does not have.
+fn has_unknown_migration(conn: &mut SqliteConnection) -> diesel::migration::Result<bool> {
+    let known = diesel::migration::MigrationSource::<Sqlite>::migrations(&MIGRATIONS)?;
+    let known: Vec<String> = known
+        .iter()
+        .map(|migration| migration.name().version().to_string())
+        .collect();
+    Ok(conn
+        .applied_migrations()?
+        .iter()
+        .any(|applied| !known.contains(&applied.to_string())))
+}
+
+/// One line for people from an error that names no file and no remedy.
+fn unusable(error: &(dyn std::error::Error + 'static)) -> String {
+    let text = error.to_string().replace('\n', " ");
+    if text.contains("not a database") {
+        "it is not a database; choose another file, or restore it from a backup".to_owned()
+    } else if text.contains("malformed") {
+        "it is damaged; restore it from a backup".to_owned()
+    } else if text.contains("readonly") || text.contains("unable to open") {
+        format!("it cannot be written ({text}); check the permissions of the file and its folder")
+    } else if text.contains("locked") {
+        "another process uses it; stop that one or choose another file".to_owned()
+    } else {
+        format!("{text}; check the disk, or restore it from a backup")
+    }
+}

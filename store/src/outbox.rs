@@ -1,0 +1,109 @@
+//! Events: what happened, in order, written together with the facts.
+
+use diesel::prelude::*;
+
+use crate::schema::outbox;
+use crate::{StoreError, Tx};
+
+/// An event.
+#[derive(Debug, Clone, PartialEq, Queryable, Selectable)]
+#[diesel(table_name = outbox)]
+pub struct Event {
+    /// Position; grows, and is never used twice.
+    pub id: i64,
+    /// When, unix ms.
+    pub at: i64,
+    /// What it is about, for those who follow one thing.
+    pub topic: String,
+    /// What happened.
+    pub kind: String,
+    /// The details, JSON.
+    pub payload: String,
+}
+
+/// Adds an event to the caller's transaction; its id comes back.
+///
+/// # Errors
+/// Those of the database.
+pub fn push(
+    tx: &mut Tx<'_>,
+    at: i64,
+    topic: &str,
+    kind: &str,
+    payload: &serde_json::Value,
+) -> Result<i64, StoreError> {
+    let payload = payload.to_string();
+    tx.run(|conn| {
+        diesel::insert_into(outbox::table)
+            .values((
+                outbox::at.eq(at),
+                outbox::topic.eq(topic),
+                outbox::kind.eq(kind),
+                outbox::payload.eq(payload),
+            ))
+            .execute(conn)
+    })?;
+    let id = tx.last_key()?;
+    tx.note_event(id);
+    Ok(id)
+}
+
+/// Up to `limit` events after `id`, in order.
+///
+/// # Errors
+/// Those of the database.
+pub fn after(tx: &mut Tx<'_>, id: i64, limit: i64) -> Result<Vec<Event>, StoreError> {
+    tx.run(|conn| {
+        outbox::table
+            .filter(outbox::id.gt(id))
+            .order(outbox::id)
+            .limit(limit)
+            .select(Event::as_select())
+            .load(conn)
+    })
+}
+
+/// Up to `limit` events after `id` on any of these topics, in order; none for no topics.
+///
+/// # Errors
+/// Those of the database.
+pub fn after_topics(
+    tx: &mut Tx<'_>,
+    id: i64,
+    topics: &[String],
+    limit: i64,
+) -> Result<Vec<Event>, StoreError> {
+    let mut events = Vec::new();
+    // One walk along the index per topic, merged: a single query would scan all topics or sort.
+    for (position, topic) in topics.iter().enumerate() {
+        if topics.iter().take(position).any(|earlier| earlier == topic) {
+            continue;
+        }
+        let rows: Vec<Event> = tx.run(|conn| {
+            outbox::table
+                .filter(outbox::topic.eq(topic))
+                .filter(outbox::id.gt(id))
+                .order(outbox::id)
+                .limit(limit)
+                .select(Event::as_select())
+                .load(conn)
+        })?;
+        events.extend(rows);
+    }
+    events.sort_by_key(|event| event.id);
+    events.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+    Ok(events)
+}
+
+/// Id of the newest event; 0 before the first.
+///
+/// # Errors
+/// Those of the database.
+pub fn last_id(tx: &mut Tx<'_>) -> Result<i64, StoreError> {
+    tx.run(|conn| {
+        let newest: Option<i64> = outbox::table
+            .select(diesel::dsl::max(outbox::id))
+            .get_result(conn)?;
+        Ok(newest.unwrap_or(0))
+    })
+}

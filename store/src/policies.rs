@@ -1,0 +1,80 @@
+//! Versions of the allocation policy. One at most is active.
+
+use diesel::prelude::*;
+
+use crate::schema::policies;
+use crate::{StoreError, Tx};
+
+/// A version of the policy.
+#[derive(Debug, Clone, PartialEq, Queryable, Selectable)]
+#[diesel(table_name = policies)]
+pub struct PolicyVersion {
+    /// Position; grows.
+    pub version: i64,
+    /// Hash of the text.
+    pub hash: String,
+    /// The text, TOML.
+    pub toml: String,
+    /// Who put it in force.
+    pub author_id: String,
+    /// When, unix ms.
+    pub created_at: i64,
+    /// Whether it is in force.
+    pub active: bool,
+}
+
+/// Adds a version and makes it the one in force; its number comes back.
+///
+/// # Errors
+/// Those of the database.
+pub fn insert_active(
+    tx: &mut Tx<'_>,
+    hash: &str,
+    toml: &str,
+    author_id: &str,
+    created_at: i64,
+) -> Result<i64, StoreError> {
+    tx.run(|conn| {
+        diesel::update(policies::table.filter(policies::active.eq(true)))
+            .set(policies::active.eq(false))
+            .execute(conn)?;
+        diesel::insert_into(policies::table)
+            .values((
+                policies::hash.eq(hash),
+                policies::toml.eq(toml),
+                policies::author_id.eq(author_id),
+                policies::created_at.eq(created_at),
+                policies::active.eq(true),
+            ))
+            .execute(conn)
+    })?;
+    tx.last_key()
+}
+
+/// The version in force.
+///
+/// # Errors
+/// Those of the database.
+pub fn active(tx: &mut Tx<'_>) -> Result<Option<PolicyVersion>, StoreError> {
+    tx.run(|conn| {
+        policies::table
+            .filter(policies::active.eq(true))
+            .select(PolicyVersion::as_select())
+            .first(conn)
+            .optional()
+    })
+}
+
+/// Up to `limit` versions, newest first.
+///
+/// # Errors
+/// Those of the database.
+pub fn list(tx: &mut Tx<'_>, limit: i64) -> Result<Vec<PolicyVersion>, StoreError> {
+    tx.run(|conn| {
+        policies::table
+            .order(policies::version.desc())
+            .limit(limit)
+            .select(PolicyVersion::as_select())
+            .load(conn)
+    })
+}

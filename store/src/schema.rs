@@ -1,0 +1,106 @@
+//! The tables, as diesel sees them. `migrations/sqlite` is the truth; a test compares the two.
+
+use diesel::table;
+
+table! { accounts (id) {
+    id -> Text, kind -> Text, handle -> Text, handle_key -> Text, password_hash -> Nullable<Text>, roles -> Text,
+    balance_micro -> BigInt, created_at -> BigInt,
+} }
+
+table! { sessions (id_hash) {
+    id_hash -> Text, account_id -> Text, csrf -> Text, created_at -> BigInt, expires_at -> BigInt,
+} }
+
+table! { tokens (id) {
+    id -> Text, account_id -> Text, name -> Text, hash -> Text, scopes -> Text, created_at -> BigInt,
+    last_used_at -> Nullable<BigInt>, revoked_at -> Nullable<BigInt>,
+} }
+
+table! { transfers (seq) {
+    seq -> BigInt, id -> Text, at -> BigInt, kind -> Text, reference -> Text,
+} }
+
+table! { entries (transfer_seq, ordinal) {
+    transfer_seq -> BigInt, ordinal -> BigInt, account_id -> Text, amount_micro -> BigInt,
+} }
+
+table! { idempotency (account_id, key) {
+    account_id -> Text, key -> Text, request_hash -> Text, status -> BigInt, body -> Text, at -> BigInt,
+} }
+
+table! { runs (id) {
+    id -> Text, name -> Text, kind -> Text, owner_id -> Text, status -> Text, base_model -> Nullable<Text>,
+    parameters -> BigInt, value_weight -> Double, severity -> Double, tokens -> BigInt, created_at -> BigInt,
+} }
+
+table! { checkpoints (run_id, id) {
+    run_id -> Text, id -> Text, round -> BigInt, tokens -> BigInt, at -> BigInt, pinned -> Bool,
+} }
+
+table! { markets (id) {
+    id -> Text, run_id -> Text, claim -> Text, claim_kind -> Text, rubric -> Text, status -> Text, log_odds -> Double,
+    opening_log_odds -> Double, liquidity_micro -> BigInt, subsidy_micro -> BigInt, escrow_id -> Text,
+    creator_id -> Text, settlement_method -> Text, plan -> Nullable<Text>, plan_commitment -> Nullable<Text>,
+    closes_at -> BigInt, closes_after_tokens -> Nullable<BigInt>, opened_at -> BigInt, frozen_at -> Nullable<BigInt>,
+    frozen_checkpoint -> Nullable<Text>, exhibits_root -> Nullable<Text>, settlement -> Nullable<Double>,
+    settled_at -> Nullable<BigInt>, statistics -> Nullable<Text>, interval_low -> Double, interval_high -> Double,
+    n_eff -> Double, assessment -> Nullable<Text>, trades -> BigInt, evidence -> BigInt, version -> BigInt,
+} }
+
+table! { prices (seq) {
+    seq -> BigInt, market_id -> Text, at -> BigInt, log_odds -> Double, cause -> Text, reference -> Nullable<Text>,
+} }
+
+table! { trades (seq) {
+    seq -> BigInt, id -> Text, market_id -> Text, account_id -> Text, at -> BigInt, outcome -> Text,
+    yes_micro -> BigInt, no_micro -> BigInt, cost_micro -> BigInt, log_odds_before -> Double,
+    log_odds_after -> Double, cause -> Text,
+} }
+
+table! { positions (market_id, account_id) {
+    market_id -> Text, account_id -> Text, yes_micro -> BigInt, no_micro -> BigInt, cost_micro -> BigInt,
+    paid_micro -> Nullable<BigInt>, paid_at -> Nullable<BigInt>,
+} }
+
+table! { evidence (id) {
+    id -> Text, market_id -> Text, account_id -> Text, kind -> Text, title -> Text, body -> Text, exhibits -> Text,
+    content_hash -> Text, stake_micro -> BigInt, fee_micro -> BigInt, status -> Text, shift -> Double,
+    log_odds_before -> Nullable<Double>, log_odds_after -> Nullable<Double>, locked_micro -> BigInt,
+    yes_micro -> BigInt, no_micro -> BigInt, judgements -> Text, replay -> Nullable<Text>, reason -> Nullable<Text>,
+    created_at -> BigInt, judged_at -> Nullable<BigInt>,
+} }
+
+table! { outbox (id) {
+    id -> BigInt, at -> BigInt, topic -> Text, kind -> Text, payload -> Text,
+} }
+
+table! { jobs (id) {
+    id -> BigInt, kind -> Text, key -> Text, payload -> Text, run_at -> BigInt, attempts -> BigInt, status -> Text,
+    last_error -> Nullable<Text>, lease_until -> Nullable<BigInt>,
+} }
+
+table! { decisions (version) {
+    version -> BigInt, decision_id -> Text, target_kind -> Text, target_uid -> Text, workload -> Text, epoch -> BigInt,
+    generation -> BigInt, share_bps -> BigInt, action -> Text, created_at -> BigInt, expires_at -> BigInt,
+    payload -> Text, envelope -> Text,
+} }
+
+table! { decision_heads (target_uid, workload) {
+    target_uid -> Text, workload -> Text, version -> BigInt,
+} }
+
+table! { acks (seq) {
+    seq -> BigInt, decision_id -> Text, scheduler -> Text, phase -> Text, at -> BigInt, observed_generation -> BigInt,
+    actual_bps -> Nullable<BigInt>, body -> Text, target_uid -> Text,
+} }
+
+table! { policies (version) {
+    version -> BigInt, hash -> Text, toml -> Text, author_id -> Text, created_at -> BigInt, active -> Bool,
+} }
+
+table! { control (key) { key -> Text, json -> Text, at -> BigInt, } }
+
+table! { settings (key) { key -> Text, json -> Text, at -> BigInt, } }
+
+diesel::allow_tables_to_appear_in_same_query!(transfers, entries);
+diesel::allow_tables_to_appear_in_same_query!(decisions, decision_heads);

@@ -1,0 +1,68 @@
+//! Browser sessions. Only the hash of a session's secret is kept.
+
+use diesel::prelude::*;
+
+use crate::schema::sessions;
+use crate::{StoreError, Tx};
+
+/// A signed-in browser.
+#[derive(Debug, Clone, PartialEq, Queryable, Selectable, Insertable)]
+#[diesel(table_name = sessions)]
+pub struct Session {
+    /// Hash of the secret in the cookie.
+    pub id_hash: String,
+    /// Who signed in.
+    pub account_id: String,
+    /// Token that forms must carry.
+    pub csrf: String,
+    /// When it began, unix ms.
+    pub created_at: i64,
+    /// When it ends, unix ms.
+    pub expires_at: i64,
+}
+
+/// Adds a session.
+///
+/// # Errors
+/// [`StoreError::Conflict`] if the hash is taken or the account does not exist.
+pub fn insert(tx: &mut Tx<'_>, session: &Session) -> Result<(), StoreError> {
+    tx.run(|conn| {
+        diesel::insert_into(sessions::table)
+            .values(session)
+            .execute(conn)
+    })?;
+    Ok(())
+}
+
+/// The session with this hash, expired or not: the caller knows the time.
+///
+/// # Errors
+/// Those of the database.
+pub fn get(tx: &mut Tx<'_>, id_hash: &str) -> Result<Option<Session>, StoreError> {
+    tx.run(|conn| {
+        sessions::table
+            .find(id_hash)
+            .select(Session::as_select())
+            .first(conn)
+            .optional()
+    })
+}
+
+/// Ends a session; ending one that is not there is no error.
+///
+/// # Errors
+/// Those of the database.
+pub fn delete(tx: &mut Tx<'_>, id_hash: &str) -> Result<(), StoreError> {
+    tx.run(|conn| diesel::delete(sessions::table.find(id_hash)).execute(conn))?;
+    Ok(())
+}
+
+/// Ends the sessions with `expires_at <= now`; how many there were.
+///
+/// # Errors
+/// Those of the database.
+pub fn delete_expired(tx: &mut Tx<'_>, now: i64) -> Result<usize, StoreError> {
+    tx.run(|conn| {
+        diesel::delete(sessions::table.filter(sessions::expires_at.le(now))).execute(conn)
+    })
+}

@@ -1,0 +1,180 @@
+//! The one thread that writes: it takes what has queued up, runs every request in a savepoint of its
+//! own inside one transaction, commits once, and only then answers. While one commit waits for the disk
+//! the next batch gathers, so the rate grows with the load and a lone request waits for nobody.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use diesel::connection::SimpleConnection;
+use diesel::sqlite::SqliteConnection;
+
+use crate::error::StoreError;
+use crate::tx::Tx;
+
+/// Called after a commit with the id of its last event.
+pub(crate) type Listener = Arc<dyn Fn(u64) + Send + Sync>;
+
+/// What the callers' side shares with the writer thread.
+#[derive(Default)]
+pub(crate) struct Shared {
+    /// Requests sent and not yet taken by the writer.
+    pub(crate) queued: AtomicUsize,
+    /// Who wants to know of commits that added events.
+    pub(crate) listeners: Mutex<Vec<Listener>>,
+}
+
+/// A queued request, its types hidden.
+pub(crate) trait Request: Send {
+    /// Runs the closure and keeps its result; true when its changes are to be kept.
+    fn run(&mut self, tx: &mut Tx<'_>) -> bool;
+    /// Replaces a result that claims success although a query had failed underneath.
+    fn refuse(&mut self, failure: StoreError);
+    /// Answers: with the result, or with the failure that kept it from becoming durable.
+    fn answer(self: Box<Self>, failure: Option<StoreError>);
+}
+
+/// A closure, its result once it ran, and where the caller waits for it.
+pub(crate) struct Call<T, E, F> {
+    pub(crate) closure: Option<F>,
+    pub(crate) result: Option<Result<T, E>>,
+    pub(crate) reply: SyncSender<Result<T, E>>,
+}
+
+impl<T, E, F> Request for Call<T, E, F>
+where
+    F: FnOnce(&mut Tx<'_>) -> Result<T, E> + Send,
+    T: Send,
+    E: From<StoreError> + Send,
+{
+    fn run(&mut self, tx: &mut Tx<'_>) -> bool {
+        let Some(closure) = self.closure.take() else {
+            return false;
+        };
+        // A closure that panics leaves nothing behind that others see: its savepoint is rolled back.
+        let result = catch_unwind(AssertUnwindSafe(|| closure(tx)))
+            .unwrap_or_else(|_| Err(StoreError::Panicked.into()));
+        let keep = result.is_ok();
+        self.result = Some(result);
+        keep
+    }
+
+    fn refuse(&mut self, failure: StoreError) {
+        if matches!(self.result, Some(Ok(_))) {
+            self.result = Some(Err(failure.into()));
+        }
+    }
+
+    fn answer(self: Box<Self>, failure: Option<StoreError>) {
+        let result = match (failure, self.result) {
+            (Some(failure), _) => Err(failure.into()),
+            (None, Some(result)) => result,
+            (None, None) => Err(StoreError::Closed.into()),
+        };
+        // The caller may have gone; the change is durable all the same.
+        let _ = self.reply.send(result);
+    }
+}
+
+/// Takes batches until every sender is gone, then closes the database.
+pub(crate) fn work(
+    mut conn: SqliteConnection,
+    requests: &Receiver<Box<dyn Request>>,
+    shared: &Shared,
+    batch: usize,
+) {
+    while let Ok(first) = requests.recv() {
+        let mut taken = vec![first];
+        while taken.len() < batch {
+            let Ok(next) = requests.try_recv() else { break };
+            taken.push(next);
+        }
+        shared.queued.fetch_sub(taken.len(), Ordering::Relaxed);
+        // Only the conversion or the drop of a caller's own types can panic here; the writer outlives it.
+        if catch_unwind(AssertUnwindSafe(|| process(&mut conn, taken, shared))).is_err() {
+            tracing::error!("a request's answer panicked");
+            let _ = conn.batch_execute("ROLLBACK");
+        }
+    }
+}
+
+/// Runs one batch and answers it.
+fn process(conn: &mut SqliteConnection, mut taken: Vec<Box<dyn Request>>, shared: &Shared) {
+    let outcome = commit(conn, &mut taken);
+    if let Err(failure) = &outcome {
+        tracing::error!(requests = taken.len(), %failure, "a batch of writes failed; none of it was kept");
+    }
+    let failure = outcome.as_ref().err();
+    for request in taken {
+        request.answer(failure.cloned());
+    }
+    if let Ok(Some(last)) = outcome {
+        notify(shared, last);
+    }
+}
+
+/// Everything between `BEGIN` and a durable `COMMIT`; the id of the last event that the batch added.
+fn commit(
+    conn: &mut SqliteConnection,
+    taken: &mut [Box<dyn Request>],
+) -> Result<Option<i64>, StoreError> {
+    let done = begin(conn).and_then(|()| {
+        let mut last_event = None;
+        for request in taken.iter_mut() {
+            last_event = run_one(conn, request.as_mut())?.max(last_event);
+        }
+        conn.batch_execute("COMMIT")?;
+        Ok(last_event)
+    });
+    if done.is_err() {
+        // Fails when SQLite has rolled back by itself, which is as good.
+        let _ = conn.batch_execute("ROLLBACK");
+    }
+    done
+}
+
+/// Starts the batch's transaction with the write lock in hand: a deferred one would fail half-way when
+/// another process holds it.
+fn begin(conn: &mut SqliteConnection) -> Result<(), StoreError> {
+    Ok(conn.batch_execute("BEGIN IMMEDIATE")?)
+}
+
+/// Runs one request in its savepoint. An error means that the whole batch is lost.
+fn run_one(
+    conn: &mut SqliteConnection,
+    request: &mut dyn Request,
+) -> Result<Option<i64>, StoreError> {
+    conn.batch_execute("SAVEPOINT request")?;
+    let mut tx = Tx::new(conn);
+    let keep = request.run(&mut tx);
+    let (last_event, broken) = tx.into_parts();
+    if keep && broken.is_none() {
+        conn.batch_execute("RELEASE request")?;
+        return Ok(last_event);
+    }
+    // Fails if SQLite has ended the transaction by itself: then the batch is lost, and the request's own
+    // failure says why better than "no such savepoint".
+    if let Err(error) = conn.batch_execute("ROLLBACK TO request; RELEASE request") {
+        return Err(broken.unwrap_or_else(|| error.into()));
+    }
+    if let Some(failure) = broken {
+        request.refuse(failure);
+    }
+    Ok(None)
+}
+
+/// Wakes the listeners; one that panics does not keep the others from hearing.
+fn notify(shared: &Shared, last_event: i64) {
+    let listeners = shared
+        .listeners
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .clone();
+    let last_event = u64::try_from(last_event).unwrap_or(0);
+    for listener in listeners {
+        if catch_unwind(AssertUnwindSafe(|| listener(last_event))).is_err() {
+            tracing::error!("a commit listener panicked");
+        }
+    }
+}
