@@ -1,1 +1,41 @@
-//! placeholder
+//! The transformer that Plumbline trains: a decoder with hand-written kernels,
+//! its tokenizer, checkpoints and text generation.
+//!
+//! A [`Trainer`] implements the [`LocalTrainer`] seam of the training core: it
+//! turns batches of token ids into AdamW steps on one flat parameter vector. A
+//! [`Checkpoint`] is a content-addressed file of everything needed to go on or
+//! to answer prompts; a [`Generator`] answers them.
+//!
+//! Layers, from the inside: `ops` are fused kernels on slices with hand-written
+//! backward passes; `block` and `decoder` compose them over micro-batches;
+//! `engine` spreads lanes of sequences over threads and presents the gradient as
+//! a candle in-place operation on tensors; `graph` is the same network as a plain
+//! candle graph, for other devices and as the yardstick.
+//!
+//! Invariant: this crate moves numbers and nothing else. It opens no sockets,
+//! picks no data, decides no learning rate and holds no policy; what a step
+//! computes depends on parameters, batch and settings alone, never on the clock,
+//! the number of threads or ambient randomness.
+//!
+//! [`LocalTrainer`]: plumbline_training_core::trainer::LocalTrainer
+
+mod adamw;
+mod block;
+mod config;
+mod decoder;
+mod engine;
+mod error;
+mod graph;
+mod init;
+mod layout;
+mod matmul;
+mod ops;
+mod profile;
+mod trainer;
+
+pub use config::{AdamW, ModelConfig};
+pub use error::{ModelError, Result};
+pub use layout::{Layout, Slot};
+pub use matmul::matmul_peak;
+pub use profile::{Part, Profile};
+pub use trainer::Trainer;
