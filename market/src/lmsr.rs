@@ -265,16 +265,6 @@ impl Maker {
         let net = self.net_shares.checked_add(delta)?;
         Self::restore(self.opening, self.liquidity, net)
     }
-
-    /// What holders of these net shares are paid at worst, less the subsidy, is at most
-    /// `C(ℓ) − C(ℓ₀)`; this is that cost in exact terms, `b [sp(ℓ) − sp(ℓ₀)]`.
-    pub fn collected(&self) -> f64 {
-        cost_between(
-            self.opening.get(),
-            self.log_odds_nats(),
-            self.liquidity.to_f64(),
-        )
-    }
 }
 
 #[cfg(test)]
@@ -327,7 +317,12 @@ mod tests {
         );
         for bound in [Probability::MIN, Probability::MAX] {
             let (maker, _) = Maker::open(bound, MAX_LIQUIDITY).unwrap();
-            assert_eq!(maker.probability(), bound);
+            assert!((maker.probability().get() - bound.get()).abs() < 1e-15);
+            assert!(
+                maker
+                    .room(bound == Probability::MIN)
+                    .is_ok_and(|room| !room.is_zero())
+            );
         }
     }
 

@@ -239,7 +239,8 @@ mod tests {
         assert!(LogOdds::new(f64::INFINITY).is_err());
         assert!(serde_json::from_str::<Probability>("0.999").is_err());
         assert_eq!(serde_json::to_string(&Probability::HALF).unwrap(), "0.5");
-        assert_eq!(Probability::MAX.complement(), Probability::MIN);
+        let complement = Probability::MAX.complement().get();
+        assert!((complement - MIN_PROBABILITY).abs() < 1e-15);
     }
 
     #[test]
