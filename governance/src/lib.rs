@@ -1,1 +1,34 @@
-//! placeholder
+//! Turns what markets and settlements say about AI runs into signed statements
+//! of how much compute each run may use.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`policy`] | the voted rules: a TOML document with CEL conditions |
+//! | [`bound`] | time-weighted clamped price and its credible bounds |
+//! | [`allocator`] | the linear program that shares the pool out |
+//! | [`control`] | asymmetric control: down at once, up slowly and only on a fresh basis |
+//! | [`plan`](mod@plan) | the four above in one pure step |
+//! | [`decision`] | the allocation decision and what a consumer must check |
+//! | [`ack`] | acknowledgement phases |
+//! | [`dsse`] | signing and verifying envelopes |
+//!
+//! Invariant: this crate never looks at a clock, a source of randomness, a
+//! file or a socket, and keeps no state of its own. The time, identifiers and
+//! the previous state are arguments; the same arguments give the same answer.
+//! It does not decide who may vote, nor how a price is formed.
+//!
+//! Second invariant: ignorance never loosens. A missing, thin or stale market,
+//! a failing rule, or a share whose release nobody acknowledged can lower or
+//! hold an allocation but never raise one.
+
+pub mod ack;
+pub mod allocator;
+pub mod bound;
+pub mod control;
+pub mod decision;
+pub mod dsse;
+pub mod plan;
+pub mod policy;
+mod units;
+
+pub use units::{Action, Bps, Mode, Workload};

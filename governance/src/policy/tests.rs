@@ -1,0 +1,213 @@
+#![allow(clippy::unwrap_used)]
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::{Action, Bps, Workload};
+
+fn with_rule(when: &str) -> Result<Policy, PolicyError> {
+    let rule = format!(
+        "\n[[rule]]\nid = \"extra\"\nwhen = '''{when}'''\naction = \"pause\"\nreason = \"extra\"\n\
+         explanation = \"e\"\nevidence = \"e\"\ndeadline_s = 1\nexit_condition = \"e\"\n"
+    );
+    Policy::parse(&(Policy::default_toml().to_owned() + &rule))
+}
+
+fn priced(price: f64, upper: f64) -> RuleInput {
+    RuleInput {
+        price,
+        upper,
+        lower: price / 2.0,
+        liquidity_micro: 100_000_000,
+        market_count: 1,
+        ..RuleInput::unpriced(Workload::Training, 1.0)
+    }
+}
+
+#[test]
+fn policies_can_be_shared_between_threads() {
+    fn shared<T: Send + Sync>() {}
+    shared::<Policy>();
+}
+
+#[test]
+fn shipped_policies_parse_and_share_their_rules() {
+    let default = Policy::parse(Policy::default_toml()).unwrap();
+    let demo = Policy::parse(Policy::demo_toml()).unwrap();
+    let conditions = |p: &Policy| -> Vec<(String, Action, Option<Bps>)> {
+        let rules = p.document().rules.iter();
+        rules
+            .map(|r| (r.when.clone(), r.action, r.cap_bps))
+            .collect()
+    };
+    assert_eq!(conditions(&default), conditions(&demo));
+    assert_eq!(default.document().thresholds, demo.document().thresholds);
+    assert_ne!(default.hash(), demo.hash());
+    assert_eq!(default.hash().len(), 64);
+}
+
+#[test]
+fn the_hash_ignores_layout_and_sees_every_value() {
+    let text = Policy::default_toml();
+    let plain = Policy::parse(text).unwrap();
+    let spaced = Policy::parse(&text.replace(" = ", "   =  ").replace('#', "##")).unwrap();
+    let changed = Policy::parse(&text.replace("trip = 0.85", "trip = 0.86")).unwrap();
+    assert_eq!(plain.hash(), spaced.hash());
+    assert_ne!(plain.hash(), changed.hash());
+    let again: PolicyDocument = serde_json::from_str(plain.canonical()).unwrap();
+    assert_eq!(&again, plain.document());
+}
+
+#[test]
+fn rules_of_the_default_policy() {
+    let policy = Policy::parse(Policy::default_toml()).unwrap();
+    let settled = |value| RuleInput {
+        settlement: Some(value),
+        ..priced(0.9, 0.99)
+    };
+    let cases = [
+        (priced(0.5, 0.84), Action::Allow, 10_000, "no_rule_fired"),
+        (
+            priced(0.8, 0.86),
+            Action::Throttle,
+            2_500,
+            "risk_upper_bound",
+        ),
+        (settled(0.5), Action::Throttle, 500, "settled_misaligned"),
+        (settled(0.0), Action::Allow, 10_000, "no_rule_fired"),
+        (
+            RuleInput::unpriced(Workload::Inference, 1.0),
+            Action::Throttle,
+            5_000,
+            "no_market",
+        ),
+    ];
+    for (input, action, cap, reason) in cases {
+        let verdict = policy.evaluate(&input);
+        assert_eq!(
+            (verdict.action, verdict.cap.get(), verdict.reason.as_str()),
+            (action, cap, reason),
+            "{input:?}"
+        );
+        assert!(verdict.faults.is_empty());
+    }
+}
+
+#[test]
+fn the_strictest_rule_wins_and_is_named() {
+    let policy = with_rule("upper > 0.9").unwrap();
+    let verdict = policy.evaluate(&priced(0.9, 0.95));
+    assert_eq!(verdict.action, Action::Pause);
+    assert_eq!(verdict.cap, Bps::ZERO);
+    assert_eq!(verdict.rule.as_deref(), Some("extra"));
+    assert_eq!(verdict.deadline_s, Some(1));
+    let ids: Vec<&str> = verdict.fired.iter().map(|rule| rule.id.as_str()).collect();
+    assert_eq!(ids, ["upper-bound-tripped", "extra"]);
+}
+
+#[test]
+fn integers_and_doubles_compare_with_each_other() {
+    for when in [
+        "staleness_s > 60",
+        "staleness_s > 60.5 && liquidity_micro < 1000000",
+        "liquidity_micro < 1000000.5",
+        "run_kind == 'training' && open_disputes > 0",
+        "settled && settlement == 1",
+        "settlement >= 0.5 && settled",
+    ] {
+        with_rule(when).unwrap_or_else(|error| panic!("{when}: {error}"));
+    }
+}
+
+#[test]
+fn bad_conditions_name_the_rule_and_the_problem() {
+    for (when, expected) in [
+        ("uper > 0.5", "unknown variable uper"),
+        ("upper >", "ERROR"),
+        ("upper + 1.0", "must be true or false"),
+        ("upper > \"high\"", "fails for"),
+        ("settlement >= 0.5", "guard it with `settled"),
+        ("[1, 2].exists(x, x > 1)", "must not use all, exists"),
+        ("nosuch(upper)", "fails for"),
+    ] {
+        let error = with_rule(when).unwrap_err();
+        assert!(
+            matches!(&error, PolicyError::Rule { rule, field: "when", .. } if rule == "extra"),
+            "{when}: {error}"
+        );
+        assert!(error.to_string().contains(expected), "{when}: {error}");
+    }
+}
+
+#[test]
+fn a_rule_that_faults_in_operation_counts_as_fired() {
+    // Samples never reach a severity of zero, so this passes the check.
+    let policy = with_rule("1 / int(severity) > 1").unwrap();
+    let input = RuleInput {
+        severity: 0.0,
+        ..priced(0.1, 0.2)
+    };
+    let verdict = policy.evaluate(&input);
+    assert_eq!(verdict.action, Action::Pause);
+    assert_eq!(verdict.faults.len(), 1);
+    assert_eq!(verdict.faults[0].id, "extra");
+}
+
+#[test]
+fn bad_fields_are_named() {
+    for (from, to, named) in [
+        ("trip = 0.85", "trip = 0.5", "thresholds.clear"),
+        ("trip = 0.85", "trip = nan", "thresholds.trip"),
+        ("trip = 0.85", "tripp = 0.85", "tripp"),
+        ("schema = 1", "schema = 2", "schema"),
+        ("window_s = 3600", "window_s = 0", "price.window_s"),
+        ("window_s = 3600", "window_s = -1", "window_s"),
+        ("risk = 1.0", "risk = inf", "budget.risk"),
+        ("cap_bps = 500\n", "cap_bps = 10001\n", "10001"),
+        ("cap_bps = 500\n", "", "settled-misaligned"),
+        (
+            "retest_by = \"2027-01-01\"",
+            "retest_by = \"2025-01-01\"",
+            "retest_by",
+        ),
+        (
+            "id = \"unpriced\"",
+            "id = \"settled-misaligned\"",
+            "earlier rule",
+        ),
+        ("loosen = 1", "loosen = 0", "signatures.loosen"),
+        ("expires_s = 1_800", "expires_s = 300", "lease.expires_s"),
+        ("value = 1.0", "value = 0.0", "weights.value"),
+    ] {
+        assert!(Policy::default_toml().contains(from), "{from}");
+        let error = Policy::parse(&Policy::default_toml().replacen(from, to, 1)).unwrap_err();
+        assert!(error.to_string().contains(named), "{to}: {error}");
+    }
+}
+
+#[test]
+fn runs_may_have_their_own_weights() {
+    let own = "\n[[weights.run]]\nname = \"big\"\nvalue = 3.0\ncap_bps = 4000\n\n[[rule]]";
+    let text = Policy::default_toml().replacen("\n[[rule]]", own, 1);
+    let policy = Policy::parse(&text).unwrap();
+    let big = policy.weight("big");
+    assert_eq!((big.value, big.severity, big.cap.get()), (3.0, 1.0, 4_000));
+    assert_eq!(policy.weight("other").cap, Bps::FULL);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn arbitrary_conditions_never_panic(when in "[ -~&&[^']]{0,40}") {
+        let _ = with_rule(&when);
+    }
+
+    #[test]
+    fn a_higher_bound_never_loosens(price in 0.02f64..0.98, low in 0.0f64..1.0, more in 0.0f64..1.0) {
+        let policy = Policy::parse(Policy::default_toml()).unwrap();
+        let first = policy.evaluate(&priced(price, low));
+        let second = policy.evaluate(&priced(price, (low + more).min(1.0)));
+        prop_assert!(second.cap <= first.cap);
+    }
+}
