@@ -23,6 +23,31 @@
 //! - [`statistics`]: exact tests and intervals.
 //! - [`settle`]: the verdict of a test plan, payouts and refunds.
 //!
+//! # Example
+//! ```
+//! use plumbline_market::{Maker, Micro, Order, Outcome, Pi, Position, Probability, Size, quote};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // One thousand credits of liquidity at even odds; the subsidy goes into escrow.
+//! let (maker, subsidy) = Maker::open(Probability::HALF, Micro::from_credits(1_000)?)?;
+//! assert_eq!(subsidy.credits().to_string(), "693.147181");
+//!
+//! let order = Order {
+//!     outcome: Outcome::Yes,
+//!     size: Size::Spend(Micro::from_credits(100)?),
+//!     limit: None,
+//! };
+//! let fill = quote(&maker, &Position::default(), &order)?;
+//! assert_eq!(fill.cash, Micro::from_credits(100)?);
+//! assert!((fill.to.probability.get() - 0.5476).abs() < 1e-4);
+//!
+//! // A share pays a credit if the claim turns out true, and nothing if not.
+//! assert_eq!(fill.position.payout(Pi::YES)?.get(), fill.yes.get());
+//! assert_eq!(fill.position.payout(Pi::NO)?, Micro::ZERO);
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # Invariant
 //! No clock, no ambient randomness, no IO: `now`, draws and balances are arguments.
 //! `f64` lives only inside pricing; whatever leaves it is rounded against the trader to

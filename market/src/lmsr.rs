@@ -218,9 +218,9 @@ impl Maker {
         self.opening.get() + self.net_shares.to_f64() / self.liquidity.to_f64()
     }
 
-    /// [`Maker::log_odds_nats`] as a checked value; finite because the parts are bounded.
+    /// [`Maker::log_odds_nats`] as a value of its type; finite because its parts are bounded.
     pub fn log_odds(&self) -> LogOdds {
-        LogOdds::new(self.log_odds_nats()).unwrap_or(LogOdds::ZERO)
+        LogOdds::from_finite(self.log_odds_nats())
     }
 
     /// The posted probability, `σ(ℓ)` within the clamp.

@@ -111,6 +111,12 @@ impl LogOdds {
         }
     }
 
+    /// `l`, which the caller knows to be finite.
+    pub(crate) const fn from_finite(l: f64) -> Self {
+        debug_assert!(l.is_finite());
+        Self(l)
+    }
+
     /// The number inside, in nats.
     pub const fn get(self) -> f64 {
         self.0

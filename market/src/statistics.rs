@@ -26,7 +26,7 @@ pub enum StatisticsError {
 }
 
 /// Greatest number of trials in a table: the tail of the test is summed term by term.
-pub const MAX_TRIALS: u64 = 10_000_000;
+pub const MAX_TRIALS: u64 = 1_000_000;
 
 /// Hits among trials.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
