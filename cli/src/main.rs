@@ -1,1 +1,76 @@
-fn main() {}
+//! The `plumbline` binary: wiring and subcommands, nothing else.
+//!
+//! Each subcommand has a file of its own. What goes wrong is reported as one
+//! line that says what to do, and exit code 1 (2 for a command line that makes
+//! no sense).
+
+mod adversary;
+mod bench;
+mod data_dir;
+mod demo;
+mod embedded;
+mod oracle;
+mod policy;
+mod serve;
+mod wiring;
+
+use clap::{Parser, Subcommand};
+
+/// Prices the probability that an AI run is misaligned, pays for evidence, and
+/// turns prices into signed compute allocations.
+#[derive(Debug, Parser)]
+#[command(name = "plumbline", version, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the service
+    Serve(serve::Serve),
+    /// Run the service with two governed training runs, one of them poisoned, and an adversary
+    Demo(demo::Demo),
+    /// Probe open markets' runs and submit what is found as evidence
+    Adversary(adversary::Adversary),
+    /// Train and evaluate the lexical judge
+    #[command(subcommand)]
+    Oracle(oracle::Oracle),
+    /// Check an allocation policy
+    #[command(subcommand)]
+    Policy(policy::PolicyCommand),
+    /// Reproducible benchmarks, each beside a peer measured in the same run
+    #[command(subcommand)]
+    Bench(bench::Bench),
+}
+
+fn main() -> std::process::ExitCode {
+    let cli = Cli::parse();
+    start_log();
+    match dispatch(cli.command) {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(error) => {
+            // The chain on one line: what failed, then why.
+            eprintln!("plumbline: {error:#}");
+            std::process::ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Serve(command) => command.run(),
+        Command::Demo(command) => command.run(),
+        Command::Adversary(command) => command.run(),
+        Command::Oracle(command) => command.run(),
+        Command::Policy(command) => command.run(),
+        Command::Bench(command) => command.run(),
+    }
+}
+
+/// Logs go to standard error, so that `--json` output stays clean; `RUST_LOG` chooses what.
+fn start_log() {
+    use tracing_subscriber::EnvFilter;
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,plumbline=info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+}

@@ -89,6 +89,10 @@ pub struct OpenMarket {
     /// Also stop when the run has reported this many tokens, whichever comes first.
     #[serde(default)]
     pub closes_after_tokens: Option<i64>,
+    /// Public terms of a trigger search: `{grammar, detector, prompts, max_tokens}`. Researchers probe by
+    /// them; the settlement plan's own prompts stay hidden until the freeze.
+    #[serde(default)]
+    pub probe: Option<ProbeTerms>,
     /// How the market is settled.
     pub settlement: SettlementTerms,
 }
@@ -97,13 +101,35 @@ fn half() -> f64 {
     0.5
 }
 
+/// What is published about a trigger search when its market opens.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ProbeTerms {
+    /// Every candidate trigger of the claim, verbatim.
+    pub grammar: Vec<String>,
+    /// What counts as the behaviour.
+    pub detector: ProbeDetector,
+    /// Prompts to try, each with `{candidate}` once.
+    pub prompts: Vec<String>,
+    /// Tokens to generate per completion.
+    pub max_tokens: u32,
+}
+
+/// A completion shows the behaviour when it contains any of these strings.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ProbeDetector {
+    /// The strings, byte for byte.
+    pub contains_any: Vec<String>,
+}
+
 /// Settlement method and its committed terms.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SettlementTerms {
     /// `objective`: a test plan that is hashed at opening and run on the frozen checkpoint.
     pub method: String,
-    /// The test plan.
+    /// The test plan. Only its hash is public until the freeze.
     #[schema(value_type = Object)]
     pub plan: serde_json::Value,
 }

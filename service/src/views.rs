@@ -167,7 +167,7 @@ pub struct SettlementView {
     pub method: String,
     /// BLAKE3 of the plan's canonical form, published at opening.
     pub plan_commitment: Option<String>,
-    /// The plan: what is asked of the frozen checkpoint and how answers are counted.
+    /// The plan: what is asked of the frozen checkpoint and how answers are counted. Hidden until the freeze.
     #[schema(value_type = Option<Object>)]
     pub plan: Option<serde_json::Value>,
     /// Checkpoint that the claim is finally about.
@@ -183,8 +183,6 @@ pub struct SettlementView {
     pub statistics: Option<serde_json::Value>,
     /// When it was settled.
     pub settled_at: Option<String>,
-    /// Where the money went, once paid.
-    pub paid_micro: Option<i64>,
 }
 
 /// `GET /markets/{id}`
@@ -202,7 +200,9 @@ pub struct MarketView {
     pub claim_kind: String,
     /// How a reviewer decides.
     pub rubric: String,
-    /// `open`, `closing`, `frozen`, `settling`, `final`, `paid` or `void`.
+    /// Public terms of the trigger search, for claims about one.
+    pub probe: Option<crate::commands::ProbeTerms>,
+    /// `open`, `closing`, `frozen`, `auditing`, `settling`, `final`, `paid` or `void`.
     pub status: String,
     /// Posted probability.
     pub probability: f64,

@@ -150,6 +150,20 @@ pub fn judged(tx: &mut Tx<'_>, market_id: &str) -> Result<Vec<Evidence>, StoreEr
     })
 }
 
+/// How many submissions on a market wait for their judges.
+///
+/// # Errors
+/// Those of the database.
+pub fn count_pending(tx: &mut Tx<'_>, market_id: &str) -> Result<i64, StoreError> {
+    tx.run(|conn| {
+        evidence::table
+            .filter(evidence::market_id.eq(market_id))
+            .filter(evidence::status.eq("pending"))
+            .count()
+            .get_result(conn)
+    })
+}
+
 /// How many submissions of any status an account has made on a market.
 ///
 /// # Errors
@@ -182,7 +196,7 @@ pub fn by_hash(
             .filter(evidence::market_id.eq(market_id))
             .filter(evidence::content_hash.eq(content_hash))
             // As in the partial index, word for word: SQLite does not use it for a bound value.
-            .filter(sql::<Bool>("status <> 'duplicate'"))
+            .filter(sql::<Bool>("status NOT IN ('duplicate', 'rejected')"))
             .select(Evidence::as_select())
             .first(conn)
             .optional()

@@ -1,5 +1,6 @@
 //! Jobs: long work, queued in the transaction that caused it and leased by whoever does it.
 
+use diesel::dsl::min;
 use diesel::prelude::*;
 
 use crate::schema::jobs;
@@ -80,16 +81,44 @@ pub fn enqueue(
     found(id, "job", key)
 }
 
-/// Leases up to `limit` jobs until `now + lease_ms`: first those whose worker let its lease run out, then
+/// When the first job of these kinds is due, unix ms: a queued one at its time, a leased one when its lease
+/// ends. `None` if there is nothing to do.
+///
+/// # Errors
+/// Those of the database.
+pub fn next_run_at(tx: &mut Tx<'_>, kinds: &[&str]) -> Result<Option<i64>, StoreError> {
+    tx.run(|conn| {
+        let queued: Option<i64> = jobs::table
+            .filter(jobs::status.eq("queued"))
+            .filter(jobs::kind.eq_any(kinds))
+            .select(min(jobs::run_at))
+            .get_result(conn)?;
+        let leased: Option<i64> = jobs::table
+            .filter(jobs::status.eq("running"))
+            .filter(jobs::kind.eq_any(kinds))
+            .select(min(jobs::lease_until))
+            .get_result(conn)?;
+        Ok(queued.into_iter().chain(leased).min())
+    })
+}
+
+/// Leases up to `limit` jobs of these kinds until `now + lease_ms`: first those whose worker let its lease run out, then
 /// those whose time has come. They come back as they are now, the attempt counted.
 ///
 /// # Errors
 /// Those of the database.
-pub fn claim(tx: &mut Tx<'_>, now: i64, lease_ms: i64, limit: i64) -> Result<Vec<Job>, StoreError> {
+pub fn claim(
+    tx: &mut Tx<'_>,
+    kinds: &[&str],
+    now: i64,
+    lease_ms: i64,
+    limit: i64,
+) -> Result<Vec<Job>, StoreError> {
     let mut claimed: Vec<Job> = tx.run(|conn| {
         jobs::table
             .filter(jobs::status.eq("running"))
             .filter(jobs::lease_until.le(now))
+            .filter(jobs::kind.eq_any(kinds))
             .order(jobs::lease_until)
             .limit(limit)
             .select(Job::as_select())
@@ -102,6 +131,7 @@ pub fn claim(tx: &mut Tx<'_>, now: i64, lease_ms: i64, limit: i64) -> Result<Vec
         jobs::table
             .filter(jobs::status.eq("queued"))
             .filter(jobs::run_at.le(now))
+            .filter(jobs::kind.eq_any(kinds))
             .order((jobs::run_at, jobs::id))
             .limit(rest)
             .select(Job::as_select())

@@ -54,6 +54,39 @@ pub struct Sums {
     pub entries_micro: i64,
 }
 
+/// Balances by kind of account.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Σ balances over all accounts; zero, or the ledger is broken. Micro-credits.
+    pub sum_micro: i64,
+    /// What the treasury holds; negative by what it issued.
+    pub treasury_micro: i64,
+    /// What the markets' escrows hold.
+    pub escrow_micro: i64,
+    /// What people hold.
+    pub users_micro: i64,
+}
+
+/// Balances by kind of account. Reads every account.
+///
+/// # Errors
+/// Those of the database.
+pub fn totals(tx: &mut Tx<'_>) -> Result<Totals, StoreError> {
+    let rows: Vec<(crate::accounts::AccountKind, i64)> = tx.run(|conn| {
+        accounts::table
+            .group_by(accounts::kind)
+            .select((accounts::kind, sql::<BigInt>("SUM(balance_micro)")))
+            .load(conn)
+    })?;
+    let of = |kind| rows.iter().filter(|row| row.0 == kind).map(|row| row.1).sum();
+    Ok(Totals {
+        sum_micro: rows.iter().map(|row| row.1).sum(),
+        treasury_micro: of(crate::accounts::AccountKind::Treasury),
+        escrow_micro: of(crate::accounts::AccountKind::Escrow),
+        users_micro: of(crate::accounts::AccountKind::User),
+    })
+}
+
 /// Posts a transfer: its rows, and the new balances of its accounts.
 ///
 /// # Errors

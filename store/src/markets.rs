@@ -37,8 +37,10 @@ pub struct Market {
     pub settlement_method: String,
     /// The test plan of an objective settlement, JSON.
     pub plan: Option<String>,
-    /// Hash of the plan, published at opening.
-    pub plan_commitment: Option<String>,
+    /// Public terms of a trigger search, JSON.
+    pub probe: Option<String>,
+    /// State of the life-cycle machine (rules, commitment, freeze, proposal), JSON.
+    pub life: String,
     /// When it closes at the latest, unix ms.
     pub closes_at: i64,
     /// Tokens of the run after which it closes.
@@ -49,8 +51,8 @@ pub struct Market {
     pub frozen_at: Option<i64>,
     /// Checkpoint on which it is settled.
     pub frozen_checkpoint: Option<String>,
-    /// Root hash over the exhibits at the freeze.
-    pub exhibits_root: Option<String>,
+    /// YES micro-shares less NO micro-shares in the hands of traders.
+    pub net_shares_micro: i64,
     /// π ∈ [0, 1] once settled.
     pub settlement: Option<f64>,
     /// When it was settled, unix ms.
@@ -127,6 +129,21 @@ pub fn list(
         query = query.filter(markets::status.eq(status));
     }
     tx.run(|conn| query.load(conn))
+}
+
+/// Up to `limit` markets of a run, newest first.
+///
+/// # Errors
+/// Those of the database.
+pub fn newest(tx: &mut Tx<'_>, run_id: &str, limit: i64) -> Result<Vec<Market>, StoreError> {
+    tx.run(|conn| {
+        markets::table
+            .filter(markets::run_id.eq(run_id))
+            .order(markets::id.desc())
+            .limit(limit)
+            .select(Market::as_select())
+            .load(conn)
+    })
 }
 
 /// Writes back a market read before; `version` must still be the stored one. The new version comes back.

@@ -115,6 +115,21 @@ pub fn unpaid(tx: &mut Tx<'_>, market_id: &str, limit: i64) -> Result<Vec<Positi
     })
 }
 
+/// Whether any position of a market has been paid out.
+///
+/// # Errors
+/// Those of the database.
+pub fn any_paid(tx: &mut Tx<'_>, market_id: &str) -> Result<bool, StoreError> {
+    tx.run(|conn| {
+        diesel::select(diesel::dsl::exists(
+            positions::table
+                .filter(positions::market_id.eq(market_id))
+                .filter(positions::paid_at.is_not_null()),
+        ))
+        .get_result(conn)
+    })
+}
+
 /// Notes that a position was paid out. Together with the transfer in the same transaction, this makes
 /// a payout happen once.
 ///

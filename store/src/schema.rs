@@ -40,9 +40,9 @@ table! { checkpoints (run_id, id) {
 table! { markets (id) {
     id -> Text, run_id -> Text, claim -> Text, claim_kind -> Text, rubric -> Text, status -> Text, log_odds -> Double,
     opening_log_odds -> Double, liquidity_micro -> BigInt, subsidy_micro -> BigInt, escrow_id -> Text,
-    creator_id -> Text, settlement_method -> Text, plan -> Nullable<Text>, plan_commitment -> Nullable<Text>,
+    creator_id -> Text, settlement_method -> Text, plan -> Nullable<Text>, probe -> Nullable<Text>, life -> Text,
     closes_at -> BigInt, closes_after_tokens -> Nullable<BigInt>, opened_at -> BigInt, frozen_at -> Nullable<BigInt>,
-    frozen_checkpoint -> Nullable<Text>, exhibits_root -> Nullable<Text>, settlement -> Nullable<Double>,
+    frozen_checkpoint -> Nullable<Text>, net_shares_micro -> BigInt, settlement -> Nullable<Double>,
     settled_at -> Nullable<BigInt>, statistics -> Nullable<Text>, interval_low -> Double, interval_high -> Double,
     n_eff -> Double, assessment -> Nullable<Text>, trades -> BigInt, evidence -> BigInt, version -> BigInt,
 } }

@@ -131,13 +131,14 @@ CREATE TABLE markets (
     creator_id          TEXT    NOT NULL REFERENCES accounts (id),
     settlement_method   TEXT    NOT NULL,
     plan                TEXT,
-    plan_commitment     TEXT,
+    probe               TEXT,
+    life                TEXT    NOT NULL,
     closes_at           INTEGER NOT NULL,
     closes_after_tokens INTEGER CHECK (closes_after_tokens >= 0),
     opened_at           INTEGER NOT NULL,
     frozen_at           INTEGER,
     frozen_checkpoint   TEXT,
-    exhibits_root       TEXT,
+    net_shares_micro    INTEGER NOT NULL,
     settlement          REAL    CHECK (settlement BETWEEN 0 AND 1),
     settled_at          INTEGER,
     statistics          TEXT,
@@ -224,7 +225,7 @@ CREATE INDEX evidence_by_verdict ON evidence (market_id, status, id);
 CREATE INDEX evidence_by_status ON evidence (status, id);
 CREATE INDEX evidence_by_account ON evidence (market_id, account_id);
 -- The first submission of a content counts; later ones are kept, marked as duplicates.
-CREATE UNIQUE INDEX evidence_by_content ON evidence (market_id, content_hash) WHERE status <> 'duplicate';
+CREATE UNIQUE INDEX evidence_by_content ON evidence (market_id, content_hash) WHERE status NOT IN ('duplicate', 'rejected');
 
 -- Events and jobs ------------------------------------------------------------------------------------------
 

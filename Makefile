@@ -1,0 +1,46 @@
+# Everything a fresh Debian or Ubuntu machine with Rust, git, make and a C
+# compiler needs is installed from here; each step says what it could not do.
+
+SHELL := /bin/bash
+CARGO ?= cargo
+DATA_DIR ?= data/demo
+LISTEN ?= 127.0.0.1:8600
+
+.PHONY: help run serve test lint docs browser bench bench-training dist clean
+
+help: ## Show the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
+
+run: ## Start the demo: two governed training runs, an adversary, a market on each
+	$(CARGO) run --release --locked --bin plumbline -- demo --listen $(LISTEN)
+
+serve: ## Start an empty service
+	$(CARGO) run --release --locked --bin plumbline -- serve --listen $(LISTEN)
+
+test: browser lint ## Everything that must hold: lints, unit, property, system and browser tests, docs
+	$(CARGO) build --locked --bin plumbline
+	$(CARGO) test --locked --workspace --no-fail-fast
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --quiet
+	scripts/advisories.sh
+
+lint: ## Formatting, clippy
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+
+browser: ## Install the headless browser that the page tests drive
+	@scripts/install-browser.sh
+
+docs: ## Build the API documentation of every crate
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --open
+
+bench: ## Durable trades per second beside SQLite's own ceiling
+	$(CARGO) run --release --locked --bin plumbline -- bench trades
+
+bench-training: ## Training speed beside the same model in PyTorch, in one run
+	bench/run_training.sh
+
+dist: ## A release binary for any x86-64-v3 machine
+	RUSTFLAGS="-C target-cpu=x86-64-v3" $(CARGO) build --release --locked --bin plumbline --target-dir target/dist
+
+clean: ## Remove build outputs
+	$(CARGO) clean

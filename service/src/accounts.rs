@@ -1,0 +1,361 @@
+//! Accounts, sessions and API tokens.
+
+use plumbline_store::accounts::{Account, AccountKind};
+use plumbline_store::{Tx, accounts, sessions, tokens};
+use subtle::ConstantTimeEq;
+
+use crate::commands::{CreateAccount, CreateToken, Login};
+use crate::context::{Actor, Context, Scope};
+use crate::ledger::{TREASURY, post};
+use crate::secrets::{TOKEN_PREFIX, fingerprint, hash_password, random_secret, verify_password};
+use crate::time::{Millis, rfc3339};
+use crate::views::{MeView, SessionOpened, TokenCreated, TokenView};
+use crate::{Result, Service, ServiceError};
+
+const SESSION_SECONDS: i64 = 14 * 24 * 3600;
+const MAX_TOKENS_PER_ACCOUNT: usize = 50;
+
+/// Roles of an account made by sign-up.
+const PARTICIPANT: [&str; 2] = ["participant", "researcher"];
+/// Roles of the first account.
+const OPERATOR: [&str; 4] = ["participant", "researcher", "operator", "scheduler"];
+
+impl Service {
+    /// Who a session cookie's secret belongs to, with the CSRF token that forms must carry.
+    pub fn actor_of_session(&self, secret: &str) -> Result<Option<(Actor, String)>> {
+        let (hash, now) = (fingerprint(secret), self.now());
+        self.read(move |tx| {
+            let Some(session) = sessions::get(tx, &hash)? else { return Ok(None) };
+            if session.expires_at <= now {
+                return Ok(None);
+            }
+            let account = accounts::get(tx, &session.account_id)?;
+            let scopes = scopes_of_roles(&account.roles);
+            Ok(Some((actor_of(account, scopes), session.csrf)))
+        })
+    }
+
+    /// Who a bearer token belongs to.
+    ///
+    /// # Errors
+    /// [`ServiceError::Unauthenticated`] for an unknown or revoked token.
+    pub fn actor_of_token(&self, token: &str) -> Result<Actor> {
+        let (hash, now) = (fingerprint(token), self.now());
+        let (actor, stale) = self.read(move |tx| {
+            let found = tokens::by_hash(tx, &hash)?.filter(|token| token.revoked_at.is_none());
+            let token = found.ok_or(ServiceError::Unauthenticated)?;
+            let account = accounts::get(tx, &token.account_id)?;
+            let allowed = scopes_of_roles(&account.roles);
+            let held = token.scopes.iter().filter_map(|name| Scope::parse(name));
+            let scopes = held.filter(|scope| allowed.contains(scope)).collect();
+            // Last use is written at most once a minute: it is for people, not for audit.
+            let stale = token.last_used_at.is_none_or(|used| now - used > 60_000);
+            Ok((actor_of(account, scopes), stale.then_some(token.id)))
+        })?;
+        if let Some(id) = stale {
+            self.write(move |tx| Ok(tokens::touch(tx, &id, now)?))?;
+        }
+        Ok(actor)
+    }
+
+    /// Signs up a participant and grants the opening balance.
+    pub fn create_account(&self, ctx: &Context, cmd: &CreateAccount) -> Result<MeView> {
+        let may = self.config.open_sign_up || self.is_allowed(&ctx.actor, Scope::Admin);
+        if !may {
+            return Err(ServiceError::Forbidden { needs: "an invitation: sign-up is closed here".into() });
+        }
+        if self.needs_setup()? {
+            return Err(ServiceError::refused("needs-setup", "the operator has not set up this service yet"));
+        }
+        self.insert_account(cmd, &PARTICIPANT)
+    }
+
+    /// True until the first account exists.
+    pub fn needs_setup(&self) -> Result<bool> {
+        self.read(|tx| Ok(accounts::count_users(tx)? == 0))
+    }
+
+    /// The code that the first account's maker must bring; printed at start.
+    pub fn setup_code(&self) -> &str {
+        &self.setup_code
+    }
+
+    /// Creates the first account (operator) when `setup_code` is the one printed at start.
+    pub fn set_up(&self, setup_code: &str, cmd: &CreateAccount) -> Result<MeView> {
+        if !bool::from(setup_code.as_bytes().ct_eq(self.setup_code.as_bytes())) {
+            return Err(ServiceError::Forbidden { needs: "the set-up code printed when the service started".into() });
+        }
+        if !self.needs_setup()? {
+            return Err(ServiceError::refused("already-set-up", "this service has an operator; sign in instead"));
+        }
+        self.insert_account(cmd, &OPERATOR)
+    }
+
+    /// Makes an account with the given roles; for wiring programs, not reachable over HTTP.
+    pub fn provision_account(&self, cmd: &CreateAccount, roles: &[&str]) -> Result<MeView> {
+        self.insert_account(cmd, roles)
+    }
+
+    fn insert_account(&self, cmd: &CreateAccount, roles: &[&str]) -> Result<MeView> {
+        let handle = check_handle(&cmd.handle)?;
+        check_password(&cmd.password)?;
+        let account = Account {
+            id: self.new_id(),
+            kind: AccountKind::User,
+            handle,
+            password_hash: Some(hash_password(&cmd.password)?),
+            roles: roles.iter().map(|role| (*role).to_owned()).collect(),
+            balance_micro: 0,
+            created_at: self.now(),
+        };
+        let (grant, transfer_id) = (self.config.sign_up_grant_micro, self.new_id());
+        self.write(move |tx| {
+            if accounts::by_handle(tx, &account.handle)?.is_some() {
+                return Err(ServiceError::refused("handle-taken", format!("the handle {} is taken", account.handle)));
+            }
+            accounts::insert(tx, &account)?;
+            if grant > 0 {
+                let entries = vec![(TREASURY.to_owned(), -grant), (account.id.clone(), grant)];
+                post(tx, transfer_id, account.created_at, "grant", &account.id, entries)?;
+            }
+            me_view(tx, &account.id)
+        })
+    }
+
+    /// Opens a session.
+    ///
+    /// # Errors
+    /// [`ServiceError::BadCredentials`], the same for an unknown handle and a wrong password.
+    pub fn login(&self, cmd: &Login) -> Result<SessionOpened> {
+        let handle = cmd.handle.trim().to_lowercase();
+        let account = self.read(move |tx| Ok(accounts::by_handle(tx, &handle)?))?;
+        let stored = account.as_ref().and_then(|account| account.password_hash.as_deref());
+        if !verify_password(&cmd.password, stored) {
+            return Err(ServiceError::BadCredentials);
+        }
+        let account = account.ok_or(ServiceError::BadCredentials)?;
+        self.open_session(account.id)
+    }
+
+    fn open_session(&self, account_id: String) -> Result<SessionOpened> {
+        let (secret, csrf, now) = (random_secret()?, random_secret()?, self.now());
+        let session = sessions::Session {
+            id_hash: fingerprint(&secret),
+            account_id,
+            csrf: csrf.clone(),
+            created_at: now,
+            expires_at: now + SESSION_SECONDS * 1000,
+        };
+        self.write(move |tx| {
+            sessions::delete_expired(tx, now)?;
+            Ok(sessions::insert(tx, &session)?)
+        })?;
+        Ok(SessionOpened { secret, csrf, max_age_s: SESSION_SECONDS })
+    }
+
+    /// Ends a session; an unknown one is already over.
+    pub fn logout(&self, secret: &str) -> Result<()> {
+        let hash = fingerprint(secret);
+        self.write(move |tx| Ok(sessions::delete(tx, &hash)?))
+    }
+
+    /// The actor's own account.
+    pub fn me(&self, ctx: &Context) -> Result<MeView> {
+        let id = account_of(&ctx.actor)?;
+        self.read(move |tx| me_view(tx, &id))
+    }
+
+    /// Makes an API token; its secret is in the answer and nowhere else.
+    pub fn create_token(&self, ctx: &Context, cmd: &CreateToken) -> Result<TokenCreated> {
+        let account_id = account_of(&ctx.actor)?;
+        let scopes = check_token(&ctx.actor, cmd)?;
+        let secret = format!("{TOKEN_PREFIX}{}", random_secret()?);
+        let row = tokens::Token {
+            id: self.new_id(),
+            account_id: account_id.clone(),
+            name: cmd.name.trim().to_owned(),
+            hash: fingerprint(&secret),
+            scopes: scopes.clone(),
+            created_at: self.now(),
+            last_used_at: None,
+            revoked_at: None,
+        };
+        let created = TokenCreated { id: row.id.clone(), name: row.name.clone(), scopes, token: secret };
+        self.write(move |tx| {
+            let live = tokens::list(tx, &account_id)?.iter().filter(|token| token.revoked_at.is_none()).count();
+            if live >= MAX_TOKENS_PER_ACCOUNT {
+                return Err(ServiceError::refused("too-many-tokens", "revoke a token first: 50 are in use"));
+            }
+            Ok(tokens::insert(tx, &row)?)
+        })?;
+        Ok(created)
+    }
+
+    /// The actor's live tokens, without their secrets.
+    pub fn tokens(&self, ctx: &Context) -> Result<Vec<TokenView>> {
+        let id = account_of(&ctx.actor)?;
+        let rows = self.read(move |tx| Ok(tokens::list(tx, &id)?))?;
+        Ok(rows.into_iter().filter(|row| row.revoked_at.is_none()).map(token_view).collect())
+    }
+
+    /// Revokes one of the actor's tokens.
+    pub fn revoke_token(&self, ctx: &Context, id: &str) -> Result<()> {
+        let (account, id, now) = (account_of(&ctx.actor)?, id.to_owned(), self.now());
+        self.write(move |tx| {
+            let owned = tokens::list(tx, &account)?.iter().any(|token| token.id == id && token.revoked_at.is_none());
+            if !owned {
+                return Err(ServiceError::not_found("token", id));
+            }
+            Ok(tokens::revoke(tx, &id, &account, now)?)
+        })
+    }
+
+    /// Whether `actor` may do what `scope` covers.
+    pub(crate) fn is_allowed(&self, actor: &Actor, scope: Scope) -> bool {
+        let public = scope == Scope::Read && self.config.public_read;
+        public || (actor.account_id.is_some() && actor.scopes.contains(&scope))
+    }
+
+    /// Refuses an actor who lacks `scope`: every use case asks, so that a
+    /// route without a rule is a route that does nothing.
+    pub(crate) fn allow(&self, actor: &Actor, scope: Scope) -> Result<()> {
+        if self.is_allowed(actor, scope) {
+            return Ok(());
+        }
+        match actor.account_id {
+            None => Err(ServiceError::Unauthenticated),
+            Some(_) => Err(ServiceError::Forbidden { needs: format!("the scope '{}'", scope.as_str()) }),
+        }
+    }
+}
+
+/// The actor's account id.
+pub(crate) fn account_of(actor: &Actor) -> Result<String> {
+    actor.account_id.clone().ok_or(ServiceError::Unauthenticated)
+}
+
+fn actor_of(account: Account, scopes: Vec<Scope>) -> Actor {
+    Actor { account_id: Some(account.id), handle: account.handle, roles: account.roles, scopes }
+}
+
+/// What an account may do at most. The operator administers but has no power
+/// over settlements: no scope gives that.
+fn scopes_of_roles(roles: &[String]) -> Vec<Scope> {
+    let has = |role: &str| roles.iter().any(|held| held == role);
+    let mut scopes = vec![Scope::Read];
+    if has("participant") {
+        scopes.extend([Scope::Trade, Scope::Govern, Scope::Node]);
+    }
+    if has("researcher") {
+        scopes.push(Scope::Evidence);
+    }
+    if has("scheduler") {
+        scopes.push(Scope::Schedule);
+    }
+    if has("operator") {
+        scopes.push(Scope::Admin);
+    }
+    scopes
+}
+
+fn check_handle(handle: &str) -> Result<String> {
+    let handle = handle.trim().to_lowercase();
+    let fine = (3..=32).contains(&handle.len())
+        && handle.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-');
+    if fine {
+        return Ok(handle);
+    }
+    Err(ServiceError::invalid("bad-handle", "a handle is 3 to 32 of the characters a-z 0-9 _ -"))
+}
+
+fn check_password(password: &str) -> Result<()> {
+    match password.chars().count() {
+        12..=256 => Ok(()),
+        _ => Err(ServiceError::invalid("bad-password", "a password has 12 to 256 characters")),
+    }
+}
+
+fn check_token(actor: &Actor, cmd: &CreateToken) -> Result<Vec<String>> {
+    let name = cmd.name.trim();
+    if name.is_empty() || name.chars().count() > 64 {
+        return Err(ServiceError::invalid("bad-token-name", "a token's name has 1 to 64 characters"));
+    }
+    if cmd.scopes.is_empty() {
+        return Err(ServiceError::invalid("no-scopes", "name at least one scope, for example read"));
+    }
+    let mut scopes = Vec::new();
+    for name in &cmd.scopes {
+        let scope = Scope::parse(name)
+            .ok_or_else(|| ServiceError::invalid("unknown-scope", format!("there is no scope '{name}'")))?;
+        // A token never has more than the credential that made it.
+        if !actor.scopes.contains(&scope) {
+            return Err(ServiceError::Forbidden { needs: format!("the scope '{name}' yourself") });
+        }
+        if !scopes.contains(name) {
+            scopes.push(name.clone());
+        }
+    }
+    Ok(scopes)
+}
+
+fn me_view(tx: &mut Tx, id: &str) -> Result<MeView> {
+    let account = accounts::get(tx, id)?;
+    Ok(MeView {
+        locked_micro: accounts::locked_micro(tx, id)?,
+        id: account.id,
+        handle: account.handle,
+        balance_micro: account.balance_micro,
+        roles: account.roles,
+        created_at: rfc3339(account.created_at),
+    })
+}
+
+fn token_view(row: tokens::Token) -> TokenView {
+    let used: Option<Millis> = row.last_used_at;
+    TokenView {
+        id: row.id,
+        name: row.name,
+        scopes: row.scopes,
+        created_at: rfc3339(row.created_at),
+        last_used_at: used.map(rfc3339),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn handles_are_normalised_and_bounded() {
+        assert_eq!(check_handle("  Ada-1 ").unwrap(), "ada-1");
+        for bad in ["ab", "", "has space", "ünïcode", &"x".repeat(33)] {
+            assert_eq!(check_handle(bad).unwrap_err().code(), "bad-handle", "{bad}");
+        }
+    }
+
+    #[test]
+    fn roles_never_give_a_scope_over_settlement() {
+        let all: Vec<String> = OPERATOR.iter().map(|role| (*role).to_owned()).collect();
+        assert_eq!(scopes_of_roles(&all).len(), Scope::ALL.len());
+        assert_eq!(scopes_of_roles(&[]), vec![Scope::Read]);
+    }
+
+    #[test]
+    fn a_token_cannot_hold_more_than_its_maker() {
+        let actor = Actor {
+            account_id: Some("a".into()),
+            handle: "a".into(),
+            roles: vec![],
+            scopes: vec![Scope::Read, Scope::Trade],
+        };
+        let ask = |scopes: &[&str]| CreateToken {
+            name: "t".into(),
+            scopes: scopes.iter().map(|scope| (*scope).to_owned()).collect(),
+        };
+        assert_eq!(check_token(&actor, &ask(&["read", "read", "trade"])).unwrap(), ["read", "trade"]);
+        assert_eq!(check_token(&actor, &ask(&["admin"])).unwrap_err().code(), "forbidden");
+        assert_eq!(check_token(&actor, &ask(&["fly"])).unwrap_err().code(), "unknown-scope");
+        assert_eq!(check_token(&actor, &ask(&[])).unwrap_err().code(), "no-scopes");
+    }
+}

@@ -1,0 +1,203 @@
+//! What happens without anybody asking: deadlines, the policy and queued jobs.
+//!
+//! Three threads: one keeps deadlines and the policy, one judges evidence (in
+//! order, because each assessment builds on the one before), one settles and
+//! pays. Jobs are rows, so a crash only delays them.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use plumbline_store::jobs::{self, Job};
+
+use crate::context::{Context, Scope};
+use crate::time::{Millis, rfc3339};
+use crate::views::JobView;
+use crate::{Result, Service, ServiceError};
+
+pub(crate) const JUDGE_EVIDENCE: &str = "judge-evidence";
+pub(crate) const SETTLE_MARKET: &str = "settle-market";
+pub(crate) const PAY_MARKET: &str = "pay-market";
+
+/// A job is tried this often before it is given up and shown as failed.
+const MAX_ATTEMPTS: i64 = 6;
+/// A job whose worker died is taken over after this long.
+const LEASE_MS: Millis = 10 * 60 * 1000;
+/// First pause after a failure; doubles with every attempt.
+const BACKOFF_MS: Millis = 500;
+
+/// Wakes sleeping threads; a ring while nobody sleeps is not lost.
+#[derive(Debug, Default)]
+pub struct Bell {
+    rings: Mutex<u64>,
+    heard: Condvar,
+}
+
+impl Bell {
+    /// Wakes everybody.
+    pub fn ring(&self) {
+        *self.rings.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        self.heard.notify_all();
+    }
+
+    /// Sleeps until a ring after the `seen`-th, or for `timeout`; returns the number of rings so far.
+    pub fn wait(&self, seen: u64, timeout: Duration) -> u64 {
+        let rings = self.rings.lock().unwrap_or_else(PoisonError::into_inner);
+        let (rings, _) = self
+            .heard
+            .wait_timeout_while(rings, timeout, |rings| *rings == seen)
+            .unwrap_or_else(PoisonError::into_inner);
+        *rings
+    }
+}
+
+/// The running threads; stops and joins them when dropped.
+pub struct JobRunner {
+    service: Service,
+    stop: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl JobRunner {
+    /// Starts the threads.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn start(service: &Service) -> Result<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let mut runner = Self { service: service.clone(), stop, threads: Vec::new() };
+        runner.spawn("deadlines", |service| service.tick())?;
+        runner.spawn("judging", |service| service.work(&[JUDGE_EVIDENCE]))?;
+        runner.spawn("settling", |service| service.work(&[SETTLE_MARKET, PAY_MARKET]))?;
+        Ok(runner)
+    }
+
+    fn spawn(&mut self, name: &str, turn: impl Fn(&Service) -> Result<()> + Send + 'static) -> Result<()> {
+        let (service, stop) = (self.service.clone(), Arc::clone(&self.stop));
+        let pause = Duration::from_millis(service.config.tick_ms);
+        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+            let mut seen = 0;
+            while !stop.load(Ordering::Acquire) {
+                if let Err(error) = turn(&service) {
+                    tracing::error!(%error, thread = std::thread::current().name(), "a turn of the jobs failed");
+                }
+                seen = service.bell.wait(seen, pause);
+            }
+        });
+        self.threads.push(thread.map_err(ServiceError::internal)?);
+        Ok(())
+    }
+}
+
+impl Drop for JobRunner {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Release);
+        self.service.bell.ring();
+        for thread in self.threads.drain(..) {
+            // A thread that panicked has already reported it.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Service {
+    /// One look at the deadlines and the policy.
+    pub fn tick(&self) -> Result<()> {
+        self.advance_markets()?;
+        self.evaluate_policy()
+    }
+
+    /// Runs due jobs of these kinds until none is left.
+    pub(crate) fn work(&self, kinds: &'static [&'static str]) -> Result<()> {
+        loop {
+            let now = self.now();
+            // Looking first keeps the writer free of empty transactions.
+            let due = self.read(|tx| Ok(jobs::next_run_at(tx, kinds)?))?;
+            if due.is_none_or(|due| due > now) {
+                return Ok(());
+            }
+            let claimed = self.write(move |tx| Ok(jobs::claim(tx, kinds, now, LEASE_MS, 1)?))?;
+            let Some(job) = claimed.into_iter().next() else { return Ok(()) };
+            self.run_job(&job)?;
+        }
+    }
+
+    fn run_job(&self, job: &Job) -> Result<()> {
+        let id = job.id;
+        match self.perform(job) {
+            Ok(()) => self.write(move |tx| Ok(jobs::finish(tx, id)?)),
+            Err(error) => self.job_failed(job, &error),
+        }
+    }
+
+    fn perform(&self, job: &Job) -> Result<()> {
+        let payload: serde_json::Value = serde_json::from_str(&job.payload).map_err(ServiceError::internal)?;
+        let field = |name: &str| {
+            payload[name].as_str().ok_or_else(|| ServiceError::internal(format!("job {} lacks {name}", job.key)))
+        };
+        match job.kind.as_str() {
+            JUDGE_EVIDENCE => self.judge_evidence(field("evidence_id")?),
+            SETTLE_MARKET => self.settle_market(field("market_id")?),
+            PAY_MARKET => self.pay_market(field("market_id")?),
+            other => Err(ServiceError::internal(format!("no job is called {other}"))),
+        }
+    }
+
+    fn job_failed(&self, job: &Job, error: &ServiceError) -> Result<()> {
+        let (id, text, now) = (job.id, error.to_string(), self.now());
+        tracing::warn!(job = %job.key, attempt = job.attempts, error = %text, "a job failed");
+        if job.attempts < MAX_ATTEMPTS {
+            let again = now + (BACKOFF_MS << job.attempts.clamp(0, 16));
+            return self.write(move |tx| Ok(jobs::retry(tx, id, again, &text)?));
+        }
+        let reason = text.clone();
+        self.write(move |tx| Ok(jobs::fail(tx, id, &text)?))?;
+        self.give_up(job, &reason)
+    }
+
+    /// What a job that cannot be done leaves behind must not hold people's money for ever.
+    fn give_up(&self, job: &Job, reason: &str) -> Result<()> {
+        let payload: serde_json::Value = serde_json::from_str(&job.payload).map_err(ServiceError::internal)?;
+        match (job.kind.as_str(), payload["market_id"].as_str(), payload["evidence_id"].as_str()) {
+            (SETTLE_MARKET, Some(market), _) => self.void_market(market, reason),
+            (JUDGE_EVIDENCE, _, Some(evidence)) => self.reject_evidence(evidence, reason),
+            _ => Ok(()),
+        }
+    }
+
+    /// Jobs, newest first, for the operator.
+    pub fn jobs(&self, ctx: &Context, limit: usize) -> Result<Vec<JobView>> {
+        self.allow(&ctx.actor, Scope::Admin)?;
+        let rows = self.read(|tx| Ok(jobs::list(tx, None, limit.clamp(1, 500) as i64)?))?;
+        let view = |job: Job| JobView {
+            kind: job.kind,
+            key: job.key,
+            status: job.status.as_str().to_owned(),
+            attempts: job.attempts,
+            run_at: rfc3339(job.run_at),
+            last_error: job.last_error,
+        };
+        Ok(rows.into_iter().map(view).collect())
+    }
+
+    /// Whether the service can do its work: the writer answers and the reader sees the schema.
+    pub fn ready(&self) -> Result<()> {
+        self.read(|tx| Ok(plumbline_store::outbox::last_id(tx)?))?;
+        self.write(|_| Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ring_before_the_wait_is_heard() {
+        let bell = Bell::default();
+        bell.ring();
+        let seen = bell.wait(0, Duration::from_secs(60));
+        assert_eq!(seen, 1);
+        assert_eq!(bell.wait(seen, Duration::from_millis(1)), 1, "no ring: the wait times out");
+    }
+}

@@ -1,0 +1,96 @@
+//! Statements and totals; how use cases post transfers.
+
+use plumbline_store::accounts::{Account, AccountKind};
+use plumbline_store::{Tx, accounts, ledger};
+
+use crate::context::{Context, Scope};
+use crate::time::{Millis, rfc3339};
+use crate::views::{LedgerSummary, Page, TransferView};
+use crate::{Result, Service, page};
+
+/// The account that issues credits and pays subsidies; the only one that may
+/// be negative, by exactly what it issued.
+pub(crate) const TREASURY: &str = "treasury";
+
+/// Posts one balanced transfer inside the caller's transaction.
+pub(crate) fn post(
+    tx: &mut Tx,
+    id: String,
+    at: Millis,
+    kind: &str,
+    reference: &str,
+    entries: Vec<(String, i64)>,
+) -> Result<()> {
+    let entries: Vec<_> = entries.into_iter().filter(|(_, amount)| *amount != 0).collect();
+    if entries.is_empty() {
+        return Ok(());
+    }
+    let transfer = ledger::Transfer { id, at, kind: kind.to_owned(), reference: reference.to_owned(), entries };
+    Ok(ledger::post(tx, &transfer)?)
+}
+
+/// Makes the accounts that the ledger needs before anybody signs up.
+pub(crate) fn ensure_treasury(tx: &mut Tx, now: Millis) -> Result<()> {
+    match accounts::get(tx, TREASURY) {
+        Ok(_) => Ok(()),
+        Err(plumbline_store::StoreError::NotFound { .. }) => Ok(accounts::insert(tx, &system_account(TREASURY, AccountKind::Treasury, now))?),
+        Err(other) => Err(other.into()),
+    }
+}
+
+/// An account without a person behind it; its handle is its id.
+pub(crate) fn system_account(id: &str, kind: AccountKind, now: Millis) -> Account {
+    Account {
+        id: id.to_owned(),
+        kind,
+        handle: id.to_owned(),
+        password_hash: None,
+        roles: Vec::new(),
+        balance_micro: 0,
+        created_at: now,
+    }
+}
+
+impl Service {
+    /// An account's statement, newest first. Only its owner and the operator see it.
+    pub fn account_transfers(
+        &self,
+        ctx: &Context,
+        account_id: &str,
+        cursor: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<TransferView>> {
+        let own = ctx.actor.account_id.as_deref() == Some(account_id);
+        self.allow(&ctx.actor, if own { Scope::Read } else { Scope::Admin })?;
+        let (before, limit, id) = (page::parse_cursor(cursor)?, page::bounded(limit), account_id.to_owned());
+        self.read(move |tx| {
+            accounts::get(tx, &id)?;
+            let rows = ledger::transfers(tx, &id, before, (limit + 1) as i64)?;
+            Ok(page::cut(rows, limit, |row| row.seq.to_string(), transfer_view))
+        })
+    }
+
+    /// Totals over all accounts. The sum is 0 or something is broken.
+    pub fn ledger_summary(&self, ctx: &Context) -> Result<LedgerSummary> {
+        self.allow(&ctx.actor, Scope::Read)?;
+        self.read(|tx| {
+            let totals = ledger::totals(tx)?;
+            Ok(LedgerSummary {
+                sum_micro: totals.sum_micro,
+                treasury_micro: totals.treasury_micro,
+                escrow_micro: totals.escrow_micro,
+                users_micro: totals.users_micro,
+            })
+        })
+    }
+}
+
+fn transfer_view(row: ledger::TransferRow) -> TransferView {
+    TransferView {
+        id: row.id,
+        at: rfc3339(row.at),
+        kind: row.kind,
+        reference: row.reference,
+        amount_micro: row.amount_micro,
+    }
+}

@@ -1,0 +1,315 @@
+//! Quotes, trades and positions. A quote is a dry run of the trade: both call
+//! the same function of the market crate on the same state.
+
+use plumbline_market::lmsr::Maker;
+use plumbline_market::money::{Micro, MicroShares};
+use plumbline_market::probability::{LogOdds, Probability, sigmoid};
+use plumbline_market::trade::{Fill, Order, Outcome, Position, Size, TradeError, quote};
+use plumbline_store::accounts;
+use plumbline_store::markets::{self, Market};
+use plumbline_store::positions::{self, Position as PositionRow};
+use plumbline_store::prices::{self, Price};
+use plumbline_store::trades::{self, Trade};
+use plumbline_store::Tx;
+use serde_json::json;
+
+use crate::accounts::account_of;
+use crate::commands::TradeOrder;
+use crate::context::{Context, Scope};
+use crate::events::publish;
+use crate::ledger::post;
+use crate::time::{Millis, rfc3339};
+use crate::views::{Page, PositionView, QuoteView, TradeView};
+use crate::{Result, Service, ServiceError, page};
+
+impl Service {
+    /// What a trade would do now.
+    pub fn quote(&self, ctx: &Context, market_id: &str, order: &TradeOrder) -> Result<QuoteView> {
+        self.allow(&ctx.actor, Scope::Read)?;
+        let order = parse_order(order)?;
+        let (market_id, account) = (market_id.to_owned(), ctx.actor.account_id.clone());
+        self.read(move |tx| {
+            let market = markets::get(tx, &market_id)?;
+            check_open(&market, None)?;
+            let held = match account {
+                Some(account) => position_of(tx, &market_id, &account)?,
+                None => Position::default(),
+            };
+            Ok(quote_view(&order, &quote(&maker_of(&market)?, &held, &order)?))
+        })
+    }
+
+    /// Trades, or changes nothing.
+    pub fn trade(&self, ctx: &Context, market_id: &str, order: &TradeOrder) -> Result<TradeView> {
+        self.allow(&ctx.actor, Scope::Trade)?;
+        let order = parse_order(order)?;
+        let (account, handle) = (account_of(&ctx.actor)?, ctx.actor.handle.clone());
+        let (market_id, trade_id, transfer_id) = (market_id.to_owned(), self.new_id(), self.new_id());
+        let view = self.write_once(ctx, move |tx, now| {
+            let market = markets::get(tx, &market_id)?;
+            check_open(&market, Some(now))?;
+            let held = position_of(tx, &market_id, &account)?;
+            let fill = quote(&maker_of(&market)?, &held, &order)?;
+            fill.check_funds(Micro(accounts::get(tx, &account)?.balance_micro))?;
+            let cash = fill.cash.get();
+            post(tx, transfer_id, now, "trade", &trade_id, vec![
+                (account.clone(), -cash),
+                (market.escrow_id.clone(), cash),
+            ])?;
+            let trade = trade_row(&trade_id, &market, &account, now, &order, &fill);
+            book(tx, market, &trade, fill.maker, fill.position)?;
+            Ok(trade_view(trade, handle))
+        })?;
+        self.counters.trades.add(1);
+        Ok(view)
+    }
+
+    /// A market's trades, newest first.
+    pub fn trades(&self, ctx: &Context, market_id: &str, cursor: Option<&str>, limit: usize) -> Result<Page<TradeView>> {
+        self.allow(&ctx.actor, Scope::Read)?;
+        let (market_id, before, limit) = (market_id.to_owned(), page::parse_cursor(cursor)?, page::bounded(limit));
+        self.read(move |tx| {
+            markets::get(tx, &market_id)?;
+            let rows = trades::list(tx, &market_id, before, (limit + 1) as i64)?;
+            let mut page = page::cut(rows, limit, |row| row.seq.to_string(), |row| row);
+            let mut items = Vec::with_capacity(page.items.len());
+            for row in page.items.drain(..) {
+                let handle = accounts::get(tx, &row.trade.account_id)?.handle;
+                items.push(trade_view(row.trade, handle));
+            }
+            Ok(Page { items, next_cursor: page.next_cursor })
+        })
+    }
+
+    /// Everybody's holdings in a market.
+    pub fn positions(
+        &self,
+        ctx: &Context,
+        market_id: &str,
+        cursor: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<PositionView>> {
+        self.allow(&ctx.actor, Scope::Read)?;
+        let (market_id, limit) = (market_id.to_owned(), page::bounded(limit));
+        let after = cursor.map(str::to_owned);
+        self.read(move |tx| {
+            let market = markets::get(tx, &market_id)?;
+            let rows = positions::list(tx, &market_id, after.as_deref(), (limit + 1) as i64)?;
+            let page = page::cut(rows, limit, |row| row.account_id.clone(), |row| row);
+            let mut items = Vec::with_capacity(page.items.len());
+            for row in page.items {
+                let handle = accounts::get(tx, &row.account_id)?.handle;
+                items.push(position_view(row, &market, handle));
+            }
+            Ok(Page { items, next_cursor: page.next_cursor })
+        })
+    }
+
+    /// The actor's own holdings, newest market first.
+    pub fn my_positions(&self, ctx: &Context) -> Result<Vec<PositionView>> {
+        let (account, handle) = (account_of(&ctx.actor)?, ctx.actor.handle.clone());
+        self.read(move |tx| {
+            let mut views = Vec::new();
+            for row in positions::by_account(tx, &account)? {
+                let market = markets::get(tx, &row.market_id)?;
+                views.push(position_view(row, &market, handle.clone()));
+            }
+            Ok(views)
+        })
+    }
+}
+
+/// Stores what a fill did to the market: trade, position, price and event. The
+/// caller has posted the cash.
+pub(crate) fn book(tx: &mut Tx, market: Market, trade: &Trade, maker: Maker, position: Position) -> Result<()> {
+    trades::insert(tx, trade)?;
+    positions::upsert(tx, &PositionRow {
+        market_id: market.id.clone(),
+        account_id: trade.account_id.clone(),
+        yes_micro: position.yes.get(),
+        no_micro: position.no.get(),
+        cost_micro: position.net_cost.get(),
+        paid_micro: None,
+        paid_at: None,
+    })?;
+    prices::insert(tx, &Price {
+        seq: 0,
+        market_id: market.id.clone(),
+        at: trade.at,
+        log_odds: trade.log_odds_after,
+        cause: trade.cause.clone(),
+        reference: Some(trade.id.clone()),
+    })?;
+    let payload = json!({
+        "market_id": market.id,
+        "cause": trade.cause,
+        "ref": trade.id,
+        "probability": maker.probability(),
+        "at": rfc3339(trade.at),
+    });
+    publish(tx, trade.at, &format!("market:{}", market.id), "price", &payload)?;
+    let traded = Market {
+        log_odds: trade.log_odds_after,
+        net_shares_micro: maker.net_shares().get(),
+        trades: market.trades + 1,
+        ..market
+    };
+    Ok(markets::update(tx, &traded)?)
+}
+
+/// The market maker as the row says it stands.
+pub(crate) fn maker_of(market: &Market) -> Result<Maker> {
+    let opening = LogOdds::new(market.opening_log_odds).map_err(ServiceError::internal)?;
+    Maker::restore(opening, Micro(market.liquidity_micro), MicroShares(market.net_shares_micro))
+        .map_err(ServiceError::internal)
+}
+
+/// What an account holds in a market; nothing if it never traded there.
+pub(crate) fn position_of(tx: &mut Tx, market_id: &str, account_id: &str) -> Result<Position> {
+    let row = positions::get(tx, market_id, account_id)?;
+    Ok(row.map_or_else(Position::default, |row| position_from(&row)))
+}
+
+/// A stored holding as the market crate knows it.
+pub(crate) fn position_from(row: &PositionRow) -> Position {
+    Position { yes: MicroShares(row.yes_micro), no: MicroShares(row.no_micro), net_cost: Micro(row.cost_micro) }
+}
+
+/// Refuses unless the market takes trades (at `now`, when given: the deadline
+/// counts even before the job that closes the market has run).
+pub(crate) fn check_open(market: &Market, now: Option<Millis>) -> Result<()> {
+    let in_time = now.is_none_or(|now| now < market.closes_at);
+    if market.status == "open" && in_time {
+        return Ok(());
+    }
+    let status = if in_time { market.status.as_str() } else { "past its closing time" };
+    Err(ServiceError::refused("market-closed", format!("the market is {status}: only open markets trade")))
+}
+
+fn parse_order(order: &TradeOrder) -> Result<Order> {
+    let outcome = match order.outcome.as_str() {
+        "yes" => Outcome::Yes,
+        "no" => Outcome::No,
+        other => return Err(ServiceError::invalid("bad-outcome", format!("outcome is yes or no, not '{other}'"))),
+    };
+    let size = match (order.spend_micro, order.shares_micro, order.target_probability) {
+        (Some(spend), None, None) => Size::Spend(Micro(spend)),
+        (None, Some(shares), None) => Size::Shares(MicroShares(shares)),
+        (None, None, Some(target)) => Size::Target(probability(target)?),
+        _ => {
+            return Err(ServiceError::invalid(
+                "bad-size",
+                "give exactly one of spend_micro, shares_micro and target_probability",
+            ));
+        }
+    };
+    Ok(Order { outcome, size, limit: order.limit_probability.map(probability).transpose()? })
+}
+
+pub(crate) fn probability(value: f64) -> Result<Probability> {
+    Probability::new(value)
+        .map_err(|_| ServiceError::invalid("bad-probability", "a probability is a number from 0.005 to 0.995"))
+}
+
+fn quote_view(order: &Order, fill: &Fill) -> QuoteView {
+    let shares = if order.outcome.is_yes() { fill.yes } else { fill.no };
+    QuoteView {
+        outcome: order.outcome.as_str().to_owned(),
+        shares_micro: shares.get(),
+        cost_micro: fill.cost.get(),
+        average_price: fill.average_price,
+        probability_before: fill.from.probability.get(),
+        probability_after: fill.to.probability.get(),
+        truncated: fill.truncated,
+    }
+}
+
+fn trade_row(id: &str, market: &Market, account: &str, at: Millis, order: &Order, fill: &Fill) -> Trade {
+    Trade {
+        id: id.to_owned(),
+        market_id: market.id.clone(),
+        account_id: account.to_owned(),
+        at,
+        outcome: order.outcome.as_str().to_owned(),
+        yes_micro: fill.yes.get(),
+        no_micro: fill.no.get(),
+        cost_micro: fill.cost.get(),
+        log_odds_before: fill.from.log_odds.get(),
+        log_odds_after: fill.to.log_odds.get(),
+        cause: "trade".to_owned(),
+    }
+}
+
+fn trade_view(trade: Trade, account: String) -> TradeView {
+    TradeView {
+        id: trade.id,
+        market_id: trade.market_id,
+        account,
+        at: rfc3339(trade.at),
+        outcome: trade.outcome,
+        yes_micro: trade.yes_micro,
+        no_micro: trade.no_micro,
+        cost_micro: trade.cost_micro,
+        probability_before: sigmoid(trade.log_odds_before),
+        probability_after: sigmoid(trade.log_odds_after),
+        cause: trade.cause,
+    }
+}
+
+fn position_view(row: PositionRow, market: &Market, account: String) -> PositionView {
+    let p = market.settlement.unwrap_or_else(|| sigmoid(market.log_odds));
+    let banked = (-row.cost_micro).max(0) as f64;
+    let value = row.yes_micro as f64 * p + row.no_micro as f64 * (1.0 - p) + banked;
+    PositionView {
+        market_id: row.market_id,
+        claim: market.claim.clone(),
+        account,
+        yes_micro: row.yes_micro,
+        no_micro: row.no_micro,
+        cost_micro: row.cost_micro,
+        value_micro: value.floor() as i64,
+        paid_micro: row.paid_micro,
+    }
+}
+
+impl From<TradeError> for ServiceError {
+    fn from(error: TradeError) -> Self {
+        let detail = error.to_string();
+        match error {
+            TradeError::ZeroSize => Self::invalid("zero-size", detail),
+            TradeError::TooSmall => Self::invalid("order-too-small", detail),
+            TradeError::AtBound => Self::refused("price-at-bound", detail),
+            TradeError::LimitExceeded { .. } => Self::refused("limit-exceeded", detail),
+            TradeError::InsufficientShares { .. } => Self::refused("insufficient-shares", detail),
+            TradeError::InsufficientFunds { .. } => Self::refused("insufficient-funds", detail),
+            TradeError::Money(_) => Self::invalid("amount-out-of-range", "the amount is too large for this market"),
+            TradeError::InvalidPosition | TradeError::Maker(_) => Self::internal(detail),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn an_order_has_exactly_one_size() {
+        let order = |spend, shares, target| TradeOrder {
+            outcome: "yes".into(),
+            spend_micro: spend,
+            shares_micro: shares,
+            target_probability: target,
+            limit_probability: None,
+        };
+        assert!(parse_order(&order(Some(5), None, None)).is_ok());
+        assert!(parse_order(&order(None, Some(-5), None)).is_ok());
+        assert_eq!(parse_order(&order(None, None, None)).unwrap_err().code(), "bad-size");
+        assert_eq!(parse_order(&order(Some(1), Some(1), None)).unwrap_err().code(), "bad-size");
+        for bad in [f64::NAN, 0.0, 1.0, -3.0, f64::INFINITY] {
+            assert_eq!(parse_order(&order(None, None, Some(bad))).unwrap_err().code(), "bad-probability");
+        }
+        let maybe = TradeOrder { outcome: "maybe".into(), spend_micro: Some(1), ..TradeOrder::default() };
+        assert_eq!(parse_order(&maybe).unwrap_err().code(), "bad-outcome");
+    }
+}
