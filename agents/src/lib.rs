@@ -1,1 +1,20 @@
-//! placeholder
+//! Programs that take part through the public HTTP API: a client, the
+//! reference adversary, the consumer side of allocation decisions, and a load
+//! generator.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`client`] | typed calls with timeouts, bounded retries and idempotency keys |
+//! | [`adversary`] | searches a run for a published behaviour, submits what it finds with a stake |
+//!
+//! Invariant: nothing here shares memory, a database or a type with the
+//! service. What a program in this crate can do, anybody with a token can do
+//! from another machine; an allocation is acted on only after its signature
+//! was verified.
+
+pub mod adversary;
+pub mod client;
+pub mod error;
+
+pub use client::Client;
+pub use error::{ApiError, ClientError};

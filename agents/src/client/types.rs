@@ -1,0 +1,466 @@
+//! The few parts of the API's documents that programs act on.
+//!
+//! Unknown fields are ignored and missing optional ones take their default, so
+//! that a newer service does not break an older program. Times are RFC 3339,
+//! money integer micro-credits (`_micro`), shares of compute basis points.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// One page of a list.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Page<T> {
+    /// The rows.
+    pub items: Vec<T>,
+    /// Where the next page starts; absent at the end.
+    #[serde(default = "none")]
+    pub next_cursor: Option<String>,
+}
+
+fn none<T>() -> Option<T> {
+    None
+}
+
+/// The caller's own account.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Me {
+    /// Account id.
+    pub id: String,
+    /// Public name.
+    pub handle: String,
+    /// Free balance.
+    pub balance_micro: i64,
+    /// Locked in positions that are not paid yet.
+    #[serde(default)]
+    pub locked_micro: i64,
+    /// Roles held.
+    #[serde(default)]
+    pub roles: Vec<String>,
+}
+
+/// A token that was just made.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct NewToken {
+    /// Token id.
+    pub id: String,
+    /// What it may do.
+    #[serde(default)]
+    pub scopes: Vec<String>,
+    /// The secret, shown this once.
+    pub token: String,
+}
+
+/// A governed run.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Run {
+    /// Run id.
+    pub id: String,
+    /// Unique name.
+    pub name: String,
+    /// `embedded` or `external`.
+    #[serde(default)]
+    pub kind: String,
+    /// `training`, `paused`, `finished`, …
+    #[serde(default)]
+    pub status: String,
+    /// Tokens trained on.
+    #[serde(default)]
+    pub tokens: i64,
+}
+
+/// A fixed state of a run.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Checkpoint {
+    /// BLAKE3, hex.
+    pub hash: String,
+    /// Outer round.
+    #[serde(default)]
+    pub round: i64,
+    /// Tokens the run had seen.
+    #[serde(default)]
+    pub tokens: i64,
+}
+
+/// Live figures of a training run.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Training {
+    /// Run id.
+    pub run_id: String,
+    /// `warming_up`, `training`, `paused`, `finished` or `failed`.
+    #[serde(default)]
+    pub status: String,
+    /// Outer rounds done.
+    #[serde(default)]
+    pub round: u64,
+    /// Tokens trained on.
+    #[serde(default)]
+    pub tokens: u64,
+    /// Over the last few seconds.
+    #[serde(default)]
+    pub tokens_per_second: f64,
+    /// Share that is enforced.
+    #[serde(default)]
+    pub share_bps: u32,
+    /// Newest checkpoint's hash.
+    #[serde(default)]
+    pub checkpoint: Option<String>,
+}
+
+/// Settlement terms and result of a market.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+pub struct Settlement {
+    /// `objective`, …
+    #[serde(default)]
+    pub method: String,
+    /// The committed test plan.
+    #[serde(default)]
+    pub plan: Option<Value>,
+    /// Checkpoint that the claim is finally about.
+    #[serde(default)]
+    pub frozen_checkpoint: Option<String>,
+    /// Settlement π in [0, 1].
+    #[serde(default)]
+    pub pi: Option<f64>,
+}
+
+/// A market.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Market {
+    /// Market id.
+    pub id: String,
+    /// Run that the claim is about.
+    pub run_id: String,
+    /// Its name.
+    #[serde(default)]
+    pub run_name: String,
+    /// The claim.
+    #[serde(default)]
+    pub claim: String,
+    /// Kind of misalignment.
+    #[serde(default)]
+    pub claim_kind: String,
+    /// `open`, `closing`, `frozen`, `settling`, `final`, `paid` or `void`.
+    pub status: String,
+    /// Posted probability.
+    pub probability: f64,
+    /// Probability at opening.
+    #[serde(default = "half")]
+    pub opening_probability: f64,
+    /// LMSR liquidity b.
+    pub liquidity_micro: i64,
+    /// Settlement terms and result.
+    #[serde(default)]
+    pub settlement: Settlement,
+    /// When it opened.
+    #[serde(default)]
+    pub opened_at: String,
+    /// When trading stops at the latest.
+    #[serde(default)]
+    pub closes_at: String,
+    /// Trading also stops at this many tokens of the run.
+    #[serde(default)]
+    pub closes_after_tokens: Option<i64>,
+}
+
+fn half() -> f64 {
+    0.5
+}
+
+impl Market {
+    /// Whether trades and evidence are still taken.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        matches!(self.status.as_str(), "open" | "closing")
+    }
+
+    /// Whether nothing about it will change any more.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        matches!(self.status.as_str(), "paid" | "void")
+    }
+}
+
+/// One point of a price history.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Price {
+    /// When.
+    pub at: String,
+    /// Probability after the move.
+    pub probability: f64,
+    /// `open`, `trade`, `evidence` or `oracle`.
+    pub cause: String,
+    /// Id of the trade or evidence.
+    #[serde(default, rename = "ref")]
+    pub reference: Option<String>,
+}
+
+/// An order: exactly one of the three sizes.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Order {
+    /// `yes` or `no`.
+    pub outcome: String,
+    /// Spend at most this much.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub spend_micro: Option<i64>,
+    /// Buy (positive) or sell (negative) this many micro-shares.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shares_micro: Option<i64>,
+    /// Trade until the probability is this.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target_probability: Option<f64>,
+    /// Refuse the whole trade if the probability would pass this.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit_probability: Option<f64>,
+}
+
+/// What an order would do now.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Quote {
+    /// `yes` or `no`.
+    pub outcome: String,
+    /// Change of micro-shares of that outcome.
+    pub shares_micro: i64,
+    /// Paid (positive) or received (negative).
+    pub cost_micro: i64,
+    /// Probability before.
+    pub probability_before: f64,
+    /// Probability after.
+    pub probability_after: f64,
+}
+
+/// A trade that happened.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Trade {
+    /// Trade id.
+    pub id: String,
+    /// Change of YES micro-shares.
+    #[serde(default)]
+    pub yes_micro: i64,
+    /// Change of NO micro-shares.
+    #[serde(default)]
+    pub no_micro: i64,
+    /// Paid (positive) or received (negative).
+    pub cost_micro: i64,
+    /// Probability before.
+    pub probability_before: f64,
+    /// Probability after.
+    pub probability_after: f64,
+}
+
+/// Evidence to submit.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct NewEvidence {
+    /// `transcript`, `measurement`, `report` or `log`.
+    pub kind: String,
+    /// One line.
+    pub title: String,
+    /// Explanation, plain text or markdown.
+    pub body: String,
+    /// The exhibits.
+    pub exhibits: Vec<Value>,
+    /// The most that the submission may lose.
+    pub stake_micro: i64,
+}
+
+/// One judge's view of a submission.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Judgement {
+    /// Judge.
+    pub judge: String,
+    /// Its probability with the exhibits, if it could judge.
+    #[serde(default)]
+    pub probability: Option<f64>,
+    /// Change of its log-odds.
+    #[serde(default)]
+    pub shift: Option<f64>,
+}
+
+/// A submission of evidence.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Evidence {
+    /// Evidence id.
+    pub id: String,
+    /// Market.
+    #[serde(default)]
+    pub market_id: String,
+    /// `pending`, `judged`, `duplicate` or `rejected`.
+    pub status: String,
+    /// Why it was rejected or moved nothing.
+    #[serde(default)]
+    pub reason: Option<String>,
+    /// Most it may lose.
+    #[serde(default)]
+    pub stake_micro: i64,
+    /// Fee taken.
+    #[serde(default)]
+    pub fee_micro: i64,
+    /// Collateral of the move.
+    #[serde(default)]
+    pub locked_micro: i64,
+    /// Market's probability before the move.
+    #[serde(default)]
+    pub probability_before: Option<f64>,
+    /// And after.
+    #[serde(default)]
+    pub probability_after: Option<f64>,
+    /// Each judge's view.
+    #[serde(default)]
+    pub judgements: Vec<Judgement>,
+    /// What replaying the exhibit gave.
+    #[serde(default)]
+    pub replay: Option<Value>,
+    /// Payoff of the move, once settled.
+    #[serde(default)]
+    pub payoff_micro: Option<i64>,
+}
+
+/// One signed decision as the service publishes it.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Decision {
+    /// Position in the service's sequence of decisions.
+    #[serde(default)]
+    pub version: i64,
+    /// The DSSE envelope; the only part to act on, once verified.
+    pub envelope: Value,
+    /// Name of the target run, for people.
+    #[serde(default)]
+    pub target_name: String,
+}
+
+/// The full desired state of every target.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Allocations {
+    /// Pass as `since` to wait for the next change.
+    pub version: i64,
+    /// Newest decision of each target.
+    pub items: Vec<Decision>,
+}
+
+/// What a long poll brought.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Polled {
+    /// A newer state.
+    Changed(Allocations),
+    /// Nothing newer within the wait.
+    Unchanged,
+    /// `since` is too old or from another history: list in full.
+    Relist,
+}
+
+/// An acknowledgement of a decision.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ack {
+    /// The decision.
+    pub decision_id: String,
+    /// Stable name of the scheduler.
+    pub scheduler: String,
+    /// Phase reached.
+    pub phase: String,
+    /// Generation that the scheduler saw.
+    pub observed_generation: i64,
+    /// Share that is really in force, basis points.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub actual_bps: Option<i64>,
+    /// How it was enforced, or why it was rejected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+}
+
+/// A verification key of the service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Key {
+    /// Key id as in the envelopes' signatures.
+    pub key_id: String,
+    /// `ed25519`.
+    pub algorithm: String,
+    /// 32 bytes, standard base64.
+    pub public_key: String,
+    /// Valid from.
+    pub not_before: String,
+    /// Valid until; absent while in use.
+    #[serde(default)]
+    pub not_after: Option<String>,
+}
+
+/// Something that the completion gateway serves.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Model {
+    /// Name to ask for: a run's name, or `run@checkpoint`.
+    pub id: String,
+    /// Run it belongs to, when the gateway says so.
+    #[serde(default)]
+    pub run_id: Option<String>,
+    /// Checkpoint hash, when pinned or known.
+    #[serde(default)]
+    pub checkpoint: Option<String>,
+    /// Unix seconds.
+    #[serde(default)]
+    pub created: i64,
+}
+
+impl Model {
+    /// The checkpoint that the model is, from its field or from `run@checkpoint`.
+    #[must_use]
+    pub fn pinned(&self) -> Option<&str> {
+        self.checkpoint
+            .as_deref()
+            .or_else(|| self.id.split_once('@').map(|(_, hash)| hash))
+    }
+
+    /// Whether it belongs to the run with this id or name.
+    #[must_use]
+    pub fn is_of(&self, run_id: &str, run_name: &str) -> bool {
+        self.run_id.as_deref() == Some(run_id)
+            || self.id == run_name
+            || self
+                .id
+                .split_once('@')
+                .is_some_and(|(name, _)| name == run_name)
+    }
+}
+
+/// What to complete, and how.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct CompletionRequest {
+    /// Run name, `run@checkpoint` or checkpoint hash.
+    pub model: String,
+    /// The prompts.
+    pub prompt: Vec<String>,
+    /// Most tokens per completion.
+    pub max_tokens: u32,
+    /// 0 is greedy.
+    pub temperature: f64,
+    /// Seed of the sampler.
+    pub seed: u64,
+}
+
+/// One completion.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Choice {
+    /// Which prompt it belongs to.
+    #[serde(default)]
+    pub index: usize,
+    /// The continuation, without the prompt.
+    pub text: String,
+}
+
+/// Tokens that a request cost.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+pub struct Usage {
+    /// Tokens read.
+    #[serde(default)]
+    pub prompt_tokens: u64,
+    /// Tokens generated.
+    #[serde(default)]
+    pub completion_tokens: u64,
+}
+
+/// The gateway's answer.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Completions {
+    /// One per prompt.
+    pub choices: Vec<Choice>,
+    /// What it cost.
+    #[serde(default)]
+    pub usage: Usage,
+}
