@@ -21,21 +21,30 @@
 
 mod adamw;
 mod block;
+mod checkpoint;
 mod config;
 mod decoder;
 mod engine;
 mod error;
+mod generate;
 mod graph;
+mod inference;
 mod init;
 mod layout;
 mod matmul;
 mod ops;
 mod profile;
+mod sampling;
+mod tokenizer;
 mod trainer;
 
+pub use checkpoint::{Checkpoint, CheckpointId};
 pub use config::{AdamW, ModelConfig};
 pub use error::{ModelError, Result};
+pub use generate::{Completion, FinishReason, Generator, TokenLogprob};
 pub use layout::{Layout, Slot};
 pub use matmul::matmul_peak;
 pub use profile::{Part, Profile};
+pub use sampling::Sampling;
+pub use tokenizer::Tokenizer;
 pub use trainer::Trainer;

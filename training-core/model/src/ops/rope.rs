@@ -73,14 +73,21 @@ impl Rope {
     pub(crate) fn forward_at(&self, row: &mut [f32], d: usize, position: usize) {
         let half = self.head / 2;
         let scale = 1.0 / (self.head as f32).sqrt();
-        let (mut cosine, mut sine) = (vec![0.0; half], vec![0.0; half]);
-        for i in 0..half {
-            let (s, c) = self.angle(position, i).sin_cos();
-            (cosine[i], sine[i]) = (c as f32, s as f32);
-        }
+        let at = position * half..(position + 1) * half;
         let (q, rest) = row.split_at_mut(d);
-        turn(q, &cosine, &sine, 1.0, scale);
-        turn(&mut rest[..d], &cosine, &sine, 1.0, 1.0);
+        let mut both = |cosine: &[f32], sine: &[f32]| {
+            turn(q, cosine, sine, 1.0, scale);
+            turn(&mut rest[..d], cosine, sine, 1.0, 1.0);
+        };
+        match (self.cosines.get(at.clone()), self.sines.get(at)) {
+            (Some(cosine), Some(sine)) => both(cosine, sine),
+            _ => {
+                let turned = (0..half).map(|i| self.angle(position, i).sin_cos());
+                let (sine, cosine): (Vec<_>, Vec<_>) =
+                    turned.map(|(s, c)| (s as f32, c as f32)).unzip();
+                both(&cosine, &sine);
+            }
+        }
     }
 }
 
