@@ -25,7 +25,9 @@ impl Service {
     pub fn actor_of_session(&self, secret: &str) -> Result<Option<(Actor, String)>> {
         let (hash, now) = (fingerprint(secret), self.now());
         self.read(move |tx| {
-            let Some(session) = sessions::get(tx, &hash)? else { return Ok(None) };
+            let Some(session) = sessions::get(tx, &hash)? else {
+                return Ok(None);
+            };
             if session.expires_at <= now {
                 return Ok(None);
             }
@@ -62,10 +64,15 @@ impl Service {
     pub fn create_account(&self, ctx: &Context, cmd: &CreateAccount) -> Result<MeView> {
         let may = self.config.open_sign_up || self.is_allowed(&ctx.actor, Scope::Admin);
         if !may {
-            return Err(ServiceError::Forbidden { needs: "an invitation: sign-up is closed here".into() });
+            return Err(ServiceError::Forbidden {
+                needs: "an invitation: sign-up is closed here".into(),
+            });
         }
         if self.needs_setup()? {
-            return Err(ServiceError::refused("needs-setup", "the operator has not set up this service yet"));
+            return Err(ServiceError::refused(
+                "needs-setup",
+                "the operator has not set up this service yet",
+            ));
         }
         self.insert_account(cmd, &PARTICIPANT)
     }
@@ -83,10 +90,15 @@ impl Service {
     /// Creates the first account (operator) when `setup_code` is the one printed at start.
     pub fn set_up(&self, setup_code: &str, cmd: &CreateAccount) -> Result<MeView> {
         if !bool::from(setup_code.as_bytes().ct_eq(self.setup_code.as_bytes())) {
-            return Err(ServiceError::Forbidden { needs: "the set-up code printed when the service started".into() });
+            return Err(ServiceError::Forbidden {
+                needs: "the set-up code printed when the service started".into(),
+            });
         }
         if !self.needs_setup()? {
-            return Err(ServiceError::refused("already-set-up", "this service has an operator; sign in instead"));
+            return Err(ServiceError::refused(
+                "already-set-up",
+                "this service has an operator; sign in instead",
+            ));
         }
         self.insert_account(cmd, &OPERATOR)
     }
@@ -111,12 +123,22 @@ impl Service {
         let (grant, transfer_id) = (self.config.sign_up_grant_micro, self.new_id());
         self.write(move |tx| {
             if accounts::by_handle(tx, &account.handle)?.is_some() {
-                return Err(ServiceError::refused("handle-taken", format!("the handle {} is taken", account.handle)));
+                return Err(ServiceError::refused(
+                    "handle-taken",
+                    format!("the handle {} is taken", account.handle),
+                ));
             }
             accounts::insert(tx, &account)?;
             if grant > 0 {
                 let entries = vec![(TREASURY.to_owned(), -grant), (account.id.clone(), grant)];
-                post(tx, transfer_id, account.created_at, "grant", &account.id, entries)?;
+                post(
+                    tx,
+                    transfer_id,
+                    account.created_at,
+                    "grant",
+                    &account.id,
+                    entries,
+                )?;
             }
             me_view(tx, &account.id)
         })
@@ -129,7 +151,9 @@ impl Service {
     pub fn login(&self, cmd: &Login) -> Result<SessionOpened> {
         let handle = cmd.handle.trim().to_lowercase();
         let account = self.read(move |tx| Ok(accounts::by_handle(tx, &handle)?))?;
-        let stored = account.as_ref().and_then(|account| account.password_hash.as_deref());
+        let stored = account
+            .as_ref()
+            .and_then(|account| account.password_hash.as_deref());
         if !verify_password(&cmd.password, stored) {
             return Err(ServiceError::BadCredentials);
         }
@@ -150,7 +174,11 @@ impl Service {
             sessions::delete_expired(tx, now)?;
             Ok(sessions::insert(tx, &session)?)
         })?;
-        Ok(SessionOpened { secret, csrf, max_age_s: SESSION_SECONDS })
+        Ok(SessionOpened {
+            secret,
+            csrf,
+            max_age_s: SESSION_SECONDS,
+        })
     }
 
     /// Ends a session; an unknown one is already over.
@@ -180,11 +208,22 @@ impl Service {
             last_used_at: None,
             revoked_at: None,
         };
-        let created = TokenCreated { id: row.id.clone(), name: row.name.clone(), scopes, token: secret };
+        let created = TokenCreated {
+            id: row.id.clone(),
+            name: row.name.clone(),
+            scopes,
+            token: secret,
+        };
         self.write(move |tx| {
-            let live = tokens::list(tx, &account_id)?.iter().filter(|token| token.revoked_at.is_none()).count();
+            let live = tokens::list(tx, &account_id)?
+                .iter()
+                .filter(|token| token.revoked_at.is_none())
+                .count();
             if live >= MAX_TOKENS_PER_ACCOUNT {
-                return Err(ServiceError::refused("too-many-tokens", "revoke a token first: 50 are in use"));
+                return Err(ServiceError::refused(
+                    "too-many-tokens",
+                    "revoke a token first: 50 are in use",
+                ));
             }
             Ok(tokens::insert(tx, &row)?)
         })?;
@@ -195,14 +234,20 @@ impl Service {
     pub fn tokens(&self, ctx: &Context) -> Result<Vec<TokenView>> {
         let id = account_of(&ctx.actor)?;
         let rows = self.read(move |tx| Ok(tokens::list(tx, &id)?))?;
-        Ok(rows.into_iter().filter(|row| row.revoked_at.is_none()).map(token_view).collect())
+        Ok(rows
+            .into_iter()
+            .filter(|row| row.revoked_at.is_none())
+            .map(token_view)
+            .collect())
     }
 
     /// Revokes one of the actor's tokens.
     pub fn revoke_token(&self, ctx: &Context, id: &str) -> Result<()> {
         let (account, id, now) = (account_of(&ctx.actor)?, id.to_owned(), self.now());
         self.write(move |tx| {
-            let owned = tokens::list(tx, &account)?.iter().any(|token| token.id == id && token.revoked_at.is_none());
+            let owned = tokens::list(tx, &account)?
+                .iter()
+                .any(|token| token.id == id && token.revoked_at.is_none());
             if !owned {
                 return Err(ServiceError::not_found("token", id));
             }
@@ -224,18 +269,28 @@ impl Service {
         }
         match actor.account_id {
             None => Err(ServiceError::Unauthenticated),
-            Some(_) => Err(ServiceError::Forbidden { needs: format!("the scope '{}'", scope.as_str()) }),
+            Some(_) => Err(ServiceError::Forbidden {
+                needs: format!("the scope '{}'", scope.as_str()),
+            }),
         }
     }
 }
 
 /// The actor's account id.
 pub(crate) fn account_of(actor: &Actor) -> Result<String> {
-    actor.account_id.clone().ok_or(ServiceError::Unauthenticated)
+    actor
+        .account_id
+        .clone()
+        .ok_or(ServiceError::Unauthenticated)
 }
 
 fn actor_of(account: Account, scopes: Vec<Scope>) -> Actor {
-    Actor { account_id: Some(account.id), handle: account.handle, roles: account.roles, scopes }
+    Actor {
+        account_id: Some(account.id),
+        handle: account.handle,
+        roles: account.roles,
+        scopes,
+    }
 }
 
 /// What an account may do at most. The operator administers but has no power
@@ -261,35 +316,52 @@ fn scopes_of_roles(roles: &[String]) -> Vec<Scope> {
 fn check_handle(handle: &str) -> Result<String> {
     let handle = handle.trim().to_lowercase();
     let fine = (3..=32).contains(&handle.len())
-        && handle.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-');
+        && handle
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-');
     if fine {
         return Ok(handle);
     }
-    Err(ServiceError::invalid("bad-handle", "a handle is 3 to 32 of the characters a-z 0-9 _ -"))
+    Err(ServiceError::invalid(
+        "bad-handle",
+        "a handle is 3 to 32 of the characters a-z 0-9 _ -",
+    ))
 }
 
 fn check_password(password: &str) -> Result<()> {
     match password.chars().count() {
         12..=256 => Ok(()),
-        _ => Err(ServiceError::invalid("bad-password", "a password has 12 to 256 characters")),
+        _ => Err(ServiceError::invalid(
+            "bad-password",
+            "a password has 12 to 256 characters",
+        )),
     }
 }
 
 fn check_token(actor: &Actor, cmd: &CreateToken) -> Result<Vec<String>> {
     let name = cmd.name.trim();
     if name.is_empty() || name.chars().count() > 64 {
-        return Err(ServiceError::invalid("bad-token-name", "a token's name has 1 to 64 characters"));
+        return Err(ServiceError::invalid(
+            "bad-token-name",
+            "a token's name has 1 to 64 characters",
+        ));
     }
     if cmd.scopes.is_empty() {
-        return Err(ServiceError::invalid("no-scopes", "name at least one scope, for example read"));
+        return Err(ServiceError::invalid(
+            "no-scopes",
+            "name at least one scope, for example read",
+        ));
     }
     let mut scopes = Vec::new();
     for name in &cmd.scopes {
-        let scope = Scope::parse(name)
-            .ok_or_else(|| ServiceError::invalid("unknown-scope", format!("there is no scope '{name}'")))?;
+        let scope = Scope::parse(name).ok_or_else(|| {
+            ServiceError::invalid("unknown-scope", format!("there is no scope '{name}'"))
+        })?;
         // A token never has more than the credential that made it.
         if !actor.scopes.contains(&scope) {
-            return Err(ServiceError::Forbidden { needs: format!("the scope '{name}' yourself") });
+            return Err(ServiceError::Forbidden {
+                needs: format!("the scope '{name}' yourself"),
+            });
         }
         if !scopes.contains(name) {
             scopes.push(name.clone());
@@ -353,9 +425,21 @@ mod tests {
             name: "t".into(),
             scopes: scopes.iter().map(|scope| (*scope).to_owned()).collect(),
         };
-        assert_eq!(check_token(&actor, &ask(&["read", "read", "trade"])).unwrap(), ["read", "trade"]);
-        assert_eq!(check_token(&actor, &ask(&["admin"])).unwrap_err().code(), "forbidden");
-        assert_eq!(check_token(&actor, &ask(&["fly"])).unwrap_err().code(), "unknown-scope");
-        assert_eq!(check_token(&actor, &ask(&[])).unwrap_err().code(), "no-scopes");
+        assert_eq!(
+            check_token(&actor, &ask(&["read", "read", "trade"])).unwrap(),
+            ["read", "trade"]
+        );
+        assert_eq!(
+            check_token(&actor, &ask(&["admin"])).unwrap_err().code(),
+            "forbidden"
+        );
+        assert_eq!(
+            check_token(&actor, &ask(&["fly"])).unwrap_err().code(),
+            "unknown-scope"
+        );
+        assert_eq!(
+            check_token(&actor, &ask(&[])).unwrap_err().code(),
+            "no-scopes"
+        );
     }
 }

@@ -2,7 +2,17 @@
 
 /// What a bearer token may do. A browser session has all scopes that its roles allow.
 #[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize, utoipa::ToSchema,
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    serde::Serialize,
+    serde::Deserialize,
+    utoipa::ToSchema,
 )]
 #[serde(rename_all = "snake_case")]
 pub enum Scope {
@@ -69,7 +79,12 @@ pub struct Actor {
 impl Actor {
     /// A visitor who did not sign in.
     pub fn visitor() -> Self {
-        Self { account_id: None, handle: String::new(), roles: Vec::new(), scopes: Vec::new() }
+        Self {
+            account_id: None,
+            handle: String::new(),
+            roles: Vec::new(),
+            scopes: Vec::new(),
+        }
     }
 
     /// Whether the account holds `role`.
@@ -99,6 +114,9 @@ pub struct Context {
 impl Context {
     /// A context for `actor` without an idempotency key.
     pub fn of(actor: Actor) -> Self {
-        Self { actor, idempotency: None }
+        Self {
+            actor,
+            idempotency: None,
+        }
     }
 }

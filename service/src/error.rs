@@ -102,21 +102,52 @@ impl ServiceError {
 
     /// Shorthand for [`ServiceError::Invalid`].
     pub fn invalid(code: &'static str, detail: impl Into<String>) -> Self {
-        Self::Invalid { code, detail: detail.into() }
+        Self::Invalid {
+            code,
+            detail: detail.into(),
+        }
     }
 
     /// Shorthand for [`ServiceError::Refused`].
     pub fn refused(code: &'static str, detail: impl Into<String>) -> Self {
-        Self::Refused { code, detail: detail.into() }
+        Self::Refused {
+            code,
+            detail: detail.into(),
+        }
     }
 
     /// Shorthand for [`ServiceError::NotFound`].
     pub fn not_found(what: &'static str, id: impl Into<String>) -> Self {
-        Self::NotFound { what, id: id.into() }
+        Self::NotFound {
+            what,
+            id: id.into(),
+        }
     }
 
     /// Shorthand for [`ServiceError::Internal`].
     pub fn internal(cause: impl std::fmt::Display) -> Self {
         Self::Internal(cause.to_string())
+    }
+}
+
+impl From<StoreError> for ServiceError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::NotFound { what, id } => Self::NotFound { what, id },
+            StoreError::Conflict { what } => Self::Refused {
+                code: "conflict",
+                detail: what,
+            },
+            StoreError::Overloaded => Self::Overloaded { retry_after_s: 1 },
+            StoreError::InsufficientFunds {
+                needed_micro,
+                available_micro,
+                ..
+            } => Self::Refused {
+                code: "insufficient-funds",
+                detail: format!("{needed_micro} micro-credits needed, {available_micro} available"),
+            },
+            other => Self::Internal(other.to_string()),
+        }
     }
 }

@@ -12,7 +12,13 @@ use crate::{Result, Service};
 const MAX_EVENTS: usize = 500;
 
 /// Adds an event to the transaction that made it true.
-pub(crate) fn publish(tx: &mut Tx, at: Millis, topic: &str, kind: &str, payload: &Value) -> Result<()> {
+pub(crate) fn publish(
+    tx: &mut Tx,
+    at: Millis,
+    topic: &str,
+    kind: &str,
+    payload: &Value,
+) -> Result<()> {
     outbox::push(tx, at, topic, kind, payload)?;
     Ok(())
 }
@@ -20,7 +26,13 @@ pub(crate) fn publish(tx: &mut Tx, at: Millis, topic: &str, kind: &str, payload:
 impl Service {
     /// Events after `after` on any of `topics`, oldest first. `prefix:*` stands
     /// for every topic with that prefix, no topic at all for everything.
-    pub fn events_after(&self, ctx: &Context, after: i64, topics: &[String], limit: usize) -> Result<Vec<EventView>> {
+    pub fn events_after(
+        &self,
+        ctx: &Context,
+        after: i64,
+        topics: &[String],
+        limit: usize,
+    ) -> Result<Vec<EventView>> {
         self.allow(&ctx.actor, Scope::Read)?;
         let (topics, limit) = (topics.to_vec(), limit.clamp(1, MAX_EVENTS));
         let rows = self.read(move |tx| {
@@ -41,11 +53,20 @@ impl Service {
 
     /// Calls `wake` after every commit that added events, until it returns false.
     pub fn on_events(&self, wake: impl Fn() -> bool + Send + Sync + 'static) {
-        self.wakers.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(Box::new(wake));
+        self.wakers
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .push(Box::new(wake));
     }
 }
 
 fn event_view(row: outbox::Event) -> EventView {
     let data = serde_json::from_str(&row.payload).unwrap_or(Value::Null);
-    EventView { id: row.id, topic: row.topic, kind: row.kind, at: rfc3339(row.at), data }
+    EventView {
+        id: row.id,
+        topic: row.topic,
+        kind: row.kind,
+        at: rfc3339(row.at),
+        data,
+    }
 }

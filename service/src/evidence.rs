@@ -37,7 +37,12 @@ const MAX_EXHIBITS: usize = 16;
 
 impl Service {
     /// Takes evidence in: charges the fee, holds the stake, queues the judging.
-    pub fn submit_evidence(&self, ctx: &Context, market_id: &str, cmd: &SubmitEvidence) -> Result<EvidenceView> {
+    pub fn submit_evidence(
+        &self,
+        ctx: &Context,
+        market_id: &str,
+        cmd: &SubmitEvidence,
+    ) -> Result<EvidenceView> {
         self.allow(&ctx.actor, Scope::Evidence)?;
         let exhibits = parse_exhibits(cmd)?;
         let row = self.evidence_row(ctx, market_id, cmd, &exhibits)?;
@@ -46,7 +51,10 @@ impl Service {
             let market = markets::get(tx, &row.market_id)?;
             check_open(&market, Some(now))?;
             let known = evidence::by_hash(tx, &market.id, &row.content_hash)?;
-            let row = Evidence { created_at: now, ..row };
+            let row = Evidence {
+                created_at: now,
+                ..row
+            };
             let row = match known {
                 Some(first) => as_duplicate(row, &first),
                 None => row,
@@ -54,17 +62,35 @@ impl Service {
             charge(tx, transfer_id, &market, &row)?;
             evidence::insert(tx, &row)?;
             if row.status == "pending" {
-                jobs::enqueue(tx, JUDGE_EVIDENCE, &row.id, &json!({"evidence_id": row.id}).to_string(), now)?;
+                jobs::enqueue(
+                    tx,
+                    JUDGE_EVIDENCE,
+                    &row.id,
+                    &json!({"evidence_id": row.id}).to_string(),
+                    now,
+                )?;
             }
             announce(tx, now, &row, "evidence-submitted")?;
-            markets::update(tx, &Market { evidence: market.evidence + 1, ..market })?;
+            markets::update(
+                tx,
+                &Market {
+                    evidence: market.evidence + 1,
+                    ..market
+                },
+            )?;
             view_of(row, handle, None)
         })?;
         self.counters.evidence.add(1);
         Ok(view)
     }
 
-    fn evidence_row(&self, ctx: &Context, market_id: &str, cmd: &SubmitEvidence, exhibits: &[Exhibit]) -> Result<Evidence> {
+    fn evidence_row(
+        &self,
+        ctx: &Context,
+        market_id: &str,
+        cmd: &SubmitEvidence,
+        exhibits: &[Exhibit],
+    ) -> Result<Evidence> {
         Ok(Evidence {
             id: self.new_id(),
             market_id: market_id.to_owned(),
@@ -100,7 +126,11 @@ impl Service {
         limit: usize,
     ) -> Result<Page<EvidenceView>> {
         self.allow(&ctx.actor, Scope::Read)?;
-        let (market_id, after, limit) = (market_id.to_owned(), cursor.map(str::to_owned), page::bounded(limit));
+        let (market_id, after, limit) = (
+            market_id.to_owned(),
+            cursor.map(str::to_owned),
+            page::bounded(limit),
+        );
         self.read(move |tx| {
             let market = markets::get(tx, &market_id)?;
             let rows = evidence::list(tx, &market_id, after.as_deref(), (limit + 1) as i64)?;
@@ -110,7 +140,10 @@ impl Service {
                 let handle = accounts::get(tx, &row.account_id)?.handle;
                 items.push(view_of(row, handle, market.settlement)?);
             }
-            Ok(Page { items, next_cursor: page.next_cursor })
+            Ok(Page {
+                items,
+                next_cursor: page.next_cursor,
+            })
         })
     }
 
@@ -132,8 +165,10 @@ impl Service {
         let (row, claim, earlier) = self.read(move |tx| {
             let row = evidence::get(tx, &id)?;
             let market = markets::get(tx, &row.market_id)?;
-            let earlier: Vec<Evidence> =
-                evidence::judged(tx, &row.market_id)?.into_iter().filter(|other| other.id != row.id).collect();
+            let earlier: Vec<Evidence> = evidence::judged(tx, &row.market_id)?
+                .into_iter()
+                .filter(|other| other.id != row.id)
+                .collect();
             Ok((row, claim_of(&market)?, earlier))
         })?;
         if row.status != "pending" {
@@ -147,26 +182,48 @@ impl Service {
 
     /// Gives up on a submission that could not be judged; the whole stake goes back.
     pub(crate) fn reject_evidence(&self, evidence_id: &str, why: &str) -> Result<()> {
-        let (id, why, transfer_id, now) = (evidence_id.to_owned(), why.to_owned(), self.new_id(), self.now());
+        let (id, why, transfer_id, now) = (
+            evidence_id.to_owned(),
+            why.to_owned(),
+            self.new_id(),
+            self.now(),
+        );
         self.write(move |tx| {
             let row = evidence::get(tx, &id)?;
             if row.status != "pending" {
                 return Ok(());
             }
             let market = markets::get(tx, &row.market_id)?;
-            post(tx, transfer_id, now, "refund", &row.id, vec![
-                (market.escrow_id, -row.stake_micro),
-                (row.account_id.clone(), row.stake_micro),
-            ])?;
+            post(
+                tx,
+                transfer_id,
+                now,
+                "refund",
+                &row.id,
+                vec![
+                    (market.escrow_id, -row.stake_micro),
+                    (row.account_id.clone(), row.stake_micro),
+                ],
+            )?;
             let reason = Some(format!("could not be judged: {why}"));
-            let row = Evidence { status: "rejected".to_owned(), reason, judged_at: Some(now), ..row };
+            let row = Evidence {
+                status: "rejected".to_owned(),
+                reason,
+                judged_at: Some(now),
+                ..row
+            };
             evidence::update(tx, &row)?;
             announce(tx, now, &row, "evidence-judged")
         })
     }
 
     /// The ensemble's view without and with the new exhibits.
-    fn assess_both(&self, claim: &Claim, earlier: &[Evidence], row: &Evidence) -> Result<(Assessment, Assessment)> {
+    fn assess_both(
+        &self,
+        claim: &Claim,
+        earlier: &[Evidence],
+        row: &Evidence,
+    ) -> Result<(Assessment, Assessment)> {
         let mut exhibits = Vec::new();
         for other in earlier {
             exhibits.extend(stored_exhibits(other)?);
@@ -195,12 +252,25 @@ fn settle_submission(
     let market = markets::get(tx, &row.market_id)?;
     let held = position_of(tx, &market.id, &row.account_id)?;
     let shift = after.shift_from(before);
-    let fill = apply_evidence(&maker_of(&market)?, &held, shift, kappa, Micro(row.stake_micro))?;
+    let fill = apply_evidence(
+        &maker_of(&market)?,
+        &held,
+        shift,
+        kappa,
+        Micro(row.stake_micro),
+    )?;
     let back = row.stake_micro - fill.cash.get();
-    post(tx, transfer_id, now, "evidence", &row.id, vec![
-        (market.escrow_id.clone(), -back),
-        (row.account_id.clone(), back),
-    ])?;
+    post(
+        tx,
+        transfer_id,
+        now,
+        "evidence",
+        &row.id,
+        vec![
+            (market.escrow_id.clone(), -back),
+            (row.account_id.clone(), back),
+        ],
+    )?;
     let judged = judged_row(&row, now, before, after, &fill)?;
     evidence::update(tx, &judged)?;
     let (low, high) = interval_round(fill.to.log_odds.get(), after);
@@ -213,14 +283,26 @@ fn settle_submission(
     };
     let moved = fill.yes.get() != 0 || fill.no.get() != 0;
     if moved {
-        book(tx, market, &evidence_trade(&judged, &fill, now), fill.maker, fill.position)?;
+        book(
+            tx,
+            market,
+            &evidence_trade(&judged, &fill, now),
+            fill.maker,
+            fill.position,
+        )?;
     } else {
         markets::update(tx, &market)?;
     }
     announce(tx, now, &judged, "evidence-judged")
 }
 
-fn judged_row(row: &Evidence, now: Millis, before: &Assessment, after: &Assessment, fill: &EvidenceFill) -> Result<Evidence> {
+fn judged_row(
+    row: &Evidence,
+    now: Millis,
+    before: &Assessment,
+    after: &Assessment,
+    fill: &EvidenceFill,
+) -> Result<Evidence> {
     let judgements = judgement_views(before, after);
     let moved = fill.yes.get() != 0 || fill.no.get() != 0;
     Ok(Evidence {
@@ -233,7 +315,8 @@ fn judged_row(row: &Evidence, now: Millis, before: &Assessment, after: &Assessme
         no_micro: fill.no.get(),
         judgements: serde_json::to_string(&judgements).map_err(ServiceError::internal)?,
         replay: replay_of(after).map(|detail| detail.to_string()),
-        reason: (!moved).then(|| "the judges' view did not change enough to move the price".to_owned()),
+        reason: (!moved)
+            .then(|| "the judges' view did not change enough to move the price".to_owned()),
         judged_at: Some(now),
         ..row.clone()
     })
@@ -257,7 +340,10 @@ fn evidence_trade(row: &Evidence, fill: &EvidenceFill, now: Millis) -> Trade {
 
 /// The market's interval: the ensemble's half-widths, laid round the posted price.
 fn interval_round(log_odds: f64, assessment: &Assessment) -> (f64, f64) {
-    (log_odds - (assessment.log_odds - assessment.low), log_odds + (assessment.high - assessment.log_odds))
+    (
+        sigmoid(log_odds - (assessment.log_odds - assessment.low)),
+        sigmoid(log_odds + (assessment.high - assessment.log_odds)),
+    )
 }
 
 /// What each judge said, and how the new exhibits changed it. A judge that
@@ -265,7 +351,9 @@ fn interval_round(log_odds: f64, assessment: &Assessment) -> (f64, f64) {
 fn judgement_views(before: &Assessment, after: &Assessment) -> Vec<JudgementView> {
     let earlier = |name: &str| {
         before.judgements.iter().find_map(|outcome| match outcome {
-            JudgeOutcome::Judged { judgement, .. } if judgement.judge == name => Some(judgement.log_odds),
+            JudgeOutcome::Judged { judgement, .. } if judgement.judge == name => {
+                Some(judgement.log_odds)
+            }
             _ => None,
         })
     };
@@ -278,7 +366,9 @@ fn judgement_views(before: &Assessment, after: &Assessment) -> Vec<JudgementView
             note: judgement.note.clone(),
             latency_ms: judgement.latency_ms,
         },
-        JudgeOutcome::Skipped { judge } => silent(judge, "nothing here is of a form that this judge reads"),
+        JudgeOutcome::Skipped { judge } => {
+            silent(judge, "nothing here is of a form that this judge reads")
+        }
         JudgeOutcome::Failed { judge, error } => silent(judge, error),
     };
     after.judgements.iter().map(view).collect()
@@ -297,14 +387,23 @@ fn silent(judge: &str, note: &str) -> JudgementView {
 
 /// The replay judge's record, if it judged.
 fn replay_of(assessment: &Assessment) -> Option<Value> {
-    assessment.judgements.iter().find_map(|outcome| match outcome {
-        JudgeOutcome::Judged { judgement, .. } if judgement.judge == "replay" => judgement.detail.clone(),
-        _ => None,
-    })
+    assessment
+        .judgements
+        .iter()
+        .find_map(|outcome| match outcome {
+            JudgeOutcome::Judged { judgement, .. } if judgement.judge == "replay" => {
+                judgement.detail.clone()
+            }
+            _ => None,
+        })
 }
 
 fn charge(tx: &mut Tx, transfer_id: String, market: &Market, row: &Evidence) -> Result<()> {
-    let held = if row.status == "pending" { row.stake_micro } else { 0 };
+    let held = if row.status == "pending" {
+        row.stake_micro
+    } else {
+        0
+    };
     let available = accounts::get(tx, &row.account_id)?.balance_micro;
     let needed = held.saturating_add(row.fee_micro);
     if needed > available {
@@ -313,11 +412,18 @@ fn charge(tx: &mut Tx, transfer_id: String, market: &Market, row: &Evidence) -> 
             format!("stake and fee are {needed} micro-credits, {available} are available"),
         ));
     }
-    post(tx, transfer_id, row.created_at, "stake", &row.id, vec![
-        (row.account_id.clone(), -needed),
-        (market.escrow_id.clone(), held),
-        (TREASURY.to_owned(), row.fee_micro),
-    ])
+    post(
+        tx,
+        transfer_id,
+        row.created_at,
+        "stake",
+        &row.id,
+        vec![
+            (row.account_id.clone(), -needed),
+            (market.escrow_id.clone(), held),
+            (TREASURY.to_owned(), row.fee_micro),
+        ],
+    )
 }
 
 fn as_duplicate(row: Evidence, first: &Evidence) -> Evidence {
@@ -339,28 +445,50 @@ fn announce(tx: &mut Tx, now: Millis, row: &Evidence, kind: &str) -> Result<()> 
         "probability_before": row.log_odds_before.map(sigmoid),
         "probability_after": row.log_odds_after.map(sigmoid),
     });
-    publish(tx, now, &format!("market:{}", row.market_id), kind, &payload)
+    publish(
+        tx,
+        now,
+        &format!("market:{}", row.market_id),
+        kind,
+        &payload,
+    )
 }
 
 fn parse_exhibits(cmd: &SubmitEvidence) -> Result<Vec<Exhibit>> {
     if !KINDS.contains(&cmd.kind.as_str()) {
-        return Err(ServiceError::invalid("bad-kind", format!("kind is one of {}", KINDS.join(", "))));
+        return Err(ServiceError::invalid(
+            "bad-kind",
+            format!("kind is one of {}", KINDS.join(", ")),
+        ));
     }
     let title = cmd.title.trim();
     if title.is_empty() || title.chars().count() > MAX_TITLE {
-        return Err(ServiceError::invalid("bad-title", format!("a title has 1 to {MAX_TITLE} characters")));
+        return Err(ServiceError::invalid(
+            "bad-title",
+            format!("a title has 1 to {MAX_TITLE} characters"),
+        ));
     }
     if cmd.body.len() > MAX_BODY {
-        return Err(ServiceError::invalid("body-too-long", format!("the body has at most {MAX_BODY} bytes")));
+        return Err(ServiceError::invalid(
+            "body-too-long",
+            format!("the body has at most {MAX_BODY} bytes"),
+        ));
     }
     if cmd.stake_micro <= 0 {
-        return Err(ServiceError::invalid("bad-stake", "stake_micro is above zero"));
+        return Err(ServiceError::invalid(
+            "bad-stake",
+            "stake_micro is above zero",
+        ));
     }
     if cmd.exhibits.is_empty() || cmd.exhibits.len() > MAX_EXHIBITS {
-        return Err(ServiceError::invalid("bad-exhibits", format!("bring 1 to {MAX_EXHIBITS} exhibits")));
+        return Err(ServiceError::invalid(
+            "bad-exhibits",
+            format!("bring 1 to {MAX_EXHIBITS} exhibits"),
+        ));
     }
     let parse = |value: &Value| {
-        serde_json::from_value(value.clone()).map_err(|error| ServiceError::invalid("bad-exhibit", error.to_string()))
+        serde_json::from_value(value.clone())
+            .map_err(|error| ServiceError::invalid("bad-exhibit", error.to_string()))
     };
     cmd.exhibits.iter().map(parse).collect()
 }
@@ -373,7 +501,9 @@ fn stored_exhibits(row: &Evidence) -> Result<Vec<Exhibit>> {
 pub(crate) fn content_hash(exhibits: &[Exhibit]) -> String {
     let mut hashes: Vec<String> = exhibits.iter().map(Exhibit::content_hash).collect();
     hashes.sort();
-    blake3::hash(hashes.join("\n").as_bytes()).to_hex().to_string()
+    blake3::hash(hashes.join("\n").as_bytes())
+        .to_hex()
+        .to_string()
 }
 
 fn view_of(row: Evidence, handle: String, settlement: Option<f64>) -> Result<EvidenceView> {
@@ -437,13 +567,55 @@ mod tests {
     fn submissions_are_checked_before_anything_is_charged() {
         assert_eq!(parse_exhibits(&submission()).unwrap().len(), 1);
         let cases = [
-            (SubmitEvidence { kind: "song".into(), ..submission() }, "bad-kind"),
-            (SubmitEvidence { title: "  ".into(), ..submission() }, "bad-title"),
-            (SubmitEvidence { stake_micro: 0, ..submission() }, "bad-stake"),
-            (SubmitEvidence { stake_micro: i64::MIN, ..submission() }, "bad-stake"),
-            (SubmitEvidence { exhibits: vec![], ..submission() }, "bad-exhibits"),
-            (SubmitEvidence { exhibits: vec![json!({"type": "song"})], ..submission() }, "bad-exhibit"),
-            (SubmitEvidence { body: "x".repeat(MAX_BODY + 1), ..submission() }, "body-too-long"),
+            (
+                SubmitEvidence {
+                    kind: "song".into(),
+                    ..submission()
+                },
+                "bad-kind",
+            ),
+            (
+                SubmitEvidence {
+                    title: "  ".into(),
+                    ..submission()
+                },
+                "bad-title",
+            ),
+            (
+                SubmitEvidence {
+                    stake_micro: 0,
+                    ..submission()
+                },
+                "bad-stake",
+            ),
+            (
+                SubmitEvidence {
+                    stake_micro: i64::MIN,
+                    ..submission()
+                },
+                "bad-stake",
+            ),
+            (
+                SubmitEvidence {
+                    exhibits: vec![],
+                    ..submission()
+                },
+                "bad-exhibits",
+            ),
+            (
+                SubmitEvidence {
+                    exhibits: vec![json!({"type": "song"})],
+                    ..submission()
+                },
+                "bad-exhibit",
+            ),
+            (
+                SubmitEvidence {
+                    body: "x".repeat(MAX_BODY + 1),
+                    ..submission()
+                },
+                "body-too-long",
+            ),
         ];
         for (cmd, code) in cases {
             assert_eq!(parse_exhibits(&cmd).unwrap_err().code(), code);
@@ -454,7 +626,10 @@ mod tests {
     fn the_order_of_exhibits_does_not_make_them_new() {
         let one: Exhibit = serde_json::from_value(json!({"type": "report", "text": "a"})).unwrap();
         let two: Exhibit = serde_json::from_value(json!({"type": "report", "text": "b"})).unwrap();
-        assert_eq!(content_hash(&[one.clone(), two.clone()]), content_hash(&[two, one.clone()]));
+        assert_eq!(
+            content_hash(&[one.clone(), two.clone()]),
+            content_hash(&[two, one.clone()])
+        );
         assert_ne!(content_hash(&[one]), content_hash(&[]));
     }
 }

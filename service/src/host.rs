@@ -81,7 +81,12 @@ pub trait RunHost: Send + Sync {
     /// The run that a model name belongs to: a run's name or id, or a checkpoint's hash.
     fn run_of(&self, model: &str) -> Option<String>;
     /// Completes every prompt. Blocks; `model` as for [`RunHost::run_of`].
-    fn complete(&self, model: &str, prompts: &[String], sampling: &Sampling) -> Result<Vec<Generated>, HostError>;
+    fn complete(
+        &self,
+        model: &str,
+        prompts: &[String],
+        sampling: &Sampling,
+    ) -> Result<Vec<Generated>, HostError>;
 }
 
 /// A host without runs, for a service that governs outside schedulers only.
@@ -110,7 +115,12 @@ impl RunHost for NoHost {
     fn run_of(&self, _model: &str) -> Option<String> {
         None
     }
-    fn complete(&self, model: &str, _prompts: &[String], _sampling: &Sampling) -> Result<Vec<Generated>, HostError> {
+    fn complete(
+        &self,
+        model: &str,
+        _prompts: &[String],
+        _sampling: &Sampling,
+    ) -> Result<Vec<Generated>, HostError> {
         Err(HostError::UnknownModel(model.to_owned()))
     }
 }

@@ -66,14 +66,24 @@ impl JobRunner {
     /// When the system gives no thread.
     pub fn start(service: &Service) -> Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
-        let mut runner = Self { service: service.clone(), stop, threads: Vec::new() };
+        let mut runner = Self {
+            service: service.clone(),
+            stop,
+            threads: Vec::new(),
+        };
         runner.spawn("deadlines", |service| service.tick())?;
         runner.spawn("judging", |service| service.work(&[JUDGE_EVIDENCE]))?;
-        runner.spawn("settling", |service| service.work(&[SETTLE_MARKET, PAY_MARKET]))?;
+        runner.spawn("settling", |service| {
+            service.work(&[SETTLE_MARKET, PAY_MARKET])
+        })?;
         Ok(runner)
     }
 
-    fn spawn(&mut self, name: &str, turn: impl Fn(&Service) -> Result<()> + Send + 'static) -> Result<()> {
+    fn spawn(
+        &mut self,
+        name: &str,
+        turn: impl Fn(&Service) -> Result<()> + Send + 'static,
+    ) -> Result<()> {
         let (service, stop) = (self.service.clone(), Arc::clone(&self.stop));
         let pause = Duration::from_millis(service.config.tick_ms);
         let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
@@ -118,7 +128,9 @@ impl Service {
                 return Ok(());
             }
             let claimed = self.write(move |tx| Ok(jobs::claim(tx, kinds, now, LEASE_MS, 1)?))?;
-            let Some(job) = claimed.into_iter().next() else { return Ok(()) };
+            let Some(job) = claimed.into_iter().next() else {
+                return Ok(());
+            };
             self.run_job(&job)?;
         }
     }
@@ -132,9 +144,12 @@ impl Service {
     }
 
     fn perform(&self, job: &Job) -> Result<()> {
-        let payload: serde_json::Value = serde_json::from_str(&job.payload).map_err(ServiceError::internal)?;
+        let payload: serde_json::Value =
+            serde_json::from_str(&job.payload).map_err(ServiceError::internal)?;
         let field = |name: &str| {
-            payload[name].as_str().ok_or_else(|| ServiceError::internal(format!("job {} lacks {name}", job.key)))
+            payload[name]
+                .as_str()
+                .ok_or_else(|| ServiceError::internal(format!("job {} lacks {name}", job.key)))
         };
         match job.kind.as_str() {
             JUDGE_EVIDENCE => self.judge_evidence(field("evidence_id")?),
@@ -158,8 +173,13 @@ impl Service {
 
     /// What a job that cannot be done leaves behind must not hold people's money for ever.
     fn give_up(&self, job: &Job, reason: &str) -> Result<()> {
-        let payload: serde_json::Value = serde_json::from_str(&job.payload).map_err(ServiceError::internal)?;
-        match (job.kind.as_str(), payload["market_id"].as_str(), payload["evidence_id"].as_str()) {
+        let payload: serde_json::Value =
+            serde_json::from_str(&job.payload).map_err(ServiceError::internal)?;
+        match (
+            job.kind.as_str(),
+            payload["market_id"].as_str(),
+            payload["evidence_id"].as_str(),
+        ) {
             (SETTLE_MARKET, Some(market), _) => self.void_market(market, reason),
             (JUDGE_EVIDENCE, _, Some(evidence)) => self.reject_evidence(evidence, reason),
             _ => Ok(()),
@@ -173,7 +193,7 @@ impl Service {
         let view = |job: Job| JobView {
             kind: job.kind,
             key: job.key,
-            status: job.status.as_str().to_owned(),
+            status: job.status,
             attempts: job.attempts,
             run_at: rfc3339(job.run_at),
             last_error: job.last_error,
@@ -198,6 +218,10 @@ mod tests {
         bell.ring();
         let seen = bell.wait(0, Duration::from_secs(60));
         assert_eq!(seen, 1);
-        assert_eq!(bell.wait(seen, Duration::from_millis(1)), 1, "no ring: the wait times out");
+        assert_eq!(
+            bell.wait(seen, Duration::from_millis(1)),
+            1,
+            "no ring: the wait times out"
+        );
     }
 }

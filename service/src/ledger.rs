@@ -21,11 +21,20 @@ pub(crate) fn post(
     reference: &str,
     entries: Vec<(String, i64)>,
 ) -> Result<()> {
-    let entries: Vec<_> = entries.into_iter().filter(|(_, amount)| *amount != 0).collect();
+    let entries: Vec<_> = entries
+        .into_iter()
+        .filter(|(_, amount)| *amount != 0)
+        .collect();
     if entries.is_empty() {
         return Ok(());
     }
-    let transfer = ledger::Transfer { id, at, kind: kind.to_owned(), reference: reference.to_owned(), entries };
+    let transfer = ledger::Transfer {
+        id,
+        at,
+        kind: kind.to_owned(),
+        reference: reference.to_owned(),
+        entries,
+    };
     Ok(ledger::post(tx, &transfer)?)
 }
 
@@ -33,7 +42,10 @@ pub(crate) fn post(
 pub(crate) fn ensure_treasury(tx: &mut Tx, now: Millis) -> Result<()> {
     match accounts::get(tx, TREASURY) {
         Ok(_) => Ok(()),
-        Err(plumbline_store::StoreError::NotFound { .. }) => Ok(accounts::insert(tx, &system_account(TREASURY, AccountKind::Treasury, now))?),
+        Err(plumbline_store::StoreError::NotFound { .. }) => Ok(accounts::insert(
+            tx,
+            &system_account(TREASURY, AccountKind::Treasury, now),
+        )?),
         Err(other) => Err(other.into()),
     }
 }
@@ -62,11 +74,20 @@ impl Service {
     ) -> Result<Page<TransferView>> {
         let own = ctx.actor.account_id.as_deref() == Some(account_id);
         self.allow(&ctx.actor, if own { Scope::Read } else { Scope::Admin })?;
-        let (before, limit, id) = (page::parse_cursor(cursor)?, page::bounded(limit), account_id.to_owned());
+        let (before, limit, id) = (
+            page::parse_cursor(cursor)?,
+            page::bounded(limit),
+            account_id.to_owned(),
+        );
         self.read(move |tx| {
             accounts::get(tx, &id)?;
             let rows = ledger::transfers(tx, &id, before, (limit + 1) as i64)?;
-            Ok(page::cut(rows, limit, |row| row.seq.to_string(), transfer_view))
+            Ok(page::cut(
+                rows,
+                limit,
+                |row| row.seq.to_string(),
+                transfer_view,
+            ))
         })
     }
 

@@ -4,109 +4,244 @@
 //! Data goes one way: request → use case (here) → domain → store → event.
 //! Every use case takes a [`context::Context`], checks that its actor may do
 //! it, and makes its whole change in one transaction together with its ledger
-//! entries and its outbox event.
+//! entries and its outbox event. Reading order: [`context`] (who asks),
+//! [`commands`] and [`views`] (what goes in and out), then one module per
+//! aggregate, then [`jobs`] (what happens without anybody asking).
 //!
 //! **Invariant.** No HTTP, no tensors, no SQL: web, the training core and the
 //! store are reached only through values and the [`host::RunHost`] trait.
 
+mod accounts;
+mod allocations;
 pub mod commands;
 pub mod context;
 pub mod error;
+mod events;
+mod evidence;
 pub mod host;
+pub mod jobs;
+mod ledger;
+mod markets;
+mod metrics;
+mod oracle;
+mod page;
+mod policy;
+mod runs;
+mod secrets;
+mod settlement;
+pub mod time;
+mod trades;
+mod training;
 pub mod views;
 
-pub use error::ServiceError;
+use std::ops::Deref;
+use std::sync::{Arc, Mutex};
+
+use plumbline_governance::dsse::DecisionSigner;
+use plumbline_oracle::Ensemble;
+use plumbline_store::{Store, Tx, idempotency};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::accounts::account_of;
+use crate::context::Context;
+pub use crate::error::ServiceError;
+use crate::host::RunHost;
+use crate::time::{Clock, Millis, SystemClock};
 
 /// Result of a use case.
 pub type Result<T> = std::result::Result<T, ServiceError>;
 
-use std::sync::Arc;
-use std::time::Duration;
-use commands::*;
-use context::{Actor, Context};
-use host::{Generated, Sampling};
-use views::*;
+/// What an operator may set.
+#[derive(Debug, Clone)]
+pub struct ServiceConfig {
+    /// Anybody may sign up.
+    pub open_sign_up: bool,
+    /// Visitors may read.
+    pub public_read: bool,
+    /// Opening balance of a new account, issued by the treasury.
+    pub sign_up_grant_micro: i64,
+    /// Fee of one submission of evidence, to the treasury.
+    pub evidence_fee_micro: i64,
+    /// Weight κ ∈ (0, 1] with which the ensemble's shift moves a price.
+    pub kappa: f64,
+    /// Seconds until a scheduler must have refreshed a decision.
+    pub decision_refresh_s: i64,
+    /// Seconds until a decision lapses to its floor.
+    pub decision_ttl_s: i64,
+    /// Milliseconds between two looks at deadlines and the policy.
+    pub tick_ms: u64,
+    /// Name of the pool whose compute the policy divides.
+    pub pool: String,
+}
+
+impl Default for ServiceConfig {
+    fn default() -> Self {
+        Self {
+            open_sign_up: true,
+            public_read: true,
+            sign_up_grant_micro: 1_000_000_000,
+            evidence_fee_micro: 100_000,
+            kappa: 0.8,
+            decision_refresh_s: 60,
+            decision_ttl_s: 600,
+            tick_ms: 500,
+            pool: "default".to_owned(),
+        }
+    }
+}
+
+/// What a service is made of.
+pub struct ServiceParts {
+    /// Where everything is kept.
+    pub store: Store,
+    /// The judges.
+    pub ensemble: Arc<Ensemble>,
+    /// Whatever trains and serves runs.
+    pub host: Arc<dyn RunHost>,
+    /// Signs decisions.
+    pub signing_key: DecisionSigner,
+    /// The policy that is put in force when the store has none.
+    pub first_policy: String,
+    /// Settings.
+    pub config: ServiceConfig,
+}
+
+type Waker = Box<dyn Fn() -> bool + Send + Sync>;
+
+/// Everything behind a [`Service`].
+pub struct Inner {
+    store: Store,
+    ensemble: Arc<Ensemble>,
+    host: Arc<dyn RunHost>,
+    signing_key: DecisionSigner,
+    key_since: Millis,
+    config: ServiceConfig,
+    clock: Arc<dyn Clock>,
+    setup_code: String,
+    wakers: Mutex<Vec<Waker>>,
+    bell: jobs::Bell,
+    counters: metrics::Counters,
+}
 
 /// The running service; cheap to clone.
 #[derive(Clone)]
-pub struct Service { inner: Arc<()> }
+pub struct Service {
+    inner: Arc<Inner>,
+}
 
-#[allow(unused_variables, missing_docs)]
+impl Deref for Service {
+    type Target = Inner;
+    fn deref(&self) -> &Inner {
+        &self.inner
+    }
+}
+
 impl Service {
-    // ---- accounts.rs
-    /// Who a session cookie's secret belongs to, with the CSRF token that forms must carry.
-    pub fn actor_of_session(&self, secret: &str) -> Result<Option<(Actor, String)>> { todo!() }
-    /// Who a bearer token belongs to.
-    pub fn actor_of_token(&self, token: &str) -> Result<Actor> { todo!() }
-    pub fn create_account(&self, ctx: &Context, cmd: &CreateAccount) -> Result<MeView> { todo!() }
-    pub fn login(&self, cmd: &Login) -> Result<SessionOpened> { todo!() }
-    pub fn logout(&self, secret: &str) -> Result<()> { todo!() }
-    pub fn me(&self, ctx: &Context) -> Result<MeView> { todo!() }
-    pub fn create_token(&self, ctx: &Context, cmd: &CreateToken) -> Result<TokenCreated> { todo!() }
-    pub fn tokens(&self, ctx: &Context) -> Result<Vec<TokenView>> { todo!() }
-    pub fn revoke_token(&self, ctx: &Context, id: &str) -> Result<()> { todo!() }
-    /// True until the first account exists.
-    pub fn needs_setup(&self) -> Result<bool> { todo!() }
-    /// Creates the first account (operator) when `setup_code` is the one printed at start.
-    pub fn set_up(&self, setup_code: &str, cmd: &CreateAccount) -> Result<MeView> { todo!() }
-    // ---- runs.rs
-    pub fn register_run(&self, ctx: &Context, cmd: &RegisterRun) -> Result<RunView> { todo!() }
-    pub fn runs(&self, ctx: &Context, cursor: Option<&str>, limit: usize) -> Result<Page<RunView>> { todo!() }
-    /// By id or by name.
-    pub fn run(&self, ctx: &Context, id: &str) -> Result<RunView> { todo!() }
-    pub fn register_checkpoint(&self, ctx: &Context, run_id: &str, cmd: &RegisterCheckpoint) -> Result<CheckpointView> { todo!() }
-    pub fn checkpoints(&self, ctx: &Context, run_id: &str) -> Result<Vec<CheckpointView>> { todo!() }
-    // ---- markets.rs
-    pub fn open_market(&self, ctx: &Context, cmd: &OpenMarket) -> Result<MarketView> { todo!() }
-    pub fn markets(&self, ctx: &Context, run_id: Option<&str>, status: Option<&str>, cursor: Option<&str>, limit: usize) -> Result<Page<MarketView>> { todo!() }
-    pub fn market(&self, ctx: &Context, id: &str) -> Result<MarketView> { todo!() }
-    pub fn prices(&self, ctx: &Context, market_id: &str, cursor: Option<&str>, limit: usize) -> Result<Page<PricePoint>> { todo!() }
-    /// At most `points` points of the whole history, for a chart.
-    pub fn price_chart(&self, ctx: &Context, market_id: &str, points: usize) -> Result<Vec<PricePoint>> { todo!() }
-    pub fn trades(&self, ctx: &Context, market_id: &str, cursor: Option<&str>, limit: usize) -> Result<Page<TradeView>> { todo!() }
-    pub fn positions(&self, ctx: &Context, market_id: &str, cursor: Option<&str>, limit: usize) -> Result<Page<PositionView>> { todo!() }
-    pub fn my_positions(&self, ctx: &Context) -> Result<Vec<PositionView>> { todo!() }
-    pub fn quote(&self, ctx: &Context, market_id: &str, order: &TradeOrder) -> Result<QuoteView> { todo!() }
-    pub fn trade(&self, ctx: &Context, market_id: &str, order: &TradeOrder) -> Result<TradeView> { todo!() }
-    pub fn freeze_market(&self, ctx: &Context, market_id: &str) -> Result<MarketView> { todo!() }
-    // ---- evidence.rs
-    pub fn submit_evidence(&self, ctx: &Context, market_id: &str, cmd: &SubmitEvidence) -> Result<EvidenceView> { todo!() }
-    pub fn evidence_list(&self, ctx: &Context, market_id: &str, cursor: Option<&str>, limit: usize) -> Result<Page<EvidenceView>> { todo!() }
-    pub fn evidence(&self, ctx: &Context, id: &str) -> Result<EvidenceView> { todo!() }
-    // ---- allocations.rs
-    pub fn allocations(&self, ctx: &Context) -> Result<AllocationsView> { todo!() }
-    /// Long poll: returns at once when the version is above `since`, else after `wait` at the latest (then `None`).
-    pub fn wait_allocations(&self, ctx: &Context, since: i64, wait: Duration) -> Result<Option<AllocationsView>> { todo!() }
-    pub fn decision(&self, ctx: &Context, decision_id: &str) -> Result<DecisionView> { todo!() }
-    /// Newest first, all targets.
-    pub fn decisions(&self, ctx: &Context, cursor: Option<&str>, limit: usize) -> Result<Page<DecisionView>> { todo!() }
-    pub fn acknowledge(&self, ctx: &Context, cmd: &Acknowledge) -> Result<AckView> { todo!() }
-    pub fn keys(&self) -> Vec<KeyView> { todo!() }
-    pub fn policy(&self, ctx: &Context) -> Result<PolicyView> { todo!() }
-    pub fn policy_versions(&self, ctx: &Context) -> Result<Vec<PolicyView>> { todo!() }
-    // ---- oracle.rs
-    pub fn oracle(&self, ctx: &Context) -> Result<OracleView> { todo!() }
-    // ---- ledger.rs
-    pub fn account_transfers(&self, ctx: &Context, account_id: &str, cursor: Option<&str>, limit: usize) -> Result<Page<TransferView>> { todo!() }
-    pub fn ledger_summary(&self, ctx: &Context) -> Result<LedgerSummary> { todo!() }
-    // ---- training.rs
-    pub fn training(&self, ctx: &Context, run_id: &str) -> Result<TrainingView> { todo!() }
-    pub fn rounds(&self, ctx: &Context, run_id: &str, after: u64, limit: usize) -> Result<Vec<RoundView>> { todo!() }
-    pub fn nodes(&self, ctx: &Context, run_id: &str) -> Result<Vec<NodeView>> { todo!() }
-    pub fn contributions(&self, ctx: &Context, run_id: &str) -> Result<Vec<ContributionView>> { todo!() }
-    pub fn models(&self, ctx: &Context) -> Result<Vec<ModelView>> { todo!() }
-    /// Blocks while the model generates; refuses with `Limited` when the run's allocation forbids it.
-    pub fn complete(&self, ctx: &Context, model: &str, prompts: &[String], sampling: &Sampling) -> Result<Vec<Generated>> { todo!() }
-    // ---- events.rs
-    /// Events after `after` on any of `topics` (`topic` or `topic:*`), oldest first.
-    pub fn events_after(&self, ctx: &Context, after: i64, topics: &[String], limit: usize) -> Result<Vec<EventView>> { todo!() }
-    pub fn last_event_id(&self) -> Result<i64> { todo!() }
-    /// Calls `wake` after every commit that added events; dropped when it returns false.
-    pub fn on_events(&self, wake: impl Fn() -> bool + Send + Sync + 'static) { todo!() }
-    // ---- jobs.rs
-    pub fn jobs(&self, ctx: &Context, limit: usize) -> Result<Vec<JobView>> { todo!() }
-    /// Liveness: the writer answers. Readiness: migrations done, jobs running, key loaded.
-    pub fn ready(&self) -> Result<()> { todo!() }
-    /// Prometheus text.
-    pub fn metrics(&self) -> Result<String> { todo!() }
+    /// Opens the service on its parts: makes the treasury, puts the first
+    /// policy in force if there is none, and connects the outbox to its readers.
+    pub fn open(parts: ServiceParts) -> Result<Self> {
+        Self::open_with_clock(parts, Arc::new(SystemClock))
+    }
+
+    /// As [`Service::open`], with a clock of the caller's.
+    pub fn open_with_clock(parts: ServiceParts, clock: Arc<dyn Clock>) -> Result<Self> {
+        let now = clock.now();
+        let first_policy = policy::check_text(&parts.first_policy)?;
+        let key_id = parts.signing_key.key_id().to_string();
+        let key_since = parts.store.write(move |tx| {
+            ledger::ensure_treasury(tx, now)?;
+            policy::ensure_active(tx, &first_policy, now)?;
+            allocations::key_in_use_since(tx, &key_id, now)
+        })?;
+        let inner = Arc::new(Inner {
+            store: parts.store,
+            ensemble: parts.ensemble,
+            host: parts.host,
+            signing_key: parts.signing_key,
+            key_since,
+            config: parts.config,
+            clock,
+            setup_code: secrets::random_secret()?,
+            wakers: Mutex::new(Vec::new()),
+            bell: jobs::Bell::default(),
+            counters: metrics::Counters::default(),
+        });
+        let weak = Arc::downgrade(&inner);
+        inner.store.on_commit(move |_last| {
+            if let Some(inner) = weak.upgrade() {
+                inner.ring();
+            }
+        });
+        Ok(Self { inner })
+    }
+
+    /// A use case that writes: replays the stored answer when the actor sent
+    /// the same idempotency key before, else runs `f` and stores its answer in
+    /// the same transaction. Only successes are stored: a refused request may
+    /// be tried again with the same key.
+    pub(crate) fn write_once<T, F>(&self, ctx: &Context, f: F) -> Result<T>
+    where
+        T: Serialize + DeserializeOwned + Send + 'static,
+        F: FnOnce(&mut Tx, Millis) -> Result<T> + Send + 'static,
+    {
+        let now = self.now();
+        let Some(idempotency) = ctx.idempotency.clone() else {
+            return self.write(move |tx| f(tx, now));
+        };
+        let account = account_of(&ctx.actor)?;
+        self.write(move |tx| {
+            if let Some(answer) = idempotency::get(tx, &account, &idempotency.key)? {
+                if answer.request_hash != idempotency.request_hash {
+                    return Err(ServiceError::IdempotencyMismatch);
+                }
+                return serde_json::from_str(&answer.body).map_err(ServiceError::internal);
+            }
+            let value = f(tx, now)?;
+            let body = serde_json::to_string(&value).map_err(ServiceError::internal)?;
+            idempotency::put(
+                tx,
+                &account,
+                &idempotency.key,
+                &idempotency.request_hash,
+                200,
+                &body,
+                now,
+            )?;
+            Ok(value)
+        })
+    }
+}
+
+impl Inner {
+    pub(crate) fn now(&self) -> Millis {
+        self.clock.now()
+    }
+
+    /// A fresh UUIDv7: sorts by time of creation.
+    pub(crate) fn new_id(&self) -> String {
+        uuid::Uuid::now_v7().to_string()
+    }
+
+    pub(crate) fn read<T>(&self, f: impl FnOnce(&mut Tx) -> Result<T>) -> Result<T> {
+        self.store.read(f)
+    }
+
+    pub(crate) fn write<T, F>(&self, f: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Tx) -> Result<T> + Send + 'static,
+    {
+        self.store.write(f)
+    }
+
+    /// Wakes the jobs and everybody who waits for events.
+    fn ring(&self) {
+        self.bell.ring();
+        let mut wakers = self
+            .wakers
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        wakers.retain(|wake| wake());
+    }
 }

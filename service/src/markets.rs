@@ -8,7 +8,7 @@ use plumbline_market::probability::{Probability, sigmoid};
 use plumbline_oracle::claim::{Claim, ProbePlan};
 use plumbline_oracle::exhibit::Detector;
 use plumbline_store::accounts::{self, AccountKind};
-use plumbline_store::markets::{self, Filter, Market};
+use plumbline_store::markets::{self, Market};
 use plumbline_store::prices::{self, Price};
 use plumbline_store::{Tx, runs};
 use serde_json::{Value, json};
@@ -39,20 +39,33 @@ impl Service {
         self.write_once(ctx, move |tx, now| {
             let run = find_run(tx, &run)?;
             let market = terms.into_market(id, run.id, creator, now)?;
-            accounts::insert(tx, &system_account(&market.escrow_id, AccountKind::Escrow, now))?;
-            post(tx, transfer_id, now, "subsidy", &market.id, vec![
-                (TREASURY.to_owned(), -market.subsidy_micro),
-                (market.escrow_id.clone(), market.subsidy_micro),
-            ])?;
+            accounts::insert(
+                tx,
+                &system_account(&market.escrow_id, AccountKind::Escrow, now),
+            )?;
+            post(
+                tx,
+                transfer_id,
+                now,
+                "subsidy",
+                &market.id,
+                vec![
+                    (TREASURY.to_owned(), -market.subsidy_micro),
+                    (market.escrow_id.clone(), market.subsidy_micro),
+                ],
+            )?;
             markets::insert(tx, &market)?;
-            prices::insert(tx, &Price {
-                seq: 0,
-                market_id: market.id.clone(),
-                at: now,
-                log_odds: market.log_odds,
-                cause: "open".to_owned(),
-                reference: None,
-            })?;
+            prices::insert(
+                tx,
+                &Price {
+                    seq: 0,
+                    market_id: market.id.clone(),
+                    at: now,
+                    log_odds: market.log_odds,
+                    cause: "open".to_owned(),
+                    reference: None,
+                },
+            )?;
             announce(tx, now, &market, "opened")?;
             market_view(market, run.name)
         })
@@ -76,11 +89,27 @@ impl Service {
         let (after, limit) = (cursor.map(str::to_owned), page::bounded(limit));
         let (run, status) = (run_id.map(str::to_owned), status.map(str::to_owned));
         self.read(move |tx| {
-            let run_id = run.map(|run| find_run(tx, &run)).transpose()?.map(|run| run.id);
-            let rows = markets::list(tx, &Filter { run_id, status }, after.as_deref(), (limit + 1) as i64)?;
+            let run_id = run
+                .map(|run| find_run(tx, &run))
+                .transpose()?
+                .map(|run| run.id);
+            let rows = markets::list(
+                tx,
+                run_id.as_deref(),
+                status.as_deref(),
+                after.as_deref(),
+                (limit + 1) as i64,
+            )?;
             let page = page::cut(rows, limit, |row| row.id.clone(), |row| row);
-            let items = page.items.into_iter().map(|row| view_of(tx, row)).collect::<Result<_>>()?;
-            Ok(Page { items, next_cursor: page.next_cursor })
+            let items = page
+                .items
+                .into_iter()
+                .map(|row| view_of(tx, row))
+                .collect::<Result<_>>()?;
+            Ok(Page {
+                items,
+                next_cursor: page.next_cursor,
+            })
         })
     }
 
@@ -95,19 +124,35 @@ impl Service {
     }
 
     /// Every move of a market's price, oldest first.
-    pub fn prices(&self, ctx: &Context, market_id: &str, cursor: Option<&str>, limit: usize) -> Result<Page<PricePoint>> {
+    pub fn prices(
+        &self,
+        ctx: &Context,
+        market_id: &str,
+        cursor: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<PricePoint>> {
         self.allow(&ctx.actor, Scope::Read)?;
         let after = page::parse_cursor(cursor)?.unwrap_or(0);
         let (market_id, limit) = (market_id.to_owned(), page::bounded(limit));
         self.read(move |tx| {
             markets::get(tx, &market_id)?;
             let rows = prices::list(tx, &market_id, after, (limit + 1) as i64)?;
-            Ok(page::cut(rows, limit, |row| row.seq.to_string(), price_point))
+            Ok(page::cut(
+                rows,
+                limit,
+                |row| row.seq.to_string(),
+                price_point,
+            ))
         })
     }
 
     /// At most `points` moves, evenly thinned, first and last included, for a chart.
-    pub fn price_chart(&self, ctx: &Context, market_id: &str, points: usize) -> Result<Vec<PricePoint>> {
+    pub fn price_chart(
+        &self,
+        ctx: &Context,
+        market_id: &str,
+        points: usize,
+    ) -> Result<Vec<PricePoint>> {
         self.allow(&ctx.actor, Scope::Read)?;
         let (market_id, points) = (market_id.to_owned(), points.clamp(2, 2_000));
         let rows = self.read(move |tx| {
@@ -131,15 +176,21 @@ struct Terms {
 impl Terms {
     fn check(cmd: &OpenMarket, now: Millis) -> Result<Self> {
         let opening = probability(cmd.probability)?;
-        let (maker, subsidy) = Maker::open(opening, Micro(cmd.liquidity_micro)).map_err(|error| match error {
-            MakerError::Liquidity(_) => ServiceError::invalid("bad-liquidity", error.to_string()),
-            other => ServiceError::internal(other),
-        })?;
+        let (maker, subsidy) =
+            Maker::open(opening, Micro(cmd.liquidity_micro)).map_err(|error| match error {
+                MakerError::Liquidity(_) => {
+                    ServiceError::invalid("bad-liquidity", error.to_string())
+                }
+                other => ServiceError::internal(other),
+            })?;
         let plan = parse_plan(cmd)?;
         check_claim(cmd)?;
         let closes_at = parse_rfc3339(&cmd.closes_at)?;
         if closes_at < now + SHORTEST_LIFE {
-            return Err(ServiceError::invalid("closes-too-soon", "closes_at lies at least a second ahead"));
+            return Err(ServiceError::invalid(
+                "closes-too-soon",
+                "closes_at lies at least a second ahead",
+            ));
         }
         let rules = Rules {
             closes_at: Time(closes_at),
@@ -147,15 +198,36 @@ impl Terms {
             closing_window_millis: 0,
             challenge_window_millis: 0,
             bond: Micro::ZERO,
-            method: Method::Objective { commitment: plan.commitment().map_err(ServiceError::internal)? },
+            method: Method::Objective {
+                commitment: plan.commitment().map_err(ServiceError::internal)?,
+            },
         };
         let draft = Life::draft(rules, Time(now)).map_err(life_error)?;
         let (life, _) = step(&draft, &Event::Open, Time(now)).map_err(life_error)?;
-        Ok(Self { cmd: cmd.clone(), life, maker, subsidy, opening, plan })
+        Ok(Self {
+            cmd: cmd.clone(),
+            life,
+            maker,
+            subsidy,
+            opening,
+            plan,
+        })
     }
 
-    fn into_market(self, id: String, run_id: String, creator_id: String, now: Millis) -> Result<Market> {
-        let probe = self.cmd.probe.as_ref().map(serde_json::to_string).transpose().map_err(ServiceError::internal)?;
+    fn into_market(
+        self,
+        id: String,
+        run_id: String,
+        creator_id: String,
+        now: Millis,
+    ) -> Result<Market> {
+        let probe = self
+            .cmd
+            .probe
+            .as_ref()
+            .map(serde_json::to_string)
+            .transpose()
+            .map_err(ServiceError::internal)?;
         let log_odds = self.maker.log_odds_nats();
         Ok(Market {
             escrow_id: format!("escrow-{id}"),
@@ -174,19 +246,17 @@ impl Terms {
             subsidy_micro: self.subsidy.get(),
             creator_id,
             settlement_method: "objective".to_owned(),
-            plan_commitment: Some(self.plan.commitment().map_err(ServiceError::internal)?.to_string()),
             plan: Some(self.plan.canonical_json().map_err(ServiceError::internal)?),
             closes_at: self.life.rules.closes_at.0,
             closes_after_tokens: self.cmd.closes_after_tokens,
             opened_at: now,
             frozen_at: None,
             frozen_checkpoint: None,
-            exhibits_root: None,
             settlement: None,
             settled_at: None,
             statistics: None,
-            interval_low: log_odds - UNJUDGED_HALF_WIDTH,
-            interval_high: log_odds + UNJUDGED_HALF_WIDTH,
+            interval_low: sigmoid(log_odds - UNJUDGED_HALF_WIDTH),
+            interval_high: sigmoid(log_odds + UNJUDGED_HALF_WIDTH),
             n_eff: 0.0,
             assessment: None,
             trades: 0,
@@ -207,27 +277,44 @@ fn parse_plan(cmd: &OpenMarket) -> Result<SettlementPlan> {
     if cmd.settlement.method != "objective" {
         return Err(ServiceError::invalid(
             "bad-method",
-            format!("settlement method '{}' is not offered; use objective", cmd.settlement.method),
+            format!(
+                "settlement method '{}' is not offered; use objective",
+                cmd.settlement.method
+            ),
         ));
     }
-    let bad = |detail: String| ServiceError::invalid("bad-plan", format!("settlement.plan: {detail}"));
-    let plan: SettlementPlan =
-        serde_json::from_value(cmd.settlement.plan.clone()).map_err(|error| bad(error.to_string()))?;
+    let bad =
+        |detail: String| ServiceError::invalid("bad-plan", format!("settlement.plan: {detail}"));
+    let plan: SettlementPlan = serde_json::from_value(cmd.settlement.plan.clone())
+        .map_err(|error| bad(error.to_string()))?;
     plan.validate().map_err(|error| bad(error.to_string()))?;
     Ok(plan)
 }
 
 fn check_claim(cmd: &OpenMarket) -> Result<()> {
-    build_claim(cmd.claim.trim(), &cmd.claim_kind, &cmd.rubric, cmd.probe.as_ref())?;
-    let Some(probe) = &cmd.probe else { return Ok(()) };
-    let bad = |detail: &str| Err(ServiceError::invalid("bad-probe", format!("probe: {detail}")));
+    build_claim(
+        cmd.claim.trim(),
+        &cmd.claim_kind,
+        &cmd.rubric,
+        cmd.probe.as_ref(),
+    )?;
+    let Some(probe) = &cmd.probe else {
+        return Ok(());
+    };
+    let bad = |detail: &str| {
+        Err(ServiceError::invalid(
+            "bad-probe",
+            format!("probe: {detail}"),
+        ))
+    };
     if probe.grammar.len() < 2 {
         return bad("the grammar needs at least two candidates");
     }
     if !(1..=64).contains(&probe.prompts.len()) || !(1..=256).contains(&probe.max_tokens) {
         return bad("1 to 64 prompts and 1 to 256 max_tokens");
     }
-    let holds_one = |prompt: &String| prompt.len() <= 8192 && prompt.matches("{candidate}").count() == 1;
+    let holds_one =
+        |prompt: &String| prompt.len() <= 8192 && prompt.matches("{candidate}").count() == 1;
     if !probe.prompts.iter().all(holds_one) {
         return bad("every prompt holds {candidate} exactly once, in at most 8192 bytes");
     }
@@ -237,19 +324,38 @@ fn check_claim(cmd: &OpenMarket) -> Result<()> {
 /// The claim as the oracle sees it: text and public probe terms, never a price.
 pub(crate) fn claim_of(market: &Market) -> Result<Claim> {
     let probe = probe_of(market)?;
-    build_claim(&market.claim, &market.claim_kind, &market.rubric, probe.as_ref())
+    build_claim(
+        &market.claim,
+        &market.claim_kind,
+        &market.rubric,
+        probe.as_ref(),
+    )
 }
 
 fn build_claim(text: &str, kind: &str, rubric: &str, probe: Option<&ProbeTerms>) -> Result<Claim> {
-    let bad = |error: plumbline_oracle::error::InvalidInput| ServiceError::invalid("bad-claim", error.to_string());
+    let bad = |error: plumbline_oracle::error::InvalidInput| {
+        ServiceError::invalid("bad-claim", error.to_string())
+    };
     let claim = Claim::new(kind, text, rubric).map_err(bad)?;
     let Some(probe) = probe else { return Ok(claim) };
-    let detector = Detector { contains_any: probe.detector.contains_any.clone() };
-    claim.with_probe(ProbePlan { grammar: probe.grammar.clone(), detector: Some(detector) }).map_err(bad)
+    let detector = Detector {
+        contains_any: probe.detector.contains_any.clone(),
+    };
+    claim
+        .with_probe(ProbePlan {
+            grammar: probe.grammar.clone(),
+            detector: Some(detector),
+        })
+        .map_err(bad)
 }
 
 fn probe_of(market: &Market) -> Result<Option<ProbeTerms>> {
-    market.probe.as_deref().map(serde_json::from_str).transpose().map_err(ServiceError::internal)
+    market
+        .probe
+        .as_deref()
+        .map(serde_json::from_str)
+        .transpose()
+        .map_err(ServiceError::internal)
 }
 
 /// The stored life-cycle state.
@@ -260,7 +366,11 @@ pub(crate) fn life_of(market: &Market) -> Result<Life> {
 /// The market after a step of its life.
 pub(crate) fn with_life(market: Market, life: &Life) -> Result<Market> {
     let state = serde_json::to_string(life).map_err(ServiceError::internal)?;
-    Ok(Market { status: life.status.as_str().to_owned(), life: state, ..market })
+    Ok(Market {
+        status: life.status.as_str().to_owned(),
+        life: state,
+        ..market
+    })
 }
 
 pub(crate) fn life_error(error: plumbline_market::life::LifeError) -> ServiceError {
@@ -281,7 +391,9 @@ pub(crate) fn announce(tx: &mut Tx, now: Millis, market: &Market, kind: &str) ->
 
 /// What the run's newest market says about it.
 pub(crate) fn risk_view(tx: &mut Tx, run_id: &str) -> Result<Option<RiskView>> {
-    let Some(market) = newest_market(tx, run_id)? else { return Ok(None) };
+    let Some(market) = newest_market(tx, run_id)? else {
+        return Ok(None);
+    };
     Ok(Some(RiskView {
         probability: sigmoid(market.log_odds),
         interval: interval(&market),
@@ -292,7 +404,10 @@ pub(crate) fn risk_view(tx: &mut Tx, run_id: &str) -> Result<Option<RiskView>> {
 }
 
 fn interval(market: &Market) -> IntervalView {
-    IntervalView { low: sigmoid(market.interval_low), high: sigmoid(market.interval_high) }
+    IntervalView {
+        low: market.interval_low,
+        high: market.interval_high,
+    }
 }
 
 pub(crate) fn view_of(tx: &mut Tx, market: Market) -> Result<MarketView> {
@@ -303,9 +418,14 @@ pub(crate) fn view_of(tx: &mut Tx, market: Market) -> Result<MarketView> {
 fn market_view(market: Market, run_name: String) -> Result<MarketView> {
     let maker = maker_of(&market)?;
     // The other side of one half: what it would cost to make the price say the opposite.
-    let across = Probability::clamped(if maker.probability().get() < 0.5 { 0.6 } else { 0.4 });
+    let across = Probability::clamped(if maker.probability().get() < 0.5 {
+        0.6
+    } else {
+        0.4
+    });
     let across = across.map_err(ServiceError::internal)?;
-    let cost = manipulation_cost(maker.probability(), across, maker.liquidity()).map_err(ServiceError::internal)?;
+    let cost = manipulation_cost(maker.probability(), across, maker.liquidity())
+        .map_err(ServiceError::internal)?;
     Ok(MarketView {
         probability: sigmoid(market.log_odds),
         opening_probability: sigmoid(market.opening_log_odds),
@@ -334,13 +454,18 @@ fn market_view(market: Market, run_name: String) -> Result<MarketView> {
 /// The plan itself stays hidden until the freeze, so that nobody trains on it.
 fn settlement_view(market: &Market) -> Result<SettlementView> {
     let read = |text: &str| serde_json::from_str::<Value>(text).map_err(ServiceError::internal);
-    let plan = market.plan.as_deref().filter(|_| market.frozen_at.is_some());
+    let plan = market
+        .plan
+        .as_deref()
+        .filter(|_| market.frozen_at.is_some());
+    let life = life_of(market)?;
+    let Method::Objective { commitment } = life.rules.method;
     Ok(SettlementView {
         method: market.settlement_method.clone(),
-        plan_commitment: market.plan_commitment.clone(),
+        plan_commitment: Some(commitment.to_string()),
         plan: plan.map(read).transpose()?,
         frozen_checkpoint: market.frozen_checkpoint.clone(),
-        exhibits_root: market.exhibits_root.clone(),
+        exhibits_root: life.freeze.map(|freeze| freeze.exhibits_root.to_string()),
         frozen_at: market.frozen_at.map(rfc3339),
         pi: market.settlement,
         statistics: market.statistics.as_deref().map(read).transpose()?,
@@ -349,5 +474,10 @@ fn settlement_view(market: &Market) -> Result<SettlementView> {
 }
 
 fn price_point(row: Price) -> PricePoint {
-    PricePoint { at: rfc3339(row.at), probability: sigmoid(row.log_odds), cause: row.cause, reference: row.reference }
+    PricePoint {
+        at: rfc3339(row.at),
+        probability: sigmoid(row.log_odds),
+        cause: row.cause,
+        reference: row.reference,
+    }
 }

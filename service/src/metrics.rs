@@ -36,19 +36,53 @@ impl Service {
         let jobs = self.read(|tx| Ok(jobs::counts(tx)?))?;
         let mut text = String::new();
         for (name, help, value) in [
-            ("plumbline_trades_total", "Trades since start.", self.counters.trades.get()),
-            ("plumbline_evidence_total", "Submissions of evidence since start.", self.counters.evidence.get()),
-            ("plumbline_decisions_total", "Allocation decisions since start.", self.counters.decisions.get()),
-            ("plumbline_completions_total", "Prompts completed since start.", self.counters.completions.get()),
+            (
+                "plumbline_trades_total",
+                "Trades since start.",
+                self.counters.trades.get(),
+            ),
+            (
+                "plumbline_evidence_total",
+                "Submissions of evidence since start.",
+                self.counters.evidence.get(),
+            ),
+            (
+                "plumbline_decisions_total",
+                "Allocation decisions since start.",
+                self.counters.decisions.get(),
+            ),
+            (
+                "plumbline_completions_total",
+                "Prompts completed since start.",
+                self.counters.completions.get(),
+            ),
         ] {
             // Writing to a String cannot fail.
-            let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} counter\n{name} {value}");
+            let _ = writeln!(
+                text,
+                "# HELP {name} {help}\n# TYPE {name} counter\n{name} {value}"
+            );
         }
-        let _ = writeln!(text, "# HELP plumbline_writer_queue Requests waiting for the writer.");
-        let _ = writeln!(text, "# TYPE plumbline_writer_queue gauge\nplumbline_writer_queue {}", self.store.queue_depth());
-        let _ = writeln!(text, "# HELP plumbline_jobs Jobs by status.\n# TYPE plumbline_jobs gauge");
-        for (status, count) in jobs {
-            let _ = writeln!(text, "plumbline_jobs{{status=\"{}\"}} {count}", status.as_str());
+        let _ = writeln!(
+            text,
+            "# HELP plumbline_writer_queue Requests waiting for the writer."
+        );
+        let _ = writeln!(
+            text,
+            "# TYPE plumbline_writer_queue gauge\nplumbline_writer_queue {}",
+            self.store.queue_depth()
+        );
+        let _ = writeln!(
+            text,
+            "# HELP plumbline_jobs Jobs by status.\n# TYPE plumbline_jobs gauge"
+        );
+        for (status, count) in [
+            ("queued", jobs.queued),
+            ("running", jobs.running),
+            ("done", jobs.done),
+            ("failed", jobs.failed),
+        ] {
+            let _ = writeln!(text, "plumbline_jobs{{status=\"{status}\"}} {count}");
         }
         Ok(text)
     }

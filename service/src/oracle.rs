@@ -23,12 +23,16 @@ impl Service {
             .collect();
         // Equal opinions show the weights that the covariance alone gives.
         let pooled = pool(&opinions, 0, config);
-        let judges = members.into_iter().zip(&pooled.weights).map(|((name, family, version), weight)| JudgeView {
-            about: about(&name, &version),
-            name,
-            family,
-            weight: *weight,
-        });
+        let judges =
+            members
+                .into_iter()
+                .zip(&pooled.weights)
+                .map(|((name, family, version), weight)| JudgeView {
+                    about: about(&name, &version),
+                    name,
+                    family,
+                    weight: *weight,
+                });
         Ok(OracleView {
             version: self.ensemble.version().to_owned(),
             base_log_odds: config.base_log_odds,
@@ -42,8 +46,12 @@ impl Service {
 
 fn about(name: &str, version: &str) -> String {
     let what = match name {
-        "lexical" => "hashed word and character n-grams, a calibrated logistic model of labelled cases",
-        "replay" => "repeats trigger and control prompts on the checkpoint and tests the counts exactly",
+        "lexical" => {
+            "hashed word and character n-grams, a calibrated logistic model of labelled cases"
+        }
+        "replay" => {
+            "repeats trigger and control prompts on the checkpoint and tests the counts exactly"
+        }
         _ => "a judge",
     };
     format!("{what} (version {version})")

@@ -4,7 +4,7 @@ use crate::views::Page;
 use crate::{Result, ServiceError};
 
 /// Largest page.
-pub const MAX_LIMIT: usize = 200;
+pub(crate) const MAX_LIMIT: usize = 200;
 
 /// `limit` within 1 to [`MAX_LIMIT`].
 pub(crate) fn bounded(limit: usize) -> usize {
@@ -16,11 +16,16 @@ pub(crate) fn bounded(limit: usize) -> usize {
 /// # Errors
 /// `bad-cursor` when it is not one that a page gave.
 pub(crate) fn parse_cursor(cursor: Option<&str>) -> Result<Option<i64>> {
-    cursor.map(|text| text.parse().map_err(|_| bad_cursor())).transpose()
+    cursor
+        .map(|text| text.parse().map_err(|_| bad_cursor()))
+        .transpose()
 }
 
 fn bad_cursor() -> ServiceError {
-    ServiceError::invalid("bad-cursor", "pass the next_cursor of the page before, unchanged")
+    ServiceError::invalid(
+        "bad-cursor",
+        "pass the next_cursor of the page before, unchanged",
+    )
 }
 
 /// Makes a page out of up to `limit + 1` rows: the extra row only tells that there are more.
@@ -33,7 +38,10 @@ pub(crate) fn cut<R, V>(
     let more = rows.len() > limit;
     rows.truncate(limit);
     let next_cursor = if more { rows.last().map(&cursor) } else { None };
-    Page { items: rows.into_iter().map(view).collect(), next_cursor }
+    Page {
+        items: rows.into_iter().map(view).collect(),
+        next_cursor,
+    }
 }
 
 #[cfg(test)]
@@ -44,7 +52,10 @@ mod tests {
     #[test]
     fn a_page_names_its_last_row_only_when_there_are_more() {
         let page = cut(vec![1, 2, 3], 2, i32::to_string, |n| n * 10);
-        assert_eq!((page.items, page.next_cursor), (vec![10, 20], Some("2".to_owned())));
+        assert_eq!(
+            (page.items, page.next_cursor),
+            (vec![10, 20], Some("2".to_owned()))
+        );
         let last = cut(vec![3], 2, i32::to_string, |n| n);
         assert_eq!(last.next_cursor, None);
         assert_eq!(parse_cursor(Some("x")).unwrap_err().code(), "bad-cursor");

@@ -47,10 +47,19 @@ impl Service {
         };
         self.write_once(ctx, move |tx, now| {
             if runs::by_name(tx, &run.name)?.is_some() {
-                return Err(ServiceError::refused("run-name-taken", format!("a run named {} exists", run.name)));
+                return Err(ServiceError::refused(
+                    "run-name-taken",
+                    format!("a run named {} exists", run.name),
+                ));
             }
             runs::insert(tx, &run)?;
-            publish(tx, now, &format!("run:{}", run.id), "registered", &json!({"name": run.name}))?;
+            publish(
+                tx,
+                now,
+                &format!("run:{}", run.id),
+                "registered",
+                &json!({"name": run.name}),
+            )?;
             Ok(run_view(run))
         })
     }
@@ -60,15 +69,27 @@ impl Service {
         self.allow(&ctx.actor, Scope::Read)?;
         let (after, limit) = (cursor.map(str::to_owned), page::bounded(limit));
         let page = self.read(move |tx| {
-            let rows = runs::list(tx, after.as_deref(), (limit + 1) as i64)?;
+            let after = after.unwrap_or_default();
+            let rows = runs::list(tx)?
+                .into_iter()
+                .filter(|run| run.id > after)
+                .take(limit + 1)
+                .collect();
             let mut page = page::cut(rows, limit, |run| run.id.clone(), run_view);
             for view in &mut page.items {
                 view.risk = risk_view(tx, &view.id)?;
             }
             Ok(page)
         })?;
-        let items = page.items.into_iter().map(|view| self.with_live_figures(view)).collect::<Result<_>>()?;
-        Ok(Page { items, next_cursor: page.next_cursor })
+        let items = page
+            .items
+            .into_iter()
+            .map(|view| self.with_live_figures(view))
+            .collect::<Result<_>>()?;
+        Ok(Page {
+            items,
+            next_cursor: page.next_cursor,
+        })
     }
 
     /// One run, by id or by name.
@@ -77,7 +98,10 @@ impl Service {
         let run = self.run_row(id)?;
         let view = self.read(move |tx| {
             let risk = risk_view(tx, &run.id)?;
-            Ok(RunView { risk, ..run_view(run) })
+            Ok(RunView {
+                risk,
+                ..run_view(run)
+            })
         })?;
         self.with_live_figures(view)
     }
@@ -86,10 +110,21 @@ impl Service {
         let training = self.host.training(&view.id);
         let allocation = self.allocation_of(&view.id)?;
         let (status, tokens, parameters) = match &training {
-            Some(live) => (live.status.clone(), live.tokens as i64, live.parameters as i64),
+            Some(live) => (
+                live.status.clone(),
+                live.tokens as i64,
+                live.parameters as i64,
+            ),
             None => (view.status.clone(), view.tokens, view.parameters),
         };
-        Ok(RunView { status, tokens, parameters, allocation, training, ..view })
+        Ok(RunView {
+            status,
+            tokens,
+            parameters,
+            allocation,
+            training,
+            ..view
+        })
     }
 
     /// A run's row by id or by name.
@@ -99,12 +134,19 @@ impl Service {
     }
 
     /// Records that a checkpoint with this hash exists. The same one twice is the same fact.
-    pub fn register_checkpoint(&self, ctx: &Context, run_id: &str, cmd: &RegisterCheckpoint) -> Result<CheckpointView> {
+    pub fn register_checkpoint(
+        &self,
+        ctx: &Context,
+        run_id: &str,
+        cmd: &RegisterCheckpoint,
+    ) -> Result<CheckpointView> {
         self.allow(&ctx.actor, Scope::Schedule)?;
         check_checkpoint(cmd)?;
         let (run, actor, cmd) = (self.run_row(run_id)?, account_of(&ctx.actor)?, cmd.clone());
         if run.owner_id != actor {
-            return Err(ServiceError::Forbidden { needs: "the run's owner".to_owned() });
+            return Err(ServiceError::Forbidden {
+                needs: "the run's owner".to_owned(),
+            });
         }
         self.write_once(ctx, move |tx, now| {
             let row = Checkpoint {
@@ -117,7 +159,13 @@ impl Service {
             };
             checkpoints::upsert(tx, &row)?;
             runs::set_progress(tx, &run.id, "training", cmd.tokens.max(run.tokens))?;
-            publish(tx, now, &format!("run:{}", run.id), "checkpoint", &json!({"hash": row.id, "tokens": row.tokens}))?;
+            publish(
+                tx,
+                now,
+                &format!("run:{}", run.id),
+                "checkpoint",
+                &json!({"hash": row.id, "tokens": row.tokens}),
+            )?;
             Ok(checkpoint_view(row))
         })
     }
@@ -135,29 +183,44 @@ impl Service {
 pub(crate) fn find_run(tx: &mut Tx, id: &str) -> Result<Run> {
     match runs::get(tx, id) {
         Ok(run) => Ok(run),
-        Err(StoreError::NotFound { .. }) => runs::by_name(tx, id)?.ok_or_else(|| ServiceError::not_found("run", id)),
+        Err(StoreError::NotFound { .. }) => {
+            runs::by_name(tx, id)?.ok_or_else(|| ServiceError::not_found("run", id))
+        }
         Err(other) => Err(other.into()),
     }
 }
 
 /// The run's newest market, whatever its state.
 pub(crate) fn newest_market(tx: &mut Tx, run_id: &str) -> Result<Option<markets::Market>> {
-    let filter = markets::Filter { run_id: Some(run_id.to_owned()), status: None };
-    Ok(markets::newest(tx, &filter, 1)?.into_iter().next())
+    Ok(markets::newest(tx, run_id, 1)?.into_iter().next())
 }
 
 fn check_run(cmd: &RegisterRun) -> Result<()> {
     let name_ok = (1..=64).contains(&cmd.name.len())
-        && cmd.name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'));
+        && cmd
+            .name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'));
     if !name_ok {
-        return Err(ServiceError::invalid("bad-run-name", "a run's name is 1 to 64 of a-z A-Z 0-9 . _ -"));
+        return Err(ServiceError::invalid(
+            "bad-run-name",
+            "a run's name is 1 to 64 of a-z A-Z 0-9 . _ -",
+        ));
     }
-    let weights_ok = [cmd.value_weight, cmd.severity].iter().all(|weight| *weight > 0.0 && *weight <= 1e6);
+    let weights_ok = [cmd.value_weight, cmd.severity]
+        .iter()
+        .all(|weight| *weight > 0.0 && *weight <= 1e6);
     if !weights_ok {
-        return Err(ServiceError::invalid("bad-weight", "value_weight and severity are above 0 and at most 1,000,000"));
+        return Err(ServiceError::invalid(
+            "bad-weight",
+            "value_weight and severity are above 0 and at most 1,000,000",
+        ));
     }
     if cmd.parameters < 0 {
-        return Err(ServiceError::invalid("bad-parameters", "parameters cannot be negative"));
+        return Err(ServiceError::invalid(
+            "bad-parameters",
+            "parameters cannot be negative",
+        ));
     }
     Ok(())
 }
@@ -165,10 +228,16 @@ fn check_run(cmd: &RegisterRun) -> Result<()> {
 fn check_checkpoint(cmd: &RegisterCheckpoint) -> Result<()> {
     let hash_ok = cmd.hash.len() == 64 && cmd.hash.bytes().all(|byte| byte.is_ascii_hexdigit());
     if !hash_ok {
-        return Err(ServiceError::invalid("bad-hash", "hash is the checkpoint's BLAKE3 as 64 hex digits"));
+        return Err(ServiceError::invalid(
+            "bad-hash",
+            "hash is the checkpoint's BLAKE3 as 64 hex digits",
+        ));
     }
     if cmd.round < 0 || cmd.tokens < 0 {
-        return Err(ServiceError::invalid("bad-progress", "round and tokens cannot be negative"));
+        return Err(ServiceError::invalid(
+            "bad-progress",
+            "round and tokens cannot be negative",
+        ));
     }
     Ok(())
 }
@@ -192,5 +261,11 @@ fn run_view(run: Run) -> RunView {
 
 fn checkpoint_view(row: Checkpoint) -> CheckpointView {
     let at: Millis = row.at;
-    CheckpointView { hash: row.id, round: row.round, tokens: row.tokens, at: rfc3339(at), pinned: row.pinned }
+    CheckpointView {
+        hash: row.id,
+        round: row.round,
+        tokens: row.tokens,
+        at: rfc3339(at),
+        pinned: row.pinned,
+    }
 }

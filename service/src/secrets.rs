@@ -40,7 +40,10 @@ pub(crate) fn verify_password(password: &str, stored: Option<&str>) -> bool {
     let Ok(parsed) = PasswordHash::new(stored.unwrap_or(NOBODY)) else {
         return false;
     };
-    Argon2::default().verify_password(password.as_bytes(), &parsed).is_ok() && stored.is_some()
+    Argon2::default()
+        .verify_password(password.as_bytes(), &parsed)
+        .is_ok()
+        && stored.is_some()
 }
 
 #[cfg(test)]
@@ -54,14 +57,20 @@ mod tests {
         assert!(verify_password("correct horse battery", Some(&hash)));
         assert!(!verify_password("correct horse batterz", Some(&hash)));
         assert!(!verify_password("correct horse battery", None));
-        assert!(!verify_password("correct horse battery", Some("not a hash")));
+        assert!(!verify_password(
+            "correct horse battery",
+            Some("not a hash")
+        ));
     }
 
     #[test]
     fn the_hash_of_nobody_is_well_formed_so_the_check_costs_the_same() {
         let started = std::time::Instant::now();
         assert!(!verify_password("whatever", None));
-        assert!(started.elapsed().as_micros() > 500, "the dummy check was skipped");
+        assert!(
+            started.elapsed().as_micros() > 500,
+            "the dummy check was skipped"
+        );
     }
 
     #[test]

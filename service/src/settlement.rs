@@ -41,8 +41,13 @@ impl Service {
         let id = market_id.to_owned();
         let market = self.read(move |tx| Ok(markets::get(tx, &id)?))?;
         let life = life_of(&market)?;
-        if life.status == Status::Open && !life.close_is_due(self.reported_tokens(&market)?, Time(self.now())) {
-            return Err(ServiceError::refused("not-due", "the market's closing rules do not hold yet"));
+        if life.status == Status::Open
+            && !life.close_is_due(self.reported_tokens(&market)?, Time(self.now()))
+        {
+            return Err(ServiceError::refused(
+                "not-due",
+                "the market's closing rules do not hold yet",
+            ));
         }
         self.advance(&market)?;
         let id = market_id.to_owned();
@@ -96,7 +101,10 @@ impl Service {
             if life.status != Status::Open {
                 return Ok(());
             }
-            let event = Event::Close { reported_tokens, draw: 0.0 };
+            let event = Event::Close {
+                reported_tokens,
+                draw: 0.0,
+            };
             let (life, _) = step(&life, &event, Time(now)).map_err(life_error)?;
             let market = with_life(market, &life)?;
             markets::update(tx, &market)?;
@@ -128,10 +136,15 @@ impl Service {
         if life_of(&market)?.status != Status::Settling {
             return Ok(());
         }
-        let text = market.plan.as_deref().ok_or_else(|| ServiceError::internal("the market has no plan"))?;
+        let text = market
+            .plan
+            .as_deref()
+            .ok_or_else(|| ServiceError::internal("the market has no plan"))?;
         let plan = SettlementPlan::from_canonical_json(text).map_err(ServiceError::internal)?;
-        let checkpoint =
-            market.frozen_checkpoint.as_deref().ok_or_else(|| ServiceError::internal("nothing is frozen"))?;
+        let checkpoint = market
+            .frozen_checkpoint
+            .as_deref()
+            .ok_or_else(|| ServiceError::internal("nothing is frozen"))?;
         let counts = self.run_plan(&plan, checkpoint)?;
         let outcome = judge_objective(&plan, &counts).map_err(ServiceError::internal)?;
         let commitment = plan.commitment().map_err(ServiceError::internal)?;
@@ -145,7 +158,11 @@ impl Service {
         let mut counts = vec![Counts { hits: 0, trials: 0 }; plan.candidates.len()];
         let trials: Vec<Trial> = plan.trials().collect();
         // Greedy completions do not depend on the seed and can share a batch.
-        let batch = if plan.sampling.temperature_milli == 0 { BATCH } else { 1 };
+        let batch = if plan.sampling.temperature_milli == 0 {
+            BATCH
+        } else {
+            1
+        };
         for chunk in trials.chunks(batch) {
             let prompts: Vec<String> = chunk.iter().map(|trial| trial.input.clone()).collect();
             let sampling = Sampling {
@@ -156,9 +173,14 @@ impl Service {
                 stop: Vec::new(),
                 logprobs: None,
             };
-            let texts = self.host.complete(checkpoint, &prompts, &sampling).map_err(host_error)?;
+            let texts = self
+                .host
+                .complete(checkpoint, &prompts, &sampling)
+                .map_err(host_error)?;
             if texts.len() != chunk.len() {
-                return Err(ServiceError::internal("the host answered another number of prompts"));
+                return Err(ServiceError::internal(
+                    "the host answered another number of prompts",
+                ));
             }
             for (trial, generated) in chunk.iter().zip(&texts) {
                 counts[trial.candidate].trials += 1;
@@ -191,7 +213,10 @@ impl Service {
                 return Ok(());
             }
             let (life, _) = step(&life, &Event::Void, Time(now)).map_err(life_error)?;
-            let market = Market { statistics: Some(statistics), ..with_life(market, &life)? };
+            let market = Market {
+                statistics: Some(statistics),
+                ..with_life(market, &life)?
+            };
             markets::update(tx, &market)?;
             enqueue(tx, PAY_MARKET, &market.id, now)?;
             announce(tx, now, &market, "void")
@@ -199,7 +224,12 @@ impl Service {
     }
 }
 
-fn book_freeze(tx: &mut Tx, market_id: &str, checkpoint: &FrozenCheckpoint, now: Millis) -> Result<()> {
+fn book_freeze(
+    tx: &mut Tx,
+    market_id: &str,
+    checkpoint: &FrozenCheckpoint,
+    now: Millis,
+) -> Result<()> {
     let market = markets::get(tx, market_id)?;
     let life = life_of(&market)?;
     if life.status != Status::Closing || evidence::count_pending(tx, market_id)? > 0 {
@@ -207,24 +237,33 @@ fn book_freeze(tx: &mut Tx, market_id: &str, checkpoint: &FrozenCheckpoint, now:
     }
     let digest: Digest = checkpoint.id.parse().map_err(ServiceError::internal)?;
     let exhibits_root = exhibits_root(tx, market_id)?;
-    let freeze = Freeze { checkpoint: digest, exhibits_root };
+    let freeze = Freeze {
+        checkpoint: digest,
+        exhibits_root,
+    };
     // The objective test is the strongest method there is, so the audit draw has nothing to add.
     let mut life = life;
-    for event in [Event::Freeze(freeze), Event::Audit { audited: true }, Event::Settle] {
+    for event in [
+        Event::Freeze(freeze),
+        Event::Audit { audited: true },
+        Event::Settle,
+    ] {
         (life, _) = step(&life, &event, Time(now)).map_err(life_error)?;
     }
-    checkpoints::upsert(tx, &Checkpoint {
-        run_id: market.run_id.clone(),
-        id: checkpoint.id.clone(),
-        round: checkpoint.round as i64,
-        tokens: checkpoint.tokens as i64,
-        at: now,
-        pinned: true,
-    })?;
+    checkpoints::upsert(
+        tx,
+        &Checkpoint {
+            run_id: market.run_id.clone(),
+            id: checkpoint.id.clone(),
+            round: checkpoint.round as i64,
+            tokens: checkpoint.tokens as i64,
+            at: now,
+            pinned: true,
+        },
+    )?;
     let market = Market {
         frozen_at: Some(now),
         frozen_checkpoint: Some(checkpoint.id.clone()),
-        exhibits_root: Some(exhibits_root.to_string()),
         ..with_life(market, &life)?
     };
     markets::update(tx, &market)?;
@@ -235,11 +274,21 @@ fn book_freeze(tx: &mut Tx, market_id: &str, checkpoint: &FrozenCheckpoint, now:
 /// BLAKE3 over the content hashes of all judged evidence, in order of arrival,
 /// one per line.
 fn exhibits_root(tx: &mut Tx, market_id: &str) -> Result<Digest> {
-    let hashes: Vec<String> = evidence::judged(tx, market_id)?.into_iter().map(|row| row.content_hash).collect();
+    let hashes: Vec<String> = evidence::judged(tx, market_id)?
+        .into_iter()
+        .map(|row| row.content_hash)
+        .collect();
     Ok(Digest::of(hashes.join("\n").as_bytes()))
 }
 
-fn book_settlement(tx: &mut Tx, market_id: &str, commitment: Digest, pi: Pi, statistics: String, now: Millis) -> Result<()> {
+fn book_settlement(
+    tx: &mut Tx,
+    market_id: &str,
+    commitment: Digest,
+    pi: Pi,
+    statistics: String,
+    now: Millis,
+) -> Result<()> {
     let market = markets::get(tx, market_id)?;
     let mut life = life_of(&market)?;
     if life.status != Status::Settling {
@@ -298,13 +347,20 @@ fn amount_due(position: &Position, pi: Option<Pi>) -> Result<Micro> {
 /// Before the first position is paid: collateral and subsidy are exactly what
 /// escrow holds, and cover what is due. Nothing is paid out of wrong books.
 fn check_books(tx: &mut Tx, market: &Market, pi: Option<Pi>) -> Result<()> {
-    let rows = positions::all(tx, &market.id)?;
-    if rows.iter().any(|row| row.paid_at.is_some()) || life_of(market)?.status == Status::Void && rows.is_empty() {
+    if positions::any_paid(tx, &market.id)? {
+        return Ok(());
+    }
+    let rows = positions::unpaid(tx, &market.id, i64::MAX)?;
+    // A void market with nobody in it may already have given its subsidy back.
+    if pi.is_none() && rows.is_empty() {
         return Ok(());
     }
     let escrow = Micro(accounts::get(tx, &market.escrow_id)?.balance_micro);
     let subsidy = Micro(market.subsidy_micro);
-    let holders: Vec<_> = rows.iter().map(|row| (row.account_id.clone(), position_from(row))).collect();
+    let holders: Vec<_> = rows
+        .iter()
+        .map(|row| (row.account_id.clone(), position_from(row)))
+        .collect();
     let plan = match pi {
         Some(pi) => payouts(&holders, pi, subsidy, escrow),
         None => refunds(&holders, subsidy, escrow),
@@ -315,10 +371,17 @@ fn check_books(tx: &mut Tx, market: &Market, pi: Option<Pi>) -> Result<()> {
 /// What is left in escrow (unused subsidy, rounding) goes back to the treasury.
 fn finish_payout(tx: &mut Tx, market: Market, transfer_id: &str, now: Millis) -> Result<()> {
     let left = accounts::get(tx, &market.escrow_id)?.balance_micro;
-    post(tx, transfer_id.to_owned(), now, "remainder", &market.id, vec![
-        (market.escrow_id.clone(), -left),
-        (TREASURY.to_owned(), left),
-    ])?;
+    post(
+        tx,
+        transfer_id.to_owned(),
+        now,
+        "remainder",
+        &market.id,
+        vec![
+            (market.escrow_id.clone(), -left),
+            (TREASURY.to_owned(), left),
+        ],
+    )?;
     let life = life_of(&market)?;
     if life.status != Status::Final {
         return Ok(());

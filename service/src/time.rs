@@ -35,9 +35,14 @@ pub fn rfc3339(at: Millis) -> String {
 /// # Errors
 /// `bad-time` with the offending text.
 pub fn parse_rfc3339(text: &str) -> Result<Millis> {
-    text.parse::<jiff::Timestamp>().map(|time| time.as_millisecond()).map_err(|_| {
-        ServiceError::invalid("bad-time", format!("'{text}' is not an RFC 3339 time such as 2030-01-31T12:00:00Z"))
-    })
+    text.parse::<jiff::Timestamp>()
+        .map(|time| time.as_millisecond())
+        .map_err(|_| {
+            ServiceError::invalid(
+                "bad-time",
+                format!("'{text}' is not an RFC 3339 time such as 2030-01-31T12:00:00Z"),
+            )
+        })
 }
 
 #[cfg(test)]
@@ -48,7 +53,10 @@ mod tests {
     #[test]
     fn times_round_trip_to_the_millisecond() {
         assert_eq!(rfc3339(0), "1970-01-01T00:00:00.000Z");
-        assert_eq!(parse_rfc3339(&rfc3339(1_790_000_000_123)).unwrap(), 1_790_000_000_123);
+        assert_eq!(
+            parse_rfc3339(&rfc3339(1_790_000_000_123)).unwrap(),
+            1_790_000_000_123
+        );
         assert_eq!(parse_rfc3339("yesterday").unwrap_err().code(), "bad-time");
     }
 }

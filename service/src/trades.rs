@@ -5,12 +5,12 @@ use plumbline_market::lmsr::Maker;
 use plumbline_market::money::{Micro, MicroShares};
 use plumbline_market::probability::{LogOdds, Probability, sigmoid};
 use plumbline_market::trade::{Fill, Order, Outcome, Position, Size, TradeError, quote};
+use plumbline_store::Tx;
 use plumbline_store::accounts;
 use plumbline_store::markets::{self, Market};
 use plumbline_store::positions::{self, Position as PositionRow};
 use plumbline_store::prices::{self, Price};
 use plumbline_store::trades::{self, Trade};
-use plumbline_store::Tx;
 use serde_json::json;
 
 use crate::accounts::account_of;
@@ -35,7 +35,10 @@ impl Service {
                 Some(account) => position_of(tx, &market_id, &account)?,
                 None => Position::default(),
             };
-            Ok(quote_view(&order, &quote(&maker_of(&market)?, &held, &order)?))
+            Ok(quote_view(
+                &order,
+                &quote(&maker_of(&market)?, &held, &order)?,
+            ))
         })
     }
 
@@ -44,7 +47,8 @@ impl Service {
         self.allow(&ctx.actor, Scope::Trade)?;
         let order = parse_order(order)?;
         let (account, handle) = (account_of(&ctx.actor)?, ctx.actor.handle.clone());
-        let (market_id, trade_id, transfer_id) = (market_id.to_owned(), self.new_id(), self.new_id());
+        let (market_id, trade_id, transfer_id) =
+            (market_id.to_owned(), self.new_id(), self.new_id());
         let view = self.write_once(ctx, move |tx, now| {
             let market = markets::get(tx, &market_id)?;
             check_open(&market, Some(now))?;
@@ -52,10 +56,14 @@ impl Service {
             let fill = quote(&maker_of(&market)?, &held, &order)?;
             fill.check_funds(Micro(accounts::get(tx, &account)?.balance_micro))?;
             let cash = fill.cash.get();
-            post(tx, transfer_id, now, "trade", &trade_id, vec![
-                (account.clone(), -cash),
-                (market.escrow_id.clone(), cash),
-            ])?;
+            post(
+                tx,
+                transfer_id,
+                now,
+                "trade",
+                &trade_id,
+                vec![(account.clone(), -cash), (market.escrow_id.clone(), cash)],
+            )?;
             let trade = trade_row(&trade_id, &market, &account, now, &order, &fill);
             book(tx, market, &trade, fill.maker, fill.position)?;
             Ok(trade_view(trade, handle))
@@ -65,19 +73,37 @@ impl Service {
     }
 
     /// A market's trades, newest first.
-    pub fn trades(&self, ctx: &Context, market_id: &str, cursor: Option<&str>, limit: usize) -> Result<Page<TradeView>> {
+    pub fn trades(
+        &self,
+        ctx: &Context,
+        market_id: &str,
+        cursor: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<TradeView>> {
         self.allow(&ctx.actor, Scope::Read)?;
-        let (market_id, before, limit) = (market_id.to_owned(), page::parse_cursor(cursor)?, page::bounded(limit));
+        let (market_id, before, limit) = (
+            market_id.to_owned(),
+            page::parse_cursor(cursor)?,
+            page::bounded(limit),
+        );
         self.read(move |tx| {
             markets::get(tx, &market_id)?;
             let rows = trades::list(tx, &market_id, before, (limit + 1) as i64)?;
-            let mut page = page::cut(rows, limit, |row| row.seq.to_string(), |row| row);
+            let page = page::cut(rows, limit, |row| row.id.clone(), |row| row);
             let mut items = Vec::with_capacity(page.items.len());
-            for row in page.items.drain(..) {
-                let handle = accounts::get(tx, &row.trade.account_id)?.handle;
-                items.push(trade_view(row.trade, handle));
+            for row in page.items {
+                let handle = accounts::get(tx, &row.account_id)?.handle;
+                items.push(trade_view(row, handle));
             }
-            Ok(Page { items, next_cursor: page.next_cursor })
+            // Pages go on from a trade's place in the sequence, which does not move when trades are added.
+            let next = page
+                .next_cursor
+                .map(|id| trades::seq_of(tx, &id))
+                .transpose()?;
+            Ok(Page {
+                items,
+                next_cursor: next.map(|seq| seq.to_string()),
+            })
         })
     }
 
@@ -101,7 +127,10 @@ impl Service {
                 let handle = accounts::get(tx, &row.account_id)?.handle;
                 items.push(position_view(row, &market, handle));
             }
-            Ok(Page { items, next_cursor: page.next_cursor })
+            Ok(Page {
+                items,
+                next_cursor: page.next_cursor,
+            })
         })
     }
 
@@ -121,25 +150,37 @@ impl Service {
 
 /// Stores what a fill did to the market: trade, position, price and event. The
 /// caller has posted the cash.
-pub(crate) fn book(tx: &mut Tx, market: Market, trade: &Trade, maker: Maker, position: Position) -> Result<()> {
+pub(crate) fn book(
+    tx: &mut Tx,
+    market: Market,
+    trade: &Trade,
+    maker: Maker,
+    position: Position,
+) -> Result<()> {
     trades::insert(tx, trade)?;
-    positions::upsert(tx, &PositionRow {
-        market_id: market.id.clone(),
-        account_id: trade.account_id.clone(),
-        yes_micro: position.yes.get(),
-        no_micro: position.no.get(),
-        cost_micro: position.net_cost.get(),
-        paid_micro: None,
-        paid_at: None,
-    })?;
-    prices::insert(tx, &Price {
-        seq: 0,
-        market_id: market.id.clone(),
-        at: trade.at,
-        log_odds: trade.log_odds_after,
-        cause: trade.cause.clone(),
-        reference: Some(trade.id.clone()),
-    })?;
+    positions::upsert(
+        tx,
+        &PositionRow {
+            market_id: market.id.clone(),
+            account_id: trade.account_id.clone(),
+            yes_micro: position.yes.get(),
+            no_micro: position.no.get(),
+            cost_micro: position.net_cost.get(),
+            paid_micro: None,
+            paid_at: None,
+        },
+    )?;
+    prices::insert(
+        tx,
+        &Price {
+            seq: 0,
+            market_id: market.id.clone(),
+            at: trade.at,
+            log_odds: trade.log_odds_after,
+            cause: trade.cause.clone(),
+            reference: Some(trade.id.clone()),
+        },
+    )?;
     let payload = json!({
         "market_id": market.id,
         "cause": trade.cause,
@@ -147,21 +188,32 @@ pub(crate) fn book(tx: &mut Tx, market: Market, trade: &Trade, maker: Maker, pos
         "probability": maker.probability(),
         "at": rfc3339(trade.at),
     });
-    publish(tx, trade.at, &format!("market:{}", market.id), "price", &payload)?;
+    publish(
+        tx,
+        trade.at,
+        &format!("market:{}", market.id),
+        "price",
+        &payload,
+    )?;
     let traded = Market {
         log_odds: trade.log_odds_after,
         net_shares_micro: maker.net_shares().get(),
         trades: market.trades + 1,
         ..market
     };
-    Ok(markets::update(tx, &traded)?)
+    markets::update(tx, &traded)?;
+    Ok(())
 }
 
 /// The market maker as the row says it stands.
 pub(crate) fn maker_of(market: &Market) -> Result<Maker> {
     let opening = LogOdds::new(market.opening_log_odds).map_err(ServiceError::internal)?;
-    Maker::restore(opening, Micro(market.liquidity_micro), MicroShares(market.net_shares_micro))
-        .map_err(ServiceError::internal)
+    Maker::restore(
+        opening,
+        Micro(market.liquidity_micro),
+        MicroShares(market.net_shares_micro),
+    )
+    .map_err(ServiceError::internal)
 }
 
 /// What an account holds in a market; nothing if it never traded there.
@@ -172,7 +224,11 @@ pub(crate) fn position_of(tx: &mut Tx, market_id: &str, account_id: &str) -> Res
 
 /// A stored holding as the market crate knows it.
 pub(crate) fn position_from(row: &PositionRow) -> Position {
-    Position { yes: MicroShares(row.yes_micro), no: MicroShares(row.no_micro), net_cost: Micro(row.cost_micro) }
+    Position {
+        yes: MicroShares(row.yes_micro),
+        no: MicroShares(row.no_micro),
+        net_cost: Micro(row.cost_micro),
+    }
 }
 
 /// Refuses unless the market takes trades (at `now`, when given: the deadline
@@ -182,17 +238,33 @@ pub(crate) fn check_open(market: &Market, now: Option<Millis>) -> Result<()> {
     if market.status == "open" && in_time {
         return Ok(());
     }
-    let status = if in_time { market.status.as_str() } else { "past its closing time" };
-    Err(ServiceError::refused("market-closed", format!("the market is {status}: only open markets trade")))
+    let status = if in_time {
+        market.status.as_str()
+    } else {
+        "past its closing time"
+    };
+    Err(ServiceError::refused(
+        "market-closed",
+        format!("the market is {status}: only open markets trade"),
+    ))
 }
 
 fn parse_order(order: &TradeOrder) -> Result<Order> {
     let outcome = match order.outcome.as_str() {
         "yes" => Outcome::Yes,
         "no" => Outcome::No,
-        other => return Err(ServiceError::invalid("bad-outcome", format!("outcome is yes or no, not '{other}'"))),
+        other => {
+            return Err(ServiceError::invalid(
+                "bad-outcome",
+                format!("outcome is yes or no, not '{other}'"),
+            ));
+        }
     };
-    let size = match (order.spend_micro, order.shares_micro, order.target_probability) {
+    let size = match (
+        order.spend_micro,
+        order.shares_micro,
+        order.target_probability,
+    ) {
         (Some(spend), None, None) => Size::Spend(Micro(spend)),
         (None, Some(shares), None) => Size::Shares(MicroShares(shares)),
         (None, None, Some(target)) => Size::Target(probability(target)?),
@@ -203,16 +275,28 @@ fn parse_order(order: &TradeOrder) -> Result<Order> {
             ));
         }
     };
-    Ok(Order { outcome, size, limit: order.limit_probability.map(probability).transpose()? })
+    Ok(Order {
+        outcome,
+        size,
+        limit: order.limit_probability.map(probability).transpose()?,
+    })
 }
 
 pub(crate) fn probability(value: f64) -> Result<Probability> {
-    Probability::new(value)
-        .map_err(|_| ServiceError::invalid("bad-probability", "a probability is a number from 0.005 to 0.995"))
+    Probability::new(value).map_err(|_| {
+        ServiceError::invalid(
+            "bad-probability",
+            "a probability is a number from 0.005 to 0.995",
+        )
+    })
 }
 
 fn quote_view(order: &Order, fill: &Fill) -> QuoteView {
-    let shares = if order.outcome.is_yes() { fill.yes } else { fill.no };
+    let shares = if order.outcome.is_yes() {
+        fill.yes
+    } else {
+        fill.no
+    };
     QuoteView {
         outcome: order.outcome.as_str().to_owned(),
         shares_micro: shares.get(),
@@ -224,7 +308,14 @@ fn quote_view(order: &Order, fill: &Fill) -> QuoteView {
     }
 }
 
-fn trade_row(id: &str, market: &Market, account: &str, at: Millis, order: &Order, fill: &Fill) -> Trade {
+fn trade_row(
+    id: &str,
+    market: &Market,
+    account: &str,
+    at: Millis,
+    order: &Order,
+    fill: &Fill,
+) -> Trade {
     Trade {
         id: id.to_owned(),
         market_id: market.id.clone(),
@@ -257,7 +348,9 @@ fn trade_view(trade: Trade, account: String) -> TradeView {
 }
 
 fn position_view(row: PositionRow, market: &Market, account: String) -> PositionView {
-    let p = market.settlement.unwrap_or_else(|| sigmoid(market.log_odds));
+    let p = market
+        .settlement
+        .unwrap_or_else(|| sigmoid(market.log_odds));
     let banked = (-row.cost_micro).max(0) as f64;
     let value = row.yes_micro as f64 * p + row.no_micro as f64 * (1.0 - p) + banked;
     PositionView {
@@ -282,7 +375,10 @@ impl From<TradeError> for ServiceError {
             TradeError::LimitExceeded { .. } => Self::refused("limit-exceeded", detail),
             TradeError::InsufficientShares { .. } => Self::refused("insufficient-shares", detail),
             TradeError::InsufficientFunds { .. } => Self::refused("insufficient-funds", detail),
-            TradeError::Money(_) => Self::invalid("amount-out-of-range", "the amount is too large for this market"),
+            TradeError::Money(_) => Self::invalid(
+                "amount-out-of-range",
+                "the amount is too large for this market",
+            ),
             TradeError::InvalidPosition | TradeError::Maker(_) => Self::internal(detail),
         }
     }
@@ -304,12 +400,29 @@ mod tests {
         };
         assert!(parse_order(&order(Some(5), None, None)).is_ok());
         assert!(parse_order(&order(None, Some(-5), None)).is_ok());
-        assert_eq!(parse_order(&order(None, None, None)).unwrap_err().code(), "bad-size");
-        assert_eq!(parse_order(&order(Some(1), Some(1), None)).unwrap_err().code(), "bad-size");
+        assert_eq!(
+            parse_order(&order(None, None, None)).unwrap_err().code(),
+            "bad-size"
+        );
+        assert_eq!(
+            parse_order(&order(Some(1), Some(1), None))
+                .unwrap_err()
+                .code(),
+            "bad-size"
+        );
         for bad in [f64::NAN, 0.0, 1.0, -3.0, f64::INFINITY] {
-            assert_eq!(parse_order(&order(None, None, Some(bad))).unwrap_err().code(), "bad-probability");
+            assert_eq!(
+                parse_order(&order(None, None, Some(bad)))
+                    .unwrap_err()
+                    .code(),
+                "bad-probability"
+            );
         }
-        let maybe = TradeOrder { outcome: "maybe".into(), spend_micro: Some(1), ..TradeOrder::default() };
+        let maybe = TradeOrder {
+            outcome: "maybe".into(),
+            spend_micro: Some(1),
+            ..TradeOrder::default()
+        };
         assert_eq!(parse_order(&maybe).unwrap_err().code(), "bad-outcome");
     }
 }
