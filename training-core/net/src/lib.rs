@@ -1,1 +1,28 @@
-//! placeholder
+//! Training as processes: nodes and a coordinator that drive the pure round
+//! machine over a [`transport`], the data they train on, and the embedded
+//! [`host`] of several runs that share this machine's cores.
+//!
+//! ```text
+//! host ── coordinator (one thread per run) ── transport ── node (one thread each)
+//!   │          │ pure round machine                          │ pacing, gate
+//!   │          └ outer step, board, checkpoints              └ LocalTrainer, corpus
+//!   └ shares, checkpoints, generators
+//! ```
+//!
+//! **Invariant:** the coordinator never holds a pointer into a node. All they
+//! share are bounded, versioned messages and payloads named by their hash, so
+//! an in-process node can be replaced by one on another machine. Nothing here
+//! decides a share or judges a model; it enforces the share it is given.
+
+pub mod board;
+pub mod coordinator;
+pub mod corpus;
+pub mod gate;
+pub mod message;
+pub mod node;
+pub mod payload;
+pub mod run;
+pub mod transport;
+
+#[cfg(test)]
+mod testing;

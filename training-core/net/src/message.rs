@@ -1,0 +1,247 @@
+//! What nodes and the coordinator say to each other: small, bounded,
+//! versioned values without pointers. Anything large travels as a
+//! content-addressed payload and is only named here.
+
+use plumbline_training_core::assignment::Assignment;
+use plumbline_training_core::digest::Digest;
+use plumbline_training_core::round::NodeId;
+use serde::{Deserialize, Serialize};
+
+use crate::transport::TransportError;
+
+/// Version of the message format; another version is refused, not guessed at.
+pub const WIRE_VERSION: u16 = 1;
+
+/// Longest text that a message may carry, in bytes.
+pub const REASON_BYTES_MAX: usize = 512;
+
+/// A message with its sender.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Envelope {
+    /// [`WIRE_VERSION`] of the sender.
+    pub version: u16,
+    /// Who says it.
+    pub from: NodeId,
+    /// What it says.
+    pub message: Message,
+}
+
+/// A round as it is announced.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RoundAnnouncement {
+    /// Its number.
+    pub round: u64,
+    /// Hash of the start parameters' payload.
+    pub parameters: Digest,
+    /// Who trains on what.
+    pub assignments: Vec<Assignment>,
+    /// Tokens that the run had counted before it.
+    pub tokens: u64,
+    /// Whether nodes shall show their optimiser state with their contribution.
+    pub save_state: bool,
+}
+
+/// How a node's local steps in a round went.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct RoundReport {
+    /// Inner steps taken.
+    pub steps: u64,
+    /// Tokens predicted.
+    pub tokens: u64,
+    /// Mean loss over the steps, nats per token.
+    pub loss: f64,
+    /// Loss of the first step, before its update.
+    pub loss_first: f64,
+    /// CPU time used, µs.
+    pub cpu_us: u64,
+    /// Bytes of the contribution.
+    pub bytes: u64,
+}
+
+/// Everything that can be said.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Message {
+    /// Node: I am here and want to take part.
+    Hello,
+    /// Node: one more inner step is done.
+    Progress {
+        /// Round it belongs to.
+        round: u64,
+        /// Steps done in the round.
+        step: u64,
+        /// Tokens of this step.
+        tokens: u64,
+        /// Its loss, nats per token.
+        loss: f64,
+    },
+    /// Node: I promise the payload with this hash.
+    Commit {
+        /// Round it started from.
+        round: u64,
+        /// Hash of the payload.
+        digest: Digest,
+        /// Tokens it stands for.
+        tokens: u64,
+    },
+    /// Node: the payload can be fetched now.
+    Reveal {
+        /// Round it was committed in.
+        round: u64,
+        /// Hash of the payload.
+        digest: Digest,
+        /// How the round went.
+        report: RoundReport,
+        /// Payload with the optimiser state, when it was asked for.
+        state: Option<Digest>,
+    },
+    /// Node: I leave.
+    Bye {
+        /// What went wrong, if something did.
+        failure: Option<String>,
+    },
+    /// Coordinator: you are a member.
+    Welcome {
+        /// Who.
+        node: NodeId,
+        /// Optimiser state to go on with, after a restart.
+        state: Option<Digest>,
+    },
+    /// Coordinator: a round is open.
+    Open(RoundAnnouncement),
+    /// Coordinator: committing is over, show your payloads.
+    RequestReveals {
+        /// The round.
+        round: u64,
+        /// Who has committed.
+        nodes: Vec<NodeId>,
+    },
+    /// Coordinator: each node may use this much of one core, in basis points.
+    Rate {
+        /// `0..=10000`; 0 pauses.
+        bps: u32,
+    },
+    /// Coordinator: the run is over.
+    Stop,
+}
+
+impl Envelope {
+    /// The bytes on the wire.
+    ///
+    /// # Errors
+    /// [`TransportError::TooLarge`] above `limit` bytes.
+    pub fn encode(&self, limit: usize) -> Result<Vec<u8>, TransportError> {
+        let bytes = postcard::to_stdvec(self).map_err(|e| TransportError::Codec(e.to_string()))?;
+        if bytes.len() > limit {
+            return Err(TransportError::TooLarge {
+                size: bytes.len(),
+                limit,
+            });
+        }
+        Ok(bytes)
+    }
+
+    /// Parses what [`Envelope::encode`] gave.
+    ///
+    /// # Errors
+    /// [`TransportError::Codec`] for rubbish, [`TransportError::Version`] for another version.
+    pub fn decode(bytes: &[u8]) -> Result<Self, TransportError> {
+        // The version comes first on the wire and is read alone, because the
+        // rest of another version may not parse.
+        let (version, _) = postcard::take_from_bytes::<u16>(bytes)
+            .map_err(|e| TransportError::Codec(e.to_string()))?;
+        if version != WIRE_VERSION {
+            return Err(TransportError::Version(version));
+        }
+        postcard::from_bytes(bytes).map_err(|e| TransportError::Codec(e.to_string()))
+    }
+}
+
+/// Cuts a reason to [`REASON_BYTES_MAX`] at a character boundary.
+pub(crate) fn bounded_reason(reason: &str) -> String {
+    let mut end = reason.len().min(REASON_BYTES_MAX);
+    while !reason.is_char_boundary(end) {
+        end -= 1;
+    }
+    reason[..end].to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn envelope(message: Message) -> Envelope {
+        Envelope {
+            version: WIRE_VERSION,
+            from: NodeId::new("node-1").unwrap(),
+            message,
+        }
+    }
+
+    #[test]
+    fn messages_round_trip() {
+        let node = NodeId::new("node-2").unwrap();
+        let digest = Digest::of(b"x");
+        for message in [
+            Message::Hello,
+            Message::Commit {
+                round: 3,
+                digest,
+                tokens: 9,
+            },
+            Message::Reveal {
+                round: 3,
+                digest,
+                report: RoundReport::default(),
+                state: Some(digest),
+            },
+            Message::Welcome {
+                node: node.clone(),
+                state: None,
+            },
+            Message::Open(RoundAnnouncement {
+                round: 1,
+                parameters: digest,
+                assignments: vec![Assignment {
+                    node,
+                    start: 5,
+                    count: 6,
+                }],
+                tokens: 7,
+                save_state: true,
+            }),
+        ] {
+            let sent = envelope(message);
+            assert_eq!(
+                Envelope::decode(&sent.encode(1_000).unwrap()).unwrap(),
+                sent
+            );
+        }
+    }
+
+    #[test]
+    fn other_versions_rubbish_and_long_messages_are_refused() {
+        let mut other = envelope(Message::Hello);
+        other.version = 2;
+        let bytes = other.encode(100).unwrap();
+        assert!(matches!(
+            Envelope::decode(&bytes),
+            Err(TransportError::Version(2))
+        ));
+        assert!(matches!(
+            Envelope::decode(&[]),
+            Err(TransportError::Codec(_))
+        ));
+        assert!(matches!(
+            Envelope::decode(&[1, 1, b' ']),
+            Err(TransportError::Codec(_))
+        ));
+        let failure = Some(bounded_reason(&"ä".repeat(1_000)));
+        assert_eq!(failure.as_ref().map(String::len), Some(REASON_BYTES_MAX));
+        let long = envelope(Message::Bye { failure });
+        assert!(matches!(
+            long.encode(100),
+            Err(TransportError::TooLarge { limit: 100, .. })
+        ));
+    }
+}

@@ -1,0 +1,475 @@
+//! A training node: its own OS thread, its own one-thread compute pool, one
+//! replica of the model.
+//!
+//! The node talks to the run through a [`Transport`] only. It takes a round
+//! announcement, trains H inner steps on its assigned sequences at the rate it
+//! is allowed, promises the pseudo-gradient by hash, shows it when asked, and
+//! waits for the next round. A newer announcement makes it drop what it was
+//! doing: nobody is waiting for that work any more.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use plumbline_training_core::digest::Digest;
+use plumbline_training_core::outer::{OuterError, pseudo_gradient};
+use plumbline_training_core::pacing::{Pacer, Wait};
+use plumbline_training_core::round::NodeId;
+use plumbline_training_core::schedule::LrSchedule;
+use plumbline_training_core::time::Micros;
+use plumbline_training_core::trainer::{LocalTrainer, TrainerError};
+use rustix::time::{ClockId, clock_gettime};
+
+use crate::corpus::SequenceSource;
+use crate::gate::Gate;
+use crate::message::{Message, RoundAnnouncement, RoundReport, bounded_reason};
+use crate::payload::{self, PayloadError, VectorKind};
+use crate::transport::{Transport, TransportError};
+
+/// Longest sleep without looking at the kill flag or saying hello again.
+const POLL: Duration = Duration::from_millis(500);
+/// Hello is repeated this often while nothing is heard, in case it was lost.
+const HELLO_EVERY: Duration = Duration::from_secs(2);
+/// Wall time whose unspent share an idle node may keep.
+const BURST: Micros = Micros::from_millis(250);
+
+/// What every node of a run does in a round.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct InnerPlan {
+    /// Rows of a batch.
+    pub batch: usize,
+    /// Predicted positions of a row.
+    pub length: usize,
+    /// Learning rate by tokens.
+    pub schedule: LrSchedule,
+}
+
+/// Makes the replica on the node's own thread.
+pub type TrainerFactory = Box<dyn FnOnce() -> Result<Box<dyn LocalTrainer>, TrainerError> + Send>;
+
+/// Everything a node is made of.
+pub struct NodeOptions {
+    /// Its end of the run's channel; its name is the node's name.
+    pub transport: Box<dyn Transport>,
+    /// Makes its replica.
+    pub trainer: TrainerFactory,
+    /// Its data.
+    pub data: Arc<dyn SequenceSource>,
+    /// What it does in a round.
+    pub plan: InnerPlan,
+    /// The machine's permit gate.
+    pub gate: Arc<Gate>,
+    /// The run's lane at the gate.
+    pub lane: u64,
+}
+
+/// Why a node stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// The replica failed.
+    #[error(transparent)]
+    Trainer(#[from] TrainerError),
+    /// The channel failed.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+    /// The announced parameters are not this model's.
+    #[error(transparent)]
+    Payload(#[from] PayloadError),
+    /// The replica's parameters changed their number.
+    #[error(transparent)]
+    Outer(#[from] OuterError),
+    /// The thread could not be started.
+    #[error("cannot start a thread: {0}")]
+    Thread(String),
+}
+
+/// A running node.
+#[derive(Debug)]
+pub struct NodeHandle {
+    id: NodeId,
+    kill: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl NodeHandle {
+    /// Starts a node on a new thread.
+    ///
+    /// # Errors
+    /// [`NodeError::Thread`].
+    pub fn spawn(options: NodeOptions) -> Result<Self, NodeError> {
+        let id = options.transport.id().clone();
+        let kill = Arc::new(AtomicBool::new(false));
+        let flag = Arc::clone(&kill);
+        let thread = std::thread::Builder::new()
+            .name(format!("train-{id}"))
+            .spawn(move || run(options, flag))
+            .map_err(|e| NodeError::Thread(e.to_string()))?;
+        Ok(Self {
+            id,
+            kill,
+            thread: Some(thread),
+        })
+    }
+
+    /// The node's name.
+    pub fn id(&self) -> &NodeId {
+        &self.id
+    }
+
+    /// Whether its thread is running.
+    pub fn is_alive(&self) -> bool {
+        self.thread
+            .as_ref()
+            .is_some_and(|thread| !thread.is_finished())
+    }
+
+    /// Makes the node vanish without a word, as a crash does: the inner step
+    /// in progress is its last.
+    pub fn kill(&self) {
+        self.kill.store(true, Ordering::Relaxed);
+    }
+
+    /// Waits for the thread to end; it does after a stop message or a kill.
+    pub fn join(mut self) {
+        if let Some(thread) = self.thread.take() {
+            thread.join().ok();
+        }
+    }
+}
+
+/// A node whose handle is dropped has nobody left to stop it.
+impl Drop for NodeHandle {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn run(options: NodeOptions, kill: Arc<AtomicBool>) {
+    // One pool per node: whatever the tensor back end hands to the current
+    // pool stays on this one thread, whose CPU time is what pacing counts.
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(1)
+        .thread_name(|_| "train-pool".into())
+        .build();
+    let pool = match pool {
+        Ok(pool) => pool,
+        Err(error) => {
+            tracing::error!(%error, "cannot start a compute pool");
+            return;
+        }
+    };
+    pool.install(move || {
+        let NodeOptions {
+            transport,
+            trainer,
+            data,
+            plan,
+            gate,
+            lane,
+        } = options;
+        let node = transport.id().clone();
+        let result = trainer().map_err(NodeError::from).and_then(|trainer| {
+            let now = Instant::now();
+            let mut node = Node {
+                transport: &*transport,
+                trainer,
+                data,
+                plan,
+                gate,
+                lane,
+                started: now,
+                pacer: Pacer::new(0, BURST, Micros(0)),
+                cpu_seen: thread_cpu(),
+                welcomed: false,
+                task: None,
+                heard: now,
+                said_hello: now,
+            };
+            node.serve(&kill)
+        });
+        let failure = match result {
+            Ok(false) => return,
+            Ok(true) => None,
+            Err(error) => {
+                tracing::error!(%node, %error, "node stopped");
+                Some(bounded_reason(&error.to_string()))
+            }
+        };
+        transport.announce(&Message::Bye { failure }).ok();
+    });
+}
+
+/// CPU time of the calling thread.
+fn thread_cpu() -> Micros {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Micros(time.tv_sec as u64 * 1_000_000 + time.tv_nsec as u64 / 1_000)
+}
+
+/// A round this node works on.
+struct Task {
+    round: u64,
+    start: Vec<f32>,
+    tokens_before: u64,
+    members: u64,
+    first_sequence: u64,
+    steps: u64,
+    save_state: bool,
+    loss_sum: f64,
+    report: RoundReport,
+    promised: Option<Promise>,
+}
+
+/// The finished work of a round, not shown yet.
+struct Promise {
+    digest: Digest,
+    bytes: Vec<u8>,
+    state: Option<Vec<u8>>,
+}
+
+struct Node<'a> {
+    transport: &'a dyn Transport,
+    trainer: Box<dyn LocalTrainer>,
+    data: Arc<dyn SequenceSource>,
+    plan: InnerPlan,
+    gate: Arc<Gate>,
+    lane: u64,
+    started: Instant,
+    pacer: Pacer,
+    cpu_seen: Micros,
+    welcomed: bool,
+    task: Option<Task>,
+    heard: Instant,
+    said_hello: Instant,
+}
+
+impl Node<'_> {
+    /// Works until told to stop (`true`) or killed (`false`).
+    fn serve(&mut self, kill: &AtomicBool) -> Result<bool, NodeError> {
+        self.hello()?;
+        loop {
+            if kill.load(Ordering::Relaxed) {
+                return Ok(false);
+            }
+            let patience = self.patience();
+            match self.transport.receive(patience) {
+                Ok(Some(envelope)) => {
+                    self.heard = Instant::now();
+                    if self.handle(envelope.message)? {
+                        return Ok(true);
+                    }
+                }
+                Ok(None) if patience.is_zero() => self.train_step()?,
+                Ok(None) => {
+                    let quiet = self.heard.max(self.said_hello).elapsed();
+                    if quiet >= HELLO_EVERY {
+                        self.hello()?;
+                    }
+                }
+                // Another version or rubbish: not for us.
+                Err(TransportError::Codec(_) | TransportError::Version(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    fn hello(&mut self) -> Result<(), NodeError> {
+        self.said_hello = Instant::now();
+        Ok(self.transport.announce(&Message::Hello)?)
+    }
+
+    fn now(&self) -> Micros {
+        Micros(self.started.elapsed().as_micros() as u64)
+    }
+
+    /// CPU time used since the last call.
+    fn cpu_used(&mut self) -> Micros {
+        let now = thread_cpu();
+        let used = now.since(self.cpu_seen);
+        self.cpu_seen = now;
+        used
+    }
+
+    /// How long to listen for messages before the next inner step; zero means
+    /// that a step is due.
+    fn patience(&mut self) -> Duration {
+        let training = self
+            .task
+            .as_ref()
+            .is_some_and(|task| task.promised.is_none());
+        let used = self.cpu_used();
+        let wait = self.pacer.step(self.now(), used);
+        match wait {
+            _ if !training => POLL,
+            Wait::None => Duration::ZERO,
+            Wait::For(time) => Duration::from_micros(time.0.max(1)).min(POLL),
+            Wait::Paused => POLL,
+        }
+    }
+
+    /// `true` when the run is over.
+    fn handle(&mut self, message: Message) -> Result<bool, NodeError> {
+        match message {
+            // Welcomes may repeat; the state is only for the first step.
+            Message::Welcome { node, state } if node == *self.transport.id() && !self.welcomed => {
+                self.welcomed = true;
+                if let Some(digest) = state {
+                    let bytes = self.transport.get(&digest)?;
+                    self.trainer.restore_optimizer(&bytes)?;
+                }
+            }
+            Message::Open(announcement) if self.welcomed => self.open(announcement)?,
+            Message::RequestReveals { round, nodes } => {
+                if nodes.contains(self.transport.id()) {
+                    self.reveal(round)?;
+                }
+            }
+            Message::Rate { bps } => {
+                let now = self.now();
+                self.pacer.set_rate(now, bps);
+            }
+            Message::Stop => return Ok(true),
+            _ => {}
+        }
+        Ok(false)
+    }
+
+    fn open(&mut self, opened: RoundAnnouncement) -> Result<(), NodeError> {
+        if let Some(task) = &self.task
+            && task.round >= opened.round
+        {
+            // A repeated announcement: perhaps our promise was lost.
+            return if task.round == opened.round {
+                self.promise()
+            } else {
+                Ok(())
+            };
+        }
+        self.task = None;
+        let mine = opened
+            .assignments
+            .iter()
+            .find(|a| a.node == *self.transport.id());
+        let Some(mine) = mine else {
+            // We were evicted, or joined too late for this round.
+            let quiet = self.said_hello.elapsed() >= HELLO_EVERY;
+            return if quiet { self.hello() } else { Ok(()) };
+        };
+        let bytes = match self.transport.get(&opened.parameters) {
+            Ok(bytes) => bytes,
+            // The round is over already; the next announcement will come.
+            Err(TransportError::NotFound(_)) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        let count = self.trainer.parameter_count();
+        let start = payload::decode(VectorKind::Parameters, &bytes, count)?;
+        self.trainer.set_parameters(&start)?;
+        self.task = Some(Task {
+            round: opened.round,
+            start,
+            tokens_before: opened.tokens,
+            members: opened.assignments.len() as u64,
+            first_sequence: mine.start,
+            steps: mine.count / self.plan.batch as u64,
+            save_state: opened.save_state,
+            loss_sum: 0.0,
+            report: RoundReport::default(),
+            promised: None,
+        });
+        Ok(())
+    }
+
+    fn train_step(&mut self) -> Result<(), NodeError> {
+        let Some(task) = &mut self.task else {
+            return Ok(());
+        };
+        let InnerPlan {
+            batch,
+            length,
+            schedule,
+        } = self.plan;
+        let first = task.first_sequence + task.report.steps * batch as u64;
+        // The others are assumed to be as far as we are.
+        let rate = schedule.rate(task.tokens_before + task.members * task.report.tokens);
+        let before = thread_cpu();
+        let step = {
+            let _permit = self.gate.acquire(self.lane);
+            let batch = self.data.batch(first, batch, length);
+            self.trainer.step(&batch, rate)?
+        };
+        let loss = f64::from(step.loss);
+        let report = &mut task.report;
+        if report.steps == 0 {
+            report.loss_first = loss;
+        }
+        task.loss_sum += loss;
+        report.steps += 1;
+        report.tokens += step.tokens;
+        report.loss = task.loss_sum / report.steps as f64;
+        report.cpu_us += thread_cpu().since(before).0;
+        self.transport.announce(&Message::Progress {
+            round: task.round,
+            step: report.steps,
+            tokens: step.tokens,
+            loss,
+        })?;
+        if report.steps >= task.steps {
+            self.finish()?;
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<(), NodeError> {
+        let Some(task) = &mut self.task else {
+            return Ok(());
+        };
+        let local = self.trainer.parameters()?;
+        let delta = pseudo_gradient(&task.start, &local)?;
+        let bytes = payload::encode(VectorKind::PseudoGradient, &delta);
+        let state = if task.save_state {
+            Some(self.trainer.optimizer_state()?)
+        } else {
+            None
+        };
+        task.report.bytes = bytes.len() as u64;
+        task.promised = Some(Promise {
+            digest: Digest::of(&bytes),
+            bytes,
+            state,
+        });
+        self.promise()
+    }
+
+    fn promise(&self) -> Result<(), NodeError> {
+        if let Some(task) = &self.task
+            && let Some(promise) = &task.promised
+        {
+            self.transport.announce(&Message::Commit {
+                round: task.round,
+                digest: promise.digest,
+                tokens: task.report.tokens,
+            })?;
+        }
+        Ok(())
+    }
+
+    fn reveal(&mut self, round: u64) -> Result<(), NodeError> {
+        if let Some(task) = &self.task
+            && task.round == round
+            && let Some(promise) = &task.promised
+        {
+            let digest = self.transport.put(promise.bytes.clone())?;
+            let state = match &promise.state {
+                Some(state) => Some(self.transport.put(state.clone())?),
+                None => None,
+            };
+            self.transport.announce(&Message::Reveal {
+                round,
+                digest,
+                report: task.report,
+                state,
+            })?;
+        }
+        Ok(())
+    }
+}
