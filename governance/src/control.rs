@@ -78,7 +78,11 @@ impl ControlState {
     /// Basis points that no run holds or is granted, out of `capacity`.
     #[must_use]
     pub fn headroom(&self, capacity: Bps) -> u32 {
-        let reserved: u32 = self.runs.values().map(|c| u32::from(c.reserved().get())).sum();
+        let reserved: u32 = self
+            .runs
+            .values()
+            .map(|c| u32::from(c.reserved().get()))
+            .sum();
         u32::from(capacity.get()).saturating_sub(reserved)
     }
 }
@@ -301,7 +305,11 @@ fn cut(state: &mut ControlState, input: &RunInput, limits: &ControlLimits, now: 
         Err(_) => None,
     };
     let action = control.latched.unwrap_or(input.action);
-    let target = if action.stops() { Bps::ZERO } else { input.target };
+    let target = if action.stops() {
+        Bps::ZERO
+    } else {
+        input.target
+    };
     control.granted = control.granted.min(target);
     let previous = known.map(|control| control.granted);
     let (up_to, limited) = match previous {
@@ -329,7 +337,8 @@ fn cut(state: &mut ControlState, input: &RunInput, limits: &ControlLimits, now: 
 
 /// A pause stays until it is lifted while no rule demands it; a termination stays.
 fn latch(latched: Option<Action>, input: &RunInput) -> Option<Action> {
-    let demanded = matches!(input.action, Action::Pause | Action::Terminate).then_some(input.action);
+    let demanded =
+        matches!(input.action, Action::Pause | Action::Terminate).then_some(input.action);
     match latched {
         Some(Action::Terminate) => Some(Action::Terminate),
         Some(_) if input.lift && demanded.is_none() => None,

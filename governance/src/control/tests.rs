@@ -86,11 +86,17 @@ fn a_bad_basis_holds_and_says_why() {
         (change(|_| ()), Ok(())),
         (change(|b| b.market_count = 0), Err(NoBasis::MissingMarket)),
         (change(|b| b.staleness_s = 1e6), Err(NoBasis::StaleMarket)),
-        (change(|b| b.staleness_s = f64::NAN), Err(NoBasis::StaleMarket)),
+        (
+            change(|b| b.staleness_s = f64::NAN),
+            Err(NoBasis::StaleMarket),
+        ),
         (change(|b| b.liquidity_micro = 1), Err(NoBasis::ThinMarket)),
         (change(|b| b.upper = 0.6), Err(NoBasis::NotClear)),
         (change(|b| b.upper = f64::NAN), Err(NoBasis::NotClear)),
-        (change(|b| b.settlement = Some(0.9)), Err(NoBasis::SettledAgainst)),
+        (
+            change(|b| b.settlement = Some(0.9)),
+            Err(NoBasis::SettledAgainst),
+        ),
         // A final settlement needs no market.
         (
             change(|b| {
@@ -165,7 +171,15 @@ fn runs_left_out_keep_their_reservation() {
         shares(&mut state, &[input(1, 10_000, 0.1)], second);
     }
     assert_eq!(state.runs[&id(1)].granted, bps(5_000));
-    assert!(step(&state, &[input(1, 1, 0.1), input(1, 1, 0.1)], &limits(), at(99)).is_err());
+    assert!(
+        step(
+            &state,
+            &[input(1, 1, 0.1), input(1, 1, 0.1)],
+            &limits(),
+            at(99)
+        )
+        .is_err()
+    );
 }
 
 #[test]
@@ -194,21 +208,31 @@ fn any_input() -> impl Strategy<Value = RunInput> {
         Action::Drain,
         Action::Pause,
     ]);
-    (0u128..4, 0u16..=10_000, action, basis, settlement, prop::option::of(0u16..=10_000), any::<bool>())
-        .prop_map(|(run, target, action, basis, settlement, held, lift)| RunInput {
-            run: id(run),
-            target: bps(target),
-            action,
-            basis: RiskBasis {
-                upper: basis.0,
-                staleness_s: basis.1,
-                liquidity_micro: basis.2,
-                market_count: basis.3,
-                settlement,
+    (
+        0u128..4,
+        0u16..=10_000,
+        action,
+        basis,
+        settlement,
+        prop::option::of(0u16..=10_000),
+        any::<bool>(),
+    )
+        .prop_map(
+            |(run, target, action, basis, settlement, held, lift)| RunInput {
+                run: id(run),
+                target: bps(target),
+                action,
+                basis: RiskBasis {
+                    upper: basis.0,
+                    staleness_s: basis.1,
+                    liquidity_micro: basis.2,
+                    market_count: basis.3,
+                    settlement,
+                },
+                held: held.map(bps),
+                lift,
             },
-            held: held.map(bps),
-            lift,
-        })
+        )
 }
 
 type History = Vec<(i64, Vec<RunInput>)>;
@@ -225,7 +249,11 @@ fn any_history() -> impl Strategy<Value = History> {
 }
 
 fn reserved(state: &ControlState) -> u32 {
-    state.runs.values().map(|c| u32::from(c.reserved().get())).sum()
+    state
+        .runs
+        .values()
+        .map(|c| u32::from(c.reserved().get()))
+        .sum()
 }
 
 proptest! {
