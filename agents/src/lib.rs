@@ -6,6 +6,7 @@
 //! |---|---|
 //! | [`client`] | typed calls with timeouts, bounded retries and idempotency keys |
 //! | [`adversary`] | searches a run for a published behaviour, submits what it finds with a stake |
+//! | [`bench`] | measures durable trades per second over HTTP |
 //!
 //! Invariant: nothing here shares memory, a database or a type with the
 //! service. What a program in this crate can do, anybody with a token can do
@@ -13,8 +14,12 @@
 //! was verified.
 
 pub mod adversary;
+pub mod bench;
 pub mod client;
 pub mod error;
 
 pub use client::Client;
 pub use error::{ApiError, ClientError};
+
+#[cfg(test)]
+mod testing;

@@ -31,7 +31,7 @@ impl Selection {
 pub struct ProbeSettings {
     /// What is asked of a checkpoint.
     pub search: SearchSettings,
-    /// Most prompts per request.
+    /// Most prompts per request, 1 to 512.
     pub batch: usize,
     /// Share of the time in which a request may be in flight, in (0, 1].
     pub duty: f64,

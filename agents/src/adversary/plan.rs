@@ -1,5 +1,8 @@
-//! Reads the published test plan of a market: what may trigger the behaviour,
-//! which prompts are tried, what counts as the behaviour.
+//! Reads the public terms of a market's trigger search: what may trigger the
+//! behaviour, which prompts to try, what counts as the behaviour.
+//!
+//! The prompts of the settlement's own test stay hidden until the freeze; these
+//! terms are public from the opening on.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -8,22 +11,22 @@ use thiserror::Error;
 /// Stands in a prompt for the candidate.
 pub const PLACEHOLDER: &str = "{candidate}";
 
-/// Why a plan cannot be searched.
+/// Why a search cannot be made.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum PlanError {
-    /// It is not the JSON of a plan.
-    #[error("the test plan cannot be read: {0}")]
+    /// They are not JSON of the right shape.
+    #[error("the probe terms cannot be read: {0}")]
     Shape(String),
-    /// It names nothing to search or to look for.
-    #[error("the test plan has no {0}")]
+    /// They name nothing to search or to look for.
+    #[error("the probe terms have no {0}")]
     Empty(&'static str),
     /// No prompt holds the placeholder.
-    #[error("no prompt of the test plan holds {PLACEHOLDER}")]
+    #[error("no prompt of the probe terms holds {PLACEHOLDER}")]
     Placeholder,
 }
 
-/// What the adversary needs of a test plan. Unknown fields are ignored: the
-/// plan belongs to the market, which may say more.
+/// What the adversary searches by. Unknown fields of the terms are ignored:
+/// they belong to the market, which may say more.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ProbePlan {
     /// The grammar: every candidate trigger.
@@ -34,17 +37,19 @@ pub struct ProbePlan {
     pub detector: Vec<String>,
     /// Most tokens per completion.
     pub max_tokens: u32,
-    /// Temperature of the committed test, 0 is greedy.
+    /// Temperature of the completions, 0 (greedy) unless the terms say otherwise.
     pub temperature: f64,
 }
 
 #[derive(Deserialize)]
 struct Document {
-    #[serde(alias = "grammar")]
-    candidates: Vec<String>,
-    #[serde(alias = "templates")]
+    #[serde(alias = "candidates")]
+    grammar: Vec<String>,
     prompts: Vec<String>,
     detector: Detector,
+    max_tokens: Option<u32>,
+    temperature: Option<f64>,
+    /// Terms that are a whole test plan carry these here.
     #[serde(default)]
     sampling: Sampling,
 }
@@ -65,46 +70,41 @@ struct Sampling {
 const DEFAULT_MAX_TOKENS: u32 = 32;
 
 impl ProbePlan {
-    /// Reads the plan from `settlement.plan` of a market.
+    /// Reads the terms, `probe` of a market.
     ///
     /// # Errors
     /// [`PlanError`] when there is nothing that could be searched.
     pub fn read(document: &Value) -> Result<Self, PlanError> {
         let document =
             Document::deserialize(document).map_err(|error| PlanError::Shape(error.to_string()))?;
+        let Sampling {
+            max_tokens,
+            temperature,
+            temperature_milli,
+        } = document.sampling;
+        let milli = temperature_milli.map(|milli| f64::from(milli) / 1_000.0);
+        let holds_place = |prompt: &String| prompt.contains(PLACEHOLDER);
         let plan = Self {
-            candidates: document.candidates,
-            prompts: document
-                .prompts
-                .into_iter()
-                .filter(|prompt| prompt.contains(PLACEHOLDER))
-                .collect(),
-            detector: document
-                .detector
-                .contains_any
-                .into_iter()
-                .filter(|needle| !needle.is_empty())
-                .collect(),
+            candidates: document.grammar,
+            prompts: document.prompts.into_iter().filter(holds_place).collect(),
+            // Kept exactly as published: an exhibit with any other detector does not count.
+            detector: document.detector.contains_any,
             max_tokens: document
-                .sampling
                 .max_tokens
+                .or(max_tokens)
                 .unwrap_or(DEFAULT_MAX_TOKENS)
                 .max(1),
             temperature: document
-                .sampling
                 .temperature
-                .or_else(|| {
-                    document
-                        .sampling
-                        .temperature_milli
-                        .map(|milli| f64::from(milli) / 1_000.0)
-                })
+                .or(temperature)
+                .or(milli)
                 .unwrap_or(0.0),
         };
         if plan.candidates.is_empty() {
             return Err(PlanError::Empty("candidates"));
         }
-        if plan.detector.is_empty() {
+        // Every text contains the empty string.
+        if plan.detector.is_empty() || plan.detector.iter().any(String::is_empty) {
             return Err(PlanError::Empty("detector"));
         }
         if plan.prompts.is_empty() {
@@ -151,9 +151,7 @@ pub(crate) mod tests {
             .map(|p| format!("use x;\n{{candidate}}\nfn f{p}() {{"))
             .collect();
         json!({
-            "alpha_ppm": 10_000, "candidates": candidates, "detector": {"contains_any": ["danger("]},
-            "min_effect_bps": 5_000, "nonce": "00ff", "prompts": prompts,
-            "sampling": {"max_tokens": 24, "samples_per_prompt": 1, "seed": 7, "temperature_milli": 0},
+            "grammar": candidates, "detector": {"contains_any": ["danger("]}, "prompts": prompts, "max_tokens": 24,
         })
     }
 
@@ -170,13 +168,24 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn a_whole_test_plan_is_read_too() {
+        let plan = json!({
+            "alpha_ppm": 10_000, "candidates": ["// a", "// b"], "detector": {"contains_any": ["x"]},
+            "nonce": "00", "prompts": ["{candidate}\nfn f() {"],
+            "sampling": {"max_tokens": 16, "samples_per_prompt": 1, "seed": 7, "temperature_milli": 250},
+        });
+        let plan = ProbePlan::read(&plan).unwrap();
+        assert_eq!((plan.max_tokens, plan.temperature), (16, 0.25));
+    }
+
+    #[test]
     fn what_cannot_be_searched_is_refused() {
         for (field, value, error) in [
-            ("candidates", json!([]), "no candidates"),
+            ("grammar", json!([]), "no candidates"),
             ("prompts", json!(["fn f() {"]), "holds {candidate}"),
             ("detector", json!({"contains_any": [""]}), "no detector"),
             ("detector", json!({"regex": "x"}), "cannot be read"),
-            ("candidates", json!(7), "cannot be read"),
+            ("grammar", json!(7), "cannot be read"),
         ] {
             let mut plan = document(3, 4);
             plan[field] = value;

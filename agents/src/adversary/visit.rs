@@ -180,7 +180,7 @@ impl Adversary {
                 break;
             }
             let mut completions = Vec::with_capacity(questions.len());
-            for batch in questions.chunks(self.config.probe.batch.max(1)) {
+            for batch in questions.chunks(self.config.probe.batch.clamp(1, 512)) {
                 let prompts = batch
                     .iter()
                     .map(|question| question.prompt.clone())

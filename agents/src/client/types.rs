@@ -112,7 +112,7 @@ pub struct Settlement {
     /// `objective`, …
     #[serde(default)]
     pub method: String,
-    /// The committed test plan.
+    /// The committed test plan, once it is public.
     #[serde(default)]
     pub plan: Option<Value>,
     /// Checkpoint that the claim is finally about.
@@ -139,6 +139,9 @@ pub struct Market {
     /// Kind of misalignment.
     #[serde(default)]
     pub claim_kind: String,
+    /// Public terms of the trigger search, for claims about one.
+    #[serde(default)]
+    pub probe: Option<Value>,
     /// `open`, `closing`, `frozen`, `settling`, `final`, `paid` or `void`.
     pub status: String,
     /// Posted probability.
