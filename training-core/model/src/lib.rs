@@ -20,6 +20,7 @@
 //! [`LocalTrainer`]: plumbline_training_core::trainer::LocalTrainer
 
 mod adamw;
+pub mod bench;
 mod block;
 mod checkpoint;
 mod config;

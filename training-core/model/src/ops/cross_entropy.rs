@@ -17,7 +17,7 @@ pub(crate) fn chunk_rows(vocabulary: usize) -> usize {
 }
 
 /// Turns one row of logits into `w·(softmax − onehot)`; returns its loss in nats.
-#[inline(always)]
+#[inline(never)]
 fn row_gradient(row: &mut [f32], target: usize, weight: f32) -> f64 {
     let chosen = row[target];
     let largest = max(row);

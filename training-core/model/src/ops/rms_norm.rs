@@ -4,6 +4,7 @@ use super::lanes::{dot, fma, sum_squares};
 
 /// Forward over rows of width `gain.len()`: writes `y` and, per row, the factor
 /// `1/√(mean(x²) + ε)` that the backward pass needs.
+#[inline(never)]
 pub(crate) fn forward(x: &[f32], gain: &[f32], epsilon: f32, y: &mut [f32], factors: &mut [f32]) {
     let d = gain.len();
     let rows = x.chunks_exact(d).zip(y.chunks_exact_mut(d));
@@ -16,6 +17,7 @@ pub(crate) fn forward(x: &[f32], gain: &[f32], epsilon: f32, y: &mut [f32], fact
 }
 
 /// Recomputes the forward result from the saved factors.
+#[inline(never)]
 pub(crate) fn recompute(x: &[f32], gain: &[f32], factors: &[f32], y: &mut [f32]) {
     let d = gain.len();
     let rows = x.chunks_exact(d).zip(y.chunks_exact_mut(d));
@@ -41,16 +43,30 @@ pub(crate) fn backward(
     let scratch = &mut scratch[..d];
     let rows = dy.chunks_exact(d).zip(x.chunks_exact(d));
     for (((dy, x), dx), r) in rows.zip(dx.chunks_exact_mut(d)).zip(factors) {
-        for ((s, dy), g) in scratch.iter_mut().zip(dy).zip(gain) {
-            *s = dy * g;
-        }
-        let shrink = dot(scratch, x) * r * r * r / d as f32;
-        for ((dx, s), x) in dx.iter_mut().zip(scratch.iter()).zip(x) {
-            *dx += fma(*r, *s, -shrink * x);
-        }
-        for ((dg, dy), x) in dgain.iter_mut().zip(dy).zip(x) {
-            *dg = fma(dy * r, *x, *dg);
-        }
+        backward_row(dy, x, gain, *r, dx, dgain, scratch);
+    }
+}
+
+/// Not inlined, so that the rows are known to be apart.
+#[inline(never)]
+fn backward_row(
+    dy: &[f32],
+    x: &[f32],
+    gain: &[f32],
+    r: f32,
+    dx: &mut [f32],
+    dgain: &mut [f32],
+    scratch: &mut [f32],
+) {
+    for ((s, dy), g) in scratch.iter_mut().zip(dy).zip(gain) {
+        *s = dy * g;
+    }
+    let shrink = dot(scratch, x) * r * r * r / x.len() as f32;
+    for ((dx, s), x) in dx.iter_mut().zip(scratch.iter()).zip(x) {
+        *dx += fma(r, *s, -shrink * x);
+    }
+    for ((dg, dy), x) in dgain.iter_mut().zip(dy).zip(x) {
+        *dg = fma(dy * r, *x, *dg);
     }
 }
 

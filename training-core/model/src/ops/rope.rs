@@ -92,18 +92,30 @@ impl Rope {
 }
 
 /// Turns every head of `x` by the angles (times `direction`, ±1) and scales.
-#[inline(always)]
 fn turn(x: &mut [f32], cosine: &[f32], sine: &[f32], direction: f32, scale: f32) {
     let half = cosine.len();
     for head in x.chunks_exact_mut(2 * half) {
         let (low, high) = head.split_at_mut(half);
-        let pairs = low.iter_mut().zip(high);
-        for ((a, b), (c, s)) in pairs.zip(cosine.iter().zip(sine)) {
-            let s = direction * s;
-            let (x, y) = (*a * scale, *b * scale);
-            *a = x * c - y * s;
-            *b = y * c + x * s;
-        }
+        turn_pairs(low, high, cosine, sine, direction, scale);
+    }
+}
+
+/// Not inlined, so that the two halves are known to be apart.
+#[inline(never)]
+fn turn_pairs(
+    low: &mut [f32],
+    high: &mut [f32],
+    cosine: &[f32],
+    sine: &[f32],
+    direction: f32,
+    scale: f32,
+) {
+    let pairs = low.iter_mut().zip(high);
+    for ((a, b), (c, s)) in pairs.zip(cosine.iter().zip(sine)) {
+        let s = direction * s;
+        let (x, y) = (*a * scale, *b * scale);
+        *a = x * c - y * s;
+        *b = y * c + x * s;
     }
 }
 
