@@ -168,3 +168,124 @@ pub fn locked_micro(tx: &mut Tx<'_>, account_id: &str) -> Result<i64, StoreError
             .get_result(conn)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::ledger;
+    use crate::testing::{GRANT, account, empty, transfer, within};
+
+    #[test]
+    fn what_is_stored_comes_back() {
+        let (_folder, store) = empty();
+        for kind in [
+            AccountKind::User,
+            AccountKind::Treasury,
+            AccountKind::Escrow,
+            AccountKind::Burn,
+        ] {
+            let mut row = account(kind.as_str(), kind);
+            row.password_hash = Some("$argon2id$…".to_owned());
+            row.roles = vec!["juror".to_owned(), "a \"quoted\" role".to_owned()];
+            let stored = row.clone();
+            let read = store.write::<_, StoreError, _>(move |tx| {
+                insert(tx, &stored)?;
+                get(tx, &stored.id)
+            });
+            assert_eq!(read, Ok(row));
+            assert_eq!(AccountKind::parse(kind.as_str()), Some(kind));
+        }
+        assert_eq!(AccountKind::parse("bank"), None);
+    }
+
+    #[test]
+    fn handles_are_unique_whatever_their_case() {
+        within(|tx| {
+            let of = |id: &str, handle: &str| Account {
+                handle: handle.to_owned(),
+                ..account(id, AccountKind::User)
+            };
+            insert(tx, &of("1", "Älva"))?;
+            assert!(matches!(
+                insert(tx, &of("2", "äLVA")),
+                Err(StoreError::Conflict { .. })
+            ));
+            assert_eq!(
+                by_handle(tx, "ÄLVA")?.map(|found| found.id),
+                Some("1".to_owned())
+            );
+            assert_eq!(by_handle(tx, "nobody")?, None);
+            Ok(())
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn money_comes_by_transfer_only() {
+        let row = Account {
+            balance_micro: 1,
+            ..account("rich", AccountKind::User)
+        };
+        assert_eq!(
+            within(move |tx| insert(tx, &row)),
+            Err(StoreError::LedgerUnbalanced)
+        );
+    }
+
+    #[test]
+    fn lists_counts_and_changes() {
+        within(|tx| {
+            let ids = |rows: Vec<Account>| rows.into_iter().map(|row| row.id).collect::<Vec<_>>();
+            assert_eq!(
+                ids(list(tx, None, 10)?),
+                ["ada", "bob", "escrow", "treasury"]
+            );
+            assert_eq!(ids(list(tx, Some("ada"), 2)?), ["bob", "escrow"]);
+            assert_eq!(count_users(tx)?, 2);
+            set_roles(tx, "ada", &["operator".to_owned()])?;
+            set_password(tx, "ada", "hash")?;
+            let ada = get(tx, "ada")?;
+            assert_eq!(
+                (ada.roles, ada.password_hash),
+                (vec!["operator".to_owned()], Some("hash".to_owned()))
+            );
+            let nobody = Err(StoreError::not_found("account", "x"));
+            assert_eq!(set_roles(tx, "x", &[]), nobody);
+            assert_eq!(get(tx, "x").map(|_| ()), nobody);
+            Ok(())
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn locked_money_is_the_cost_of_open_positions() {
+        use crate::positions::{self, Position};
+        within(|tx| {
+            assert_eq!(locked_micro(tx, "ada")?, 0);
+            let position = |market: &str, cost_micro| Position {
+                market_id: market.to_owned(),
+                account_id: "ada".to_owned(),
+                yes_micro: 1,
+                no_micro: 0,
+                cost_micro,
+                paid_micro: None,
+                paid_at: None,
+            };
+            crate::markets::insert(tx, &crate::testing::market("m2"))?;
+            positions::upsert(tx, &position("m1", 300))?;
+            positions::upsert(tx, &position("m2", 50))?;
+            assert_eq!(locked_micro(tx, "ada")?, 350);
+            positions::mark_paid(tx, "m1", "ada", 10, 5)?;
+            assert_eq!(locked_micro(tx, "ada")?, 50);
+            ledger::post(tx, &transfer("t", &[("ada", -GRANT), ("bob", GRANT)]))?;
+            assert_eq!(
+                (get(tx, "ada")?.balance_micro, get(tx, "bob")?.balance_micro),
+                (0, 2 * GRANT)
+            );
+            Ok(())
+        })
+        .unwrap();
+    }
+}

@@ -102,15 +102,100 @@ pub fn list(tx: &mut Tx<'_>, decision_id: &str) -> Result<Vec<Ack>, StoreError> 
 /// # Errors
 /// Those of the database.
 pub fn latest_by_scheduler(tx: &mut Tx<'_>, target_uid: &str) -> Result<Vec<Ack>, StoreError> {
-    tx.run(|conn| {
+    let mut rows: Vec<Ack> = tx.run(|conn| {
         acks::table
             .filter(
                 sql::<Bool>("seq IN (SELECT MAX(seq) FROM acks WHERE target_uid = ")
                     .bind::<Text, _>(target_uid)
                     .sql(" GROUP BY scheduler)"),
             )
-            .order(acks::scheduler)
             .select(Ack::as_select())
             .load(conn)
-    })
+    })?;
+    rows.sort_by(|a, b| a.scheduler.cmp(&b.scheduler));
+    Ok(rows)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::decisions::{self, tests::decision};
+    use crate::testing::within;
+
+    fn ack(decision: &str, scheduler: &str, phase: &str, at: i64) -> Ack {
+        Ack {
+            decision_id: decision.to_owned(),
+            scheduler: scheduler.to_owned(),
+            phase: phase.to_owned(),
+            at,
+            observed_generation: 1,
+            actual_bps: Some(2_500),
+            body: "{}".to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_report_is_stored_once() {
+        within(|tx| {
+            decisions::insert(tx, &decision("d1", "r1", 1))?;
+            let first = ack("d1", "core", "received", 1);
+            assert_eq!(put(tx, &first)?, Put::Inserted);
+            assert_eq!(
+                put(
+                    tx,
+                    &Ack {
+                        at: 9,
+                        ..first.clone()
+                    }
+                )?,
+                Put::Same
+            );
+            assert_eq!(
+                put(
+                    tx,
+                    &Ack {
+                        actual_bps: None,
+                        ..first.clone()
+                    }
+                )?,
+                Put::Conflict
+            );
+            assert_eq!(list(tx, "d1")?, [first]);
+            let unknown = put(tx, &ack("d9", "core", "received", 1));
+            assert_eq!(unknown, Err(StoreError::not_found("decision", "d9")));
+            assert!(matches!(
+                put(tx, &ack("d1", "core", "dreaming", 1)),
+                Err(StoreError::Database(_))
+            ));
+            Ok(())
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn the_last_report_of_each_scheduler_counts() {
+        within(|tx| {
+            decisions::insert(tx, &decision("d1", "r1", 1))?;
+            decisions::insert(tx, &decision("d2", "r1", 2))?;
+            decisions::insert(tx, &decision("d3", "r2", 1))?;
+            // The order they came in decides, not the time that they bear.
+            let rows = [
+                ack("d1", "slurm", "enforced", 9),
+                ack("d1", "core", "received", 1),
+                ack("d2", "core", "enforced", 3),
+                ack("d3", "core", "failed", 4),
+            ];
+            for row in &rows {
+                put(tx, row)?;
+            }
+            assert_eq!(
+                latest_by_scheduler(tx, "r1")?,
+                [rows[2].clone(), rows[0].clone()]
+            );
+            Ok(())
+        })
+        .unwrap();
+    }
 }

@@ -167,8 +167,6 @@ fn run() -> Run {
         status: "running".to_owned(),
         base_model: None,
         parameters: 1,
-        value_weight: 1.0,
-        severity: 1.0,
         tokens: 0,
         created_at: EPOCH,
     }

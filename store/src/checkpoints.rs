@@ -88,3 +88,48 @@ pub fn pin(tx: &mut Tx<'_>, run_id: &str, id: &str) -> Result<(), StoreError> {
     })?;
     changed(rows, "checkpoint", id)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::testing::within;
+
+    #[test]
+    fn checkpoints_are_listed_newest_first_and_stay_pinned() {
+        within(|tx| {
+            let of = |id: &str, round| Checkpoint {
+                run_id: "r1".to_owned(),
+                id: id.to_owned(),
+                round,
+                tokens: round * 100,
+                at: round,
+                pinned: false,
+            };
+            for row in [of("x", 1), of("z", 3), of("y", 2)] {
+                upsert(tx, &row)?;
+            }
+            assert_eq!(list(tx, "r1", 2)?, [of("z", 3), of("y", 2)]);
+            pin(tx, "r1", "x")?;
+            upsert(tx, &of("x", 4))?;
+            assert_eq!(
+                get(tx, "r1", "x")?,
+                Checkpoint {
+                    pinned: true,
+                    ..of("x", 4)
+                }
+            );
+            assert_eq!(
+                pin(tx, "r1", "w"),
+                Err(StoreError::not_found("checkpoint", "w"))
+            );
+            assert!(matches!(
+                get(tx, "r2", "x"),
+                Err(StoreError::NotFound { .. })
+            ));
+            Ok(())
+        })
+        .unwrap();
+    }
+}

@@ -35,3 +35,24 @@ pub fn get(tx: &mut Tx<'_>, key: &str) -> Result<Option<String>, StoreError> {
             .optional()
     })
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::testing::within;
+
+    #[test]
+    fn the_last_text_stays() {
+        within(|tx| {
+            assert_eq!(get(tx, "k")?, None);
+            put(tx, "k", "1", 1)?;
+            put(tx, "k", "2", 2)?;
+            put(tx, "other", "3", 2)?;
+            assert_eq!(get(tx, "k")?, Some("2".to_owned()));
+            Ok(())
+        })
+        .unwrap();
+    }
+}

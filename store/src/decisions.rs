@@ -180,3 +180,95 @@ pub fn last_version(tx: &mut Tx<'_>) -> Result<i64, StoreError> {
         Ok(newest.unwrap_or(0))
     })
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::testing::within;
+
+    pub(crate) fn decision(id: &str, target: &str, generation: i64) -> Decision {
+        Decision {
+            decision_id: id.to_owned(),
+            target_kind: "run".to_owned(),
+            target_uid: target.to_owned(),
+            workload: "training".to_owned(),
+            epoch: 1,
+            generation,
+            share_bps: 2_500,
+            action: "throttle".to_owned(),
+            created_at: 1,
+            expires_at: 2,
+            payload: "{}".to_owned(),
+            envelope: "{}".to_owned(),
+            version: 0,
+        }
+    }
+
+    #[test]
+    fn the_latest_of_each_target_is_the_desired_state() {
+        within(|tx| {
+            let inference = Decision {
+                workload: "inference".to_owned(),
+                ..decision("d4", "r1", 1)
+            };
+            let rows = [
+                decision("d1", "r1", 1),
+                decision("d2", "r2", 1),
+                decision("d3", "r1", 2),
+                inference,
+            ];
+            let mut stored = Vec::new();
+            for (version, row) in (1..).zip(&rows) {
+                assert_eq!(insert(tx, row)?, version);
+                stored.push(Decision {
+                    version,
+                    ..row.clone()
+                });
+            }
+            let [d1, d2, d3, d4] = [0, 1, 2, 3].map(|at: usize| stored[at].clone());
+            assert_eq!(latest(tx, "r1", "training")?, Some(d3.clone()));
+            assert_eq!(latest(tx, "r9", "training")?, None);
+            assert_eq!(current(tx)?, [d4.clone(), d3.clone(), d2.clone()]);
+            assert_eq!(since(tx, 1, 2)?, [d2.clone(), d3.clone()]);
+            assert_eq!(list(tx, Some(3), 9)?, [d2, d1.clone()]);
+            assert_eq!(by_target(tx, "r1", 2)?, [d4, d3]);
+            assert_eq!((last_version(tx)?, get(tx, "d1")?), (4, d1));
+            assert!(matches!(get(tx, "d9"), Err(StoreError::NotFound { .. })));
+            Ok(())
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn an_older_decision_is_refused() {
+        within(|tx| {
+            insert(tx, &decision("d1", "r1", 5))?;
+            for (epoch, generation, newer) in [
+                (1, 5, false),
+                (1, 4, false),
+                (0, 9, false),
+                (1, 6, true),
+                (2, 1, true),
+            ] {
+                let id = format!("d-{epoch}-{generation}");
+                let result = insert(
+                    tx,
+                    &Decision {
+                        epoch,
+                        ..decision(&id, "r1", generation)
+                    },
+                );
+                assert_eq!(result.is_ok(), newer, "{id}: {result:?}");
+            }
+            let odd = Decision {
+                share_bps: 10_001,
+                ..decision("d2", "r2", 1)
+            };
+            assert!(matches!(insert(tx, &odd), Err(StoreError::Database(_))));
+            Ok(())
+        })
+        .unwrap();
+    }
+}

@@ -202,3 +202,86 @@ pub fn by_hash(
             .optional()
     })
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::testing::{evidence as submission, within};
+
+    fn ids(rows: Vec<Evidence>) -> Vec<String> {
+        rows.into_iter().map(|row| row.id).collect()
+    }
+
+    #[test]
+    fn a_content_counts_once_per_market() {
+        within(|tx| {
+            insert(tx, &submission("e1", "h"))?;
+            assert!(matches!(
+                insert(tx, &submission("e2", "h")),
+                Err(StoreError::Conflict { .. })
+            ));
+            let mut copy = Evidence {
+                status: "duplicate".to_owned(),
+                ..submission("e2", "h")
+            };
+            insert(tx, &copy)?;
+            assert_eq!(by_hash(tx, "m1", "h")?, Some(submission("e1", "h")));
+            assert_eq!(count_by_account(tx, "m1", "ada")?, 2);
+            // A duplicate cannot become a second original.
+            copy.status = "judged".to_owned();
+            assert!(matches!(
+                update(tx, &copy),
+                Err(StoreError::Conflict { .. })
+            ));
+            // A rejected one makes room.
+            update(
+                tx,
+                &Evidence {
+                    status: "rejected".to_owned(),
+                    ..submission("e1", "h")
+                },
+            )?;
+            assert_eq!(by_hash(tx, "m1", "h")?, None);
+            insert(tx, &submission("e3", "h"))
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn submissions_go_from_pending_to_judged() {
+        within(|tx| {
+            for id in ["e2", "e1", "e3"] {
+                insert(tx, &submission(id, id))?;
+            }
+            assert_eq!(ids(pending(tx, 2)?), ["e1", "e2"]);
+            assert_eq!(count_pending(tx, "m1")?, 3);
+            let judged_row = Evidence {
+                status: "judged".to_owned(),
+                shift: 0.7,
+                log_odds_before: Some(0.0),
+                log_odds_after: Some(0.7),
+                judged_at: Some(9),
+                replay: Some("{}".to_owned()),
+                ..submission("e1", "e1")
+            };
+            update(tx, &judged_row)?;
+            assert_eq!(get(tx, "e1")?, judged_row);
+            assert_eq!(ids(judged(tx, "m1")?), ["e1"]);
+            assert_eq!(ids(pending(tx, 9)?), ["e2", "e3"]);
+            assert_eq!(ids(list(tx, "m1", Some("e1"), 1)?), ["e2"]);
+            assert_eq!(
+                update(tx, &submission("e9", "x")),
+                Err(StoreError::not_found("evidence", "e9"))
+            );
+            let odd = Evidence {
+                shift: f64::NAN,
+                ..submission("e4", "e4")
+            };
+            assert!(matches!(insert(tx, &odd), Err(StoreError::Database(_))));
+            Ok(())
+        })
+        .unwrap();
+    }
+}

@@ -81,3 +81,33 @@ pub fn prune(tx: &mut Tx<'_>, before: i64) -> Result<usize, StoreError> {
         diesel::delete(idempotency::table.filter(idempotency::at.lt(before))).execute(conn)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::testing::within;
+
+    #[test]
+    fn an_answer_is_kept_per_account_and_key_until_pruned() {
+        within(|tx| {
+            put(tx, "ada", "k", "hash", 201, "{}", 5)?;
+            let kept = Answer {
+                request_hash: "hash".to_owned(),
+                status: 201,
+                body: "{}".to_owned(),
+            };
+            assert_eq!(get(tx, "ada", "k")?, Some(kept));
+            assert_eq!(get(tx, "bob", "k")?, None);
+            assert!(matches!(
+                put(tx, "ada", "k", "other", 200, "", 6),
+                Err(StoreError::Conflict { .. })
+            ));
+            assert_eq!((prune(tx, 5)?, prune(tx, 6)?), (0, 1));
+            assert_eq!(get(tx, "ada", "k")?, None);
+            Ok(())
+        })
+        .unwrap();
+    }
+}

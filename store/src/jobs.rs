@@ -258,3 +258,85 @@ pub fn prune(tx: &mut Tx<'_>, before: i64) -> Result<usize, StoreError> {
         .execute(conn)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::testing::within;
+
+    fn claim_ids(tx: &mut Tx<'_>, kinds: &[&str], now: i64) -> Result<Vec<i64>, StoreError> {
+        Ok(claim(tx, kinds, now, 10, 9)?
+            .into_iter()
+            .map(|job| job.id)
+            .collect())
+    }
+
+    #[test]
+    fn a_key_is_queued_once() {
+        within(|tx| {
+            let id = enqueue(tx, "judge", "e1", "{}", 5)?;
+            assert_eq!(enqueue(tx, "judge", "e1", "{}", 99)?, id);
+            assert_ne!(enqueue(tx, "judge", "e2", "{}", 5)?, id);
+            finish(tx, id)?;
+            assert_eq!(enqueue(tx, "judge", "e1", "{}", 99)?, id);
+            assert_eq!(
+                counts(tx)?,
+                Counts {
+                    queued: 1,
+                    done: 1,
+                    ..Counts::default()
+                }
+            );
+            assert_eq!((prune(tx, 5)?, prune(tx, 6)?), (0, 1));
+            assert_ne!(enqueue(tx, "judge", "e1", "{}", 5)?, id);
+            Ok(())
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn jobs_are_leased_in_time_by_kind_and_again_when_the_lease_ends() {
+        within(|tx| {
+            let late = enqueue(tx, "judge", "late", "{}", 50)?;
+            let soon = enqueue(tx, "judge", "soon", "{}", 5)?;
+            let other = enqueue(tx, "settle", "other", "{}", 1)?;
+            assert_eq!(next_run_at(tx, &["judge"])?, Some(5));
+            assert!(claim_ids(tx, &["judge"], 4)?.is_empty());
+            assert_eq!(claim_ids(tx, &["judge"], 5)?, [soon]);
+            assert!(claim_ids(tx, &["judge"], 14)?.is_empty());
+            assert_eq!(next_run_at(tx, &["judge"])?, Some(15));
+            let again = claim(tx, &["judge", "settle"], 15, 10, 9)?;
+            let found: Vec<_> = again
+                .iter()
+                .map(|job| (job.id, job.attempts, job.lease_until))
+                .collect();
+            assert_eq!(found, [(soon, 2, Some(25)), (other, 1, Some(25))]);
+            assert_eq!(claim(tx, &["judge"], 60, 10, 1)?[0].id, soon);
+            assert_eq!(claim_ids(tx, &["judge"], 60)?, [late]);
+            assert_eq!(next_run_at(tx, &["audit"])?, None);
+            Ok(())
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn attempts_fail_and_are_given_up() {
+        within(|tx| {
+            let id = enqueue(tx, "judge", "e1", "{}", 5)?;
+            claim(tx, &["judge"], 5, 10, 1)?;
+            retry(tx, id, 30, "no answer")?;
+            let job = list(tx, Some("queued"), 9)?.remove(0);
+            assert_eq!((job.run_at, job.attempts, job.lease_until), (30, 1, None));
+            assert_eq!(job.last_error.as_deref(), Some("no answer"));
+            fail(tx, id, "given up")?;
+            assert!(claim_ids(tx, &["judge"], 1_000)?.is_empty());
+            assert_eq!(list(tx, None, 9)?[0].status, "failed");
+            assert_eq!(list(tx, Some("done"), 9)?, []);
+            assert_eq!(finish(tx, 99), Err(StoreError::not_found("job", "99")));
+            Ok(())
+        })
+        .unwrap();
+    }
+}

@@ -78,7 +78,12 @@ pub fn totals(tx: &mut Tx<'_>) -> Result<Totals, StoreError> {
             .select((accounts::kind, sql::<BigInt>("SUM(balance_micro)")))
             .load(conn)
     })?;
-    let of = |kind| rows.iter().filter(|row| row.0 == kind).map(|row| row.1).sum();
+    let of = |kind| {
+        rows.iter()
+            .filter(|row| row.0 == kind)
+            .map(|row| row.1)
+            .sum()
+    };
     Ok(Totals {
         sum_micro: rows.iter().map(|row| row.1).sum(),
         treasury_micro: of(crate::accounts::AccountKind::Treasury),
@@ -135,11 +140,11 @@ fn net_by_account(entries: &[(String, i64)]) -> Result<BTreeMap<&str, i64>, Stor
     let mut net = BTreeMap::<&str, i64>::new();
     for (account, amount) in entries {
         let sum = net.entry(account).or_default();
+        // Magnitudes unsigned: that of i64::MIN is no i64.
+        let fits = |micro: i64| micro.unsigned_abs() <= MAX_MICRO.unsigned_abs();
         *sum = sum
             .checked_add(*amount)
-            .filter(|sum| {
-                sum.abs() <= MAX_MICRO && amount.unsigned_abs() <= MAX_MICRO.unsigned_abs()
-            })
+            .filter(|sum| fits(*sum) && fits(*amount))
             .ok_or_else(|| StoreError::conflict("an amount of the transfer is out of range"))?;
     }
     Ok(net)
@@ -271,4 +276,155 @@ pub fn drift(tx: &mut Tx<'_>) -> Result<Vec<(String, i64)>, StoreError> {
             .select((accounts::id, sql::<BigInt>(difference)))
             .load(conn)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::testing::{GRANT, seeded, transfer, within};
+
+    #[test]
+    fn a_transfer_moves_money_and_is_listed() {
+        within(|tx| {
+            post(
+                tx,
+                &transfer("t1", &[("ada", -30), ("escrow", 25), ("bob", 5)]),
+            )?;
+            post(
+                tx,
+                &transfer("t2", &[("bob", 2), ("escrow", -5), ("bob", 3)]),
+            )?;
+            let balance = |tx: &mut Tx<'_>, id| {
+                Ok::<_, StoreError>(crate::accounts::get(tx, id)?.balance_micro)
+            };
+            assert_eq!(balance(tx, "ada")?, GRANT - 30);
+            assert_eq!(balance(tx, "bob")?, GRANT + 10);
+            assert_eq!(balance(tx, "escrow")?, 20);
+            let seen: Vec<_> = transfers(tx, "bob", None, 9)?
+                .into_iter()
+                .map(|row| (row.seq, row.id, row.amount_micro))
+                .collect();
+            let expected = [(4, "t2", 5), (3, "t1", 5), (2, "grant-bob", GRANT)];
+            assert_eq!(
+                seen,
+                expected.map(|(seq, id, amount)| (seq, id.to_owned(), amount))
+            );
+            assert_eq!(transfers(tx, "bob", Some(4), 1)?[0].id, "t1");
+            assert_eq!(
+                entries(tx, 4)?,
+                transfer("t2", &[("bob", 2), ("escrow", -5), ("bob", 3)]).entries
+            );
+            assert_eq!(
+                sums(tx)?,
+                Sums {
+                    balances_micro: 0,
+                    entries_micro: 0
+                }
+            );
+            assert_eq!(
+                totals(tx)?,
+                Totals {
+                    sum_micro: 0,
+                    treasury_micro: -2 * GRANT,
+                    escrow_micro: 20,
+                    users_micro: 2 * GRANT - 20
+                }
+            );
+            assert_eq!((sum(tx)?, drift(tx)?), (0, Vec::new()));
+            Ok(())
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn a_bad_transfer_is_refused_and_leaves_nothing() {
+        let over = StoreError::InsufficientFunds {
+            account: "ada".to_owned(),
+            needed_micro: GRANT + 1,
+            available_micro: GRANT,
+        };
+        let out_of_range = || StoreError::conflict("an amount of the transfer is out of range");
+        let cases: [(&[(&str, i64)], StoreError); 9] = [
+            (&[], StoreError::LedgerUnbalanced),
+            (&[("ada", 1)], StoreError::LedgerUnbalanced),
+            (&[("ada", -5), ("bob", 4)], StoreError::LedgerUnbalanced),
+            (
+                &[("ada", i64::MAX), ("bob", i64::MAX), ("escrow", 2)],
+                StoreError::LedgerUnbalanced,
+            ),
+            (&[("ada", -GRANT - 1), ("bob", GRANT + 1)], over.clone()),
+            (&[("ada", -GRANT), ("ada", -1), ("bob", GRANT + 1)], over),
+            (
+                &[("ada", -1), ("nobody", 1)],
+                StoreError::not_found("account", "nobody"),
+            ),
+            (
+                &[("treasury", -i64::MAX), ("ada", i64::MAX)],
+                out_of_range(),
+            ),
+            (
+                &[("treasury", i64::MIN), ("ada", i64::MAX), ("bob", 1)],
+                out_of_range(),
+            ),
+        ];
+        let (_folder, store) = seeded();
+        for (entries, error) in cases {
+            let posted = transfer("bad", entries);
+            assert_eq!(
+                store.write(move |tx| post(tx, &posted)),
+                Err(error),
+                "{entries:?}"
+            );
+        }
+        let left = store.read::<_, StoreError, _>(|tx| {
+            Ok((sum(tx)?, drift(tx)?, transfers(tx, "ada", None, 9)?.len()))
+        });
+        assert_eq!(left, Ok((0, Vec::new(), 1)));
+    }
+
+    #[test]
+    fn a_transfer_is_posted_once() {
+        let (_folder, store) = seeded();
+        let once = || {
+            store.write::<_, StoreError, _>(|tx| {
+                post(tx, &transfer("t", &[("ada", -1), ("bob", 1)]))
+            })
+        };
+        assert_eq!(once(), Ok(()));
+        assert_eq!(once(), Err(StoreError::conflict("transfers.id is taken")));
+    }
+
+    #[test]
+    fn balances_stay_within_what_fits() {
+        within(|tx| {
+            let half = MAX_MICRO / 2 + 1;
+            post(tx, &transfer("t1", &[("treasury", -half), ("ada", half)]))?;
+            let second = post(tx, &transfer("t2", &[("treasury", -half), ("ada", half)]));
+            assert!(
+                matches!(second, Err(StoreError::Conflict { .. })),
+                "{second:?}"
+            );
+            Ok(())
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn history_cannot_be_rewritten() {
+        for sql in [
+            "UPDATE entries SET amount_micro = 0",
+            "DELETE FROM entries",
+            "UPDATE transfers SET at = 0",
+            "DELETE FROM transfers",
+            "UPDATE accounts SET balance_micro = -1 WHERE id = 'ada'",
+        ] {
+            let result = within(move |tx| tx.run(|conn| diesel::sql_query(sql).execute(conn)));
+            assert!(
+                matches!(result, Err(StoreError::Database(_))),
+                "{sql}: {result:?}"
+            );
+        }
+    }
 }

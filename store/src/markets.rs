@@ -208,3 +208,126 @@ pub fn in_status(tx: &mut Tx<'_>, status: &str) -> Result<Vec<Market>, StoreErro
             .load(conn)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::testing::{market, run, within};
+
+    fn ids(rows: Vec<Market>) -> Vec<String> {
+        rows.into_iter().map(|row| row.id).collect()
+    }
+
+    #[test]
+    fn an_update_needs_the_version_it_read() {
+        within(|tx| {
+            let mut read = get(tx, "m1")?;
+            assert_eq!(read, market("m1"));
+            read.log_odds = 1.5;
+            read.plan = None;
+            read.settlement = Some(0.5);
+            assert_eq!(update(tx, &read)?, 1);
+            let stored = get(tx, "m1")?;
+            assert_eq!(
+                stored,
+                Market {
+                    version: 1,
+                    ..read.clone()
+                }
+            );
+            assert!(matches!(
+                update(tx, &read),
+                Err(StoreError::Conflict { .. })
+            ));
+            assert_eq!(update(tx, &stored)?, 2);
+            assert_eq!(
+                update(tx, &market("m9")),
+                Err(StoreError::not_found("market", "m9"))
+            );
+            Ok(())
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn lists_are_filtered_and_paged() {
+        within(|tx| {
+            crate::runs::insert(tx, &run("r2", "clean"))?;
+            insert(
+                tx,
+                &Market {
+                    status: "frozen".to_owned(),
+                    closes_at: 5,
+                    ..market("m2")
+                },
+            )?;
+            insert(
+                tx,
+                &Market {
+                    run_id: "r2".to_owned(),
+                    status: "closing".to_owned(),
+                    closes_at: 10,
+                    ..market("m3")
+                },
+            )?;
+            insert(
+                tx,
+                &Market {
+                    run_id: "r2".to_owned(),
+                    closes_at: 4,
+                    ..market("m4")
+                },
+            )?;
+            assert_eq!(
+                ids(list(tx, None, None, None, 10)?),
+                ["m1", "m2", "m3", "m4"]
+            );
+            assert_eq!(ids(list(tx, None, None, Some("m1"), 2)?), ["m2", "m3"]);
+            assert_eq!(ids(list(tx, Some("r2"), None, None, 10)?), ["m3", "m4"]);
+            assert_eq!(ids(list(tx, None, Some("open"), Some("m1"), 10)?), ["m4"]);
+            assert_eq!(ids(list(tx, Some("r1"), Some("frozen"), None, 10)?), ["m2"]);
+            assert_eq!(ids(newest(tx, "r2", 10)?), ["m4", "m3"]);
+            assert_eq!(ids(in_status(tx, "open")?), ["m1", "m4"]);
+            assert_eq!(ids(due(tx, 9)?), ["m4"]);
+            assert_eq!(ids(due(tx, 1_000)?), ["m4", "m3", "m1"]);
+            Ok(())
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn values_outside_their_domain_are_refused() {
+        type Spoil = fn(&mut Market);
+        let cases: [(&str, Spoil); 8] = [
+            ("status", |row| row.status = "dreaming".to_owned()),
+            ("log_odds", |row| row.log_odds = f64::NAN),
+            ("log_odds", |row| row.log_odds = f64::INFINITY),
+            ("liquidity", |row| row.liquidity_micro = 0),
+            ("settlement", |row| row.settlement = Some(1.01)),
+            ("interval", |row| row.interval_high = 1.5),
+            ("n_eff", |row| row.n_eff = f64::INFINITY),
+            ("subsidy", |row| row.subsidy_micro = -1),
+        ];
+        for (name, spoil) in cases {
+            let mut row = market("m9");
+            spoil(&mut row);
+            assert!(
+                matches!(
+                    within(move |tx| insert(tx, &row)),
+                    Err(StoreError::Database(_))
+                ),
+                "{name}"
+            );
+        }
+        let orphan = Market {
+            run_id: "r9".to_owned(),
+            ..market("m9")
+        };
+        assert!(matches!(
+            within(move |tx| insert(tx, &orphan)),
+            Err(StoreError::Conflict { .. })
+        ));
+    }
+}

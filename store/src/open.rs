@@ -194,3 +194,67 @@ fn unusable(error: &(dyn std::error::Error + 'static)) -> String {
         format!("{text}; check the disk, or restore it from a backup")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[derive(QueryableByName)]
+    struct Setting {
+        #[diesel(sql_type = diesel::sql_types::Text)]
+        value: String,
+    }
+
+    fn setting(conn: &mut SqliteConnection, name: &str) -> String {
+        let query = format!("SELECT CAST({name} AS TEXT) AS value FROM pragma_{name}");
+        let row: Setting = diesel::sql_query(query).get_result(conn).unwrap();
+        row.value
+    }
+
+    #[test]
+    fn connections_are_set_up_for_durability() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("plumbline.db");
+        let mut writer = writer(&path).unwrap();
+        let mut reader = reader(&path).unwrap();
+        // 2 is FULL.
+        for (name, value) in [
+            ("journal_mode", "wal"),
+            ("synchronous", "2"),
+            ("foreign_keys", "1"),
+        ] {
+            assert_eq!(setting(&mut writer, name), value, "{name}");
+            assert_eq!(setting(&mut reader, name), value, "{name}");
+        }
+        for conn in [&mut writer, &mut reader] {
+            let timeout: Number =
+                diesel::sql_query("SELECT timeout AS value FROM pragma_busy_timeout")
+                    .get_result(conn)
+                    .unwrap();
+            assert_eq!(timeout.value, 5000);
+        }
+        assert_eq!(
+            (
+                setting(&mut writer, "query_only"),
+                setting(&mut reader, "query_only")
+            ),
+            ("0".into(), "1".into())
+        );
+    }
+
+    #[test]
+    fn migrations_go_down_and_up_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("plumbline.db");
+        let mut conn = writer(&path).unwrap();
+        let tables = "SELECT count(*) AS value FROM sqlite_master WHERE name NOT LIKE 'sqlite_%'";
+        let before = number(&mut conn, &path, tables).unwrap();
+        conn.revert_all_migrations(MIGRATIONS).unwrap();
+        assert_eq!(number(&mut conn, &path, tables).unwrap(), 1);
+        conn.run_pending_migrations(MIGRATIONS).unwrap();
+        assert_eq!(number(&mut conn, &path, tables).unwrap(), before);
+        assert!(conn.run_pending_migrations(MIGRATIONS).unwrap().is_empty());
+    }
+}

@@ -107,3 +107,69 @@ pub fn last_id(tx: &mut Tx<'_>) -> Result<i64, StoreError> {
         Ok(newest.unwrap_or(0))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::testing::{empty, within};
+
+    #[test]
+    fn events_are_read_in_order_by_topic_or_all() {
+        within(|tx| {
+            assert_eq!(last_id(tx)?, 0);
+            for (id, topic) in (1..).zip(["a", "b", "a", "c", "b"]) {
+                assert_eq!(
+                    push(tx, 9, topic, "kind", &serde_json::json!({ "n": id }))?,
+                    id
+                );
+            }
+            let ids = |rows: Vec<Event>| rows.into_iter().map(|row| row.id).collect::<Vec<_>>();
+            assert_eq!(ids(after(tx, 1, 3)?), [2, 3, 4]);
+            let topics = |names: &[&str]| {
+                names
+                    .iter()
+                    .map(|&name| name.to_owned())
+                    .collect::<Vec<_>>()
+            };
+            assert_eq!(
+                ids(after_topics(tx, 0, &topics(&["b", "a", "b"]), 3)?),
+                [1, 2, 3]
+            );
+            assert_eq!(ids(after_topics(tx, 3, &topics(&["a", "b"]), 3)?), [5]);
+            assert_eq!(after_topics(tx, 0, &[], 3)?, []);
+            assert_eq!(last_id(tx)?, 5);
+            assert_eq!(after(tx, 4, 1)?[0].payload, r#"{"n":5}"#);
+            Ok(())
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn listeners_hear_of_commits_with_events_only() {
+        let (_folder, store) = empty();
+        let (heard, ears) = std::sync::mpsc::channel();
+        store.on_commit(|_| panic!("a listener that fails"));
+        store.on_commit(move |id| heard.send(id).unwrap());
+        let push_one = |keep: bool| {
+            store.write::<_, StoreError, _>(move |tx| {
+                push(tx, 1, "t", "k", &serde_json::Value::Null)?;
+                if keep {
+                    Ok(())
+                } else {
+                    Err(StoreError::Closed)
+                }
+            })
+        };
+        assert_eq!(push_one(false), Err(StoreError::Closed));
+        store
+            .write::<_, StoreError, _>(|tx| crate::settings::put(tx, "k", "1", 1))
+            .unwrap();
+        for id in 1..=2 {
+            assert_eq!(push_one(true), Ok(()));
+            assert_eq!(ears.recv_timeout(std::time::Duration::from_secs(5)), Ok(id));
+        }
+        assert!(ears.try_recv().is_err());
+    }
+}

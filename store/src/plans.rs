@@ -1,1 +1,267 @@
+//! Tests of what SQLite makes of our queries: that each finds its rows by an index and reads them in the
+//! order of one, and that the tables are as `schema.rs` says.
 
+#![allow(clippy::unwrap_used)]
+
+use std::sync::{Arc, Mutex};
+
+use diesel::connection::InstrumentationEvent;
+use diesel::prelude::*;
+use diesel::sql_types::Text;
+use diesel::sqlite::{Sqlite, SqliteConnection};
+
+use crate::testing::{evidence, market, seed, transfer};
+use crate::{
+    StoreError, Tx, accounts, acks, checkpoints, control, decisions, idempotency, jobs, ledger,
+    markets, open, outbox, policies, positions, prices, runs, schema, sessions, settings, tokens,
+    trades,
+};
+
+#[derive(QueryableByName)]
+struct Step {
+    #[diesel(sql_type = Text)]
+    detail: String,
+}
+
+#[derive(QueryableByName)]
+struct Columns {
+    #[diesel(sql_type = Text)]
+    names: String,
+}
+
+/// Reads through every public query once. The arguments matter little: the plan does not depend on them.
+fn every_read(tx: &mut Tx<'_>) -> Result<(), StoreError> {
+    let topics = ["a".to_owned(), "b".to_owned()];
+    let _ = accounts::get(tx, "ada")?;
+    accounts::by_handle(tx, "ada")?;
+    accounts::list(tx, Some("a"), 10)?;
+    accounts::count_users(tx)?;
+    accounts::locked_micro(tx, "ada")?;
+    sessions::get(tx, "x")?;
+    tokens::by_hash(tx, "x")?;
+    tokens::list(tx, "ada")?;
+    ledger::transfers(tx, "ada", None, 10)?;
+    ledger::entries(tx, 1)?;
+    idempotency::get(tx, "ada", "k")?;
+    let _ = runs::get(tx, "r1")?;
+    runs::by_name(tx, "sleeper")?;
+    checkpoints::list(tx, "r1", 10)?;
+    let _ = checkpoints::get(tx, "r1", "x").is_err();
+    let _ = markets::get(tx, "m1")?;
+    for (run, status) in [
+        (None, None),
+        (Some("r1"), None),
+        (None, Some("open")),
+        (Some("r1"), Some("open")),
+    ] {
+        markets::list(tx, run, status, Some("m"), 10)?;
+        markets::list(tx, run, status, None, 10)?;
+    }
+    markets::due(tx, 5)?;
+    markets::in_status(tx, "open")?;
+    markets::newest(tx, "r1", 10)?;
+    prices::list(tx, "m1", 0, 10)?;
+    prices::last_before(tx, "m1", 5)?;
+    prices::since(tx, "m1", 5)?;
+    prices::sample(tx, "m1", 10)?;
+    trades::list(tx, "m1", None, 10)?;
+    trades::by_account(tx, "ada", 10)?;
+    let _ = trades::seq_of(tx, "x").is_err();
+    positions::get(tx, "m1", "ada")?;
+    positions::list(tx, "m1", None, 10)?;
+    positions::by_account(tx, "ada")?;
+    positions::unpaid(tx, "m1", 10)?;
+    positions::any_paid(tx, "m1")?;
+    let _ = crate::evidence::get(tx, "e").is_err();
+    crate::evidence::list(tx, "m1", None, 10)?;
+    crate::evidence::pending(tx, 10)?;
+    crate::evidence::count_pending(tx, "m1")?;
+    crate::evidence::judged(tx, "m1")?;
+    crate::evidence::count_by_account(tx, "m1", "ada")?;
+    crate::evidence::by_hash(tx, "m1", "h")?;
+    outbox::after(tx, 0, 10)?;
+    outbox::after_topics(tx, 0, &topics, 10)?;
+    outbox::last_id(tx)?;
+    jobs::claim(tx, &["judge", "settle"], 5, 10, 10)?;
+    jobs::next_run_at(tx, &["judge", "settle"])?;
+    jobs::list(tx, None, 10)?;
+    jobs::list(tx, Some("done"), 10)?;
+    let _ = decisions::get(tx, "x").is_err();
+    decisions::latest(tx, "r1", "training")?;
+    decisions::current(tx)?;
+    decisions::since(tx, 0, 10)?;
+    decisions::list(tx, None, 10)?;
+    decisions::by_target(tx, "r1", 10)?;
+    decisions::last_version(tx)?;
+    acks::list(tx, "x")?;
+    acks::latest_by_scheduler(tx, "r1")?;
+    policies::active(tx)?;
+    policies::list(tx, 10)?;
+    control::get(tx, "k")?;
+    settings::get(tx, "k")?;
+    Ok(())
+}
+
+/// The writes that look rows up.
+fn every_lookup_of_a_write(tx: &mut Tx<'_>) -> Result<(), StoreError> {
+    ledger::post(tx, &transfer("t", &[("ada", -1), ("bob", 1)]))?;
+    markets::update(tx, &market("m1"))?;
+    crate::evidence::insert(tx, &evidence("e1", "h"))?;
+    crate::evidence::update(tx, &evidence("e1", "h"))?;
+    accounts::set_roles(tx, "ada", &[])?;
+    accounts::set_password(tx, "ada", "x")?;
+    runs::set_progress(tx, "r1", "running", 5)?;
+    let _ = positions::mark_paid(tx, "m1", "ada", 1, 1).is_err();
+    let job = jobs::enqueue(tx, "judge", "e1", "{}", 1)?;
+    jobs::retry(tx, job, 2, "error")?;
+    jobs::fail(tx, job, "error")?;
+    jobs::finish(tx, job)?;
+    jobs::prune(tx, 1)?;
+    sessions::delete_expired(tx, 1)?;
+    idempotency::prune(tx, 1)?;
+    let _ = tokens::touch(tx, "x", 1).is_err();
+    let _ = tokens::revoke(tx, "x", "ada", 1).is_err();
+    policies::insert_active(tx, "h", "", "ada", 1)?;
+    Ok(())
+}
+
+/// What runs when `f` does, as SQL without its bound values.
+fn statements_of(
+    f: impl FnOnce(&mut Tx<'_>) -> Result<(), StoreError>,
+) -> (SqliteConnection, Vec<String>) {
+    let folder = tempfile::tempdir().unwrap();
+    let mut conn = open::writer(&folder.path().join("plumbline.db")).unwrap();
+    seed(&mut Tx::new(&mut conn)).unwrap();
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let sink = Arc::clone(&seen);
+    conn.set_instrumentation(move |event: InstrumentationEvent<'_>| {
+        if let InstrumentationEvent::StartQuery { query, .. } = event {
+            sink.lock().unwrap().push(query.to_string());
+        }
+    });
+    f(&mut Tx::new(&mut conn)).unwrap();
+    conn.set_instrumentation(|_: InstrumentationEvent<'_>| ());
+    let mut statements: Vec<String> = seen
+        .lock()
+        .unwrap()
+        .iter()
+        .map(|query| query.split(" -- binds").next().unwrap_or(query).to_owned())
+        .filter(|query| !query.starts_with("INSERT") && !query.contains("last_insert_rowid"))
+        .collect();
+    statements.sort();
+    statements.dedup();
+    (conn, statements)
+}
+
+fn plan(conn: &mut SqliteConnection, sql: &str) -> Vec<String> {
+    let steps: Vec<Step> = diesel::sql_query(format!("EXPLAIN QUERY PLAN {sql}"))
+        .load(conn)
+        .unwrap();
+    steps.into_iter().map(|step| step.detail).collect()
+}
+
+/// Whole tables that are read whole, or in the order of their key up to a limit.
+fn is_meant_to_scan(sql: &str, step: &str) -> bool {
+    match step {
+        // The current decision of each target: as many rows as there are targets.
+        "SCAN decision_heads" => true,
+        // The outside of an EXISTS.
+        "SCAN CONSTANT ROW" => true,
+        // Newest first, up to a limit.
+        "SCAN policies" | "SCAN jobs" => sql.contains("DESC LIMIT"),
+        // `list` without a filter walks the key from its start; the subquery of `sample` is its own input.
+        "SCAN markets USING INDEX sqlite_autoindex_markets_1" => sql.contains("LIMIT"),
+        _ if step.starts_with("SCAN (subquery") => sql.contains("row_number()"),
+        _ => false,
+    }
+}
+
+#[test]
+fn every_query_finds_its_rows_by_an_index_and_in_its_order() {
+    let (mut conn, mut statements) = statements_of(every_read);
+    let (_, writes) = statements_of(every_lookup_of_a_write);
+    statements.extend(writes);
+    assert!(
+        statements.len() > 60,
+        "only {} statements were seen",
+        statements.len()
+    );
+    let mut wrong = Vec::new();
+    for sql in &statements {
+        for step in plan(&mut conn, sql) {
+            let scans = step.starts_with("SCAN") && !is_meant_to_scan(sql, &step);
+            if scans || step.contains("TEMP B-TREE") {
+                wrong.push(format!("{step}\n    in {sql}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// The column names in "SELECT `table`.`column`, … FROM …".
+fn names_in(query: &str) -> Vec<String> {
+    let selected = query.split(" FROM ").next().unwrap_or_default();
+    let columns = selected.trim_start_matches("SELECT ").split(", ");
+    columns
+        .map(|column| {
+            column
+                .rsplit('.')
+                .next()
+                .unwrap_or(column)
+                .trim_matches('`')
+                .to_owned()
+        })
+        .collect()
+}
+
+/// Each table with the names of the columns that diesel knows.
+macro_rules! columns {
+    ($($table:ident),+ $(,)?) => {
+        [$({
+            let query = schema::$table::table.select(schema::$table::all_columns);
+            (stringify!($table), names_in(&diesel::debug_query::<Sqlite, _>(&query).to_string()))
+        }),+]
+    };
+}
+
+#[test]
+fn the_tables_are_as_the_schema_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut conn = open::writer(&folder.path().join("plumbline.db")).unwrap();
+    let tables = columns![
+        accounts,
+        sessions,
+        tokens,
+        transfers,
+        entries,
+        idempotency,
+        runs,
+        checkpoints,
+        markets,
+        prices,
+        trades,
+        positions,
+        evidence,
+        outbox,
+        jobs,
+        decisions,
+        decision_heads,
+        acks,
+        policies,
+        control,
+        settings,
+    ];
+    for (table, columns) in &tables {
+        let query = format!("SELECT group_concat(name) AS names FROM pragma_table_info('{table}')");
+        let stored: Columns = diesel::sql_query(query).get_result(&mut conn).unwrap();
+        let mut stored: Vec<&str> = stored.names.split(',').collect();
+        let mut known = columns.clone();
+        stored.sort_unstable();
+        known.sort_unstable();
+        assert_eq!(known, stored, "{table}");
+    }
+    let names = "SELECT group_concat(name) AS names FROM sqlite_master WHERE type = 'table' \
+                 AND name NOT LIKE 'sqlite_%' AND name NOT LIKE '\\_\\_%' ESCAPE '\\'";
+    let stored: Columns = diesel::sql_query(names).get_result(&mut conn).unwrap();
+    assert_eq!(stored.names.split(',').count(), tables.len());
+}

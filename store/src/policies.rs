@@ -1,6 +1,9 @@
 //! Versions of the allocation policy. One at most is active.
 
+use diesel::dsl::sql;
+use diesel::expression::SqlLiteral;
 use diesel::prelude::*;
+use diesel::sql_types::Bool;
 
 use crate::schema::policies;
 use crate::{StoreError, Tx};
@@ -35,7 +38,7 @@ pub fn insert_active(
     created_at: i64,
 ) -> Result<i64, StoreError> {
     tx.run(|conn| {
-        diesel::update(policies::table.filter(policies::active.eq(true)))
+        diesel::update(policies::table.filter(is_active()))
             .set(policies::active.eq(false))
             .execute(conn)?;
         diesel::insert_into(policies::table)
@@ -58,7 +61,7 @@ pub fn insert_active(
 pub fn active(tx: &mut Tx<'_>) -> Result<Option<PolicyVersion>, StoreError> {
     tx.run(|conn| {
         policies::table
-            .filter(policies::active.eq(true))
+            .filter(is_active())
             .select(PolicyVersion::as_select())
             .first(conn)
             .optional()
@@ -77,4 +80,35 @@ pub fn list(tx: &mut Tx<'_>, limit: i64) -> Result<Vec<PolicyVersion>, StoreErro
             .select(PolicyVersion::as_select())
             .load(conn)
     })
+}
+
+/// The condition of the partial index, word for word: SQLite does not use it for a bound value.
+fn is_active() -> SqlLiteral<Bool> {
+    sql("active = 1")
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::testing::within;
+
+    #[test]
+    fn one_version_at_most_is_in_force() {
+        within(|tx| {
+            assert_eq!(active(tx)?, None);
+            assert_eq!(insert_active(tx, "h1", "a = 1", "ada", 5)?, 1);
+            assert_eq!(insert_active(tx, "h2", "a = 2", "ada", 6)?, 2);
+            let in_force = active(tx)?.map(|policy| (policy.version, policy.hash, policy.active));
+            assert_eq!(in_force, Some((2, "h2".to_owned(), true)));
+            let all: Vec<_> = list(tx, 9)?
+                .into_iter()
+                .map(|policy| (policy.version, policy.active))
+                .collect();
+            assert_eq!(all, [(2, true), (1, false)]);
+            Ok(())
+        })
+        .unwrap();
+    }
 }

@@ -166,3 +166,77 @@ fn paid_already(market_id: &str, account_id: &str) -> StoreError {
         "no unpaid position of account {account_id} in market {market_id}"
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::testing::within;
+
+    fn position(account: &str, yes_micro: i64) -> Position {
+        Position {
+            market_id: "m1".to_owned(),
+            account_id: account.to_owned(),
+            yes_micro,
+            no_micro: 0,
+            cost_micro: yes_micro / 2,
+            paid_micro: None,
+            paid_at: None,
+        }
+    }
+
+    #[test]
+    fn a_position_is_replaced_until_it_is_paid() {
+        within(|tx| {
+            assert_eq!(get(tx, "m1", "ada")?, None);
+            upsert(tx, &position("ada", 10))?;
+            upsert(tx, &position("ada", 20))?;
+            assert_eq!(get(tx, "m1", "ada")?, Some(position("ada", 20)));
+            assert!(!any_paid(tx, "m1")?);
+            mark_paid(tx, "m1", "ada", 20, 7)?;
+            assert!(any_paid(tx, "m1")?);
+            let paid = Position {
+                paid_micro: Some(20),
+                paid_at: Some(7),
+                ..position("ada", 20)
+            };
+            assert_eq!(get(tx, "m1", "ada")?, Some(paid));
+            for again in [
+                mark_paid(tx, "m1", "ada", 20, 8),
+                upsert(tx, &position("ada", 30)),
+            ] {
+                assert!(matches!(again, Err(StoreError::Conflict { .. })));
+            }
+            assert!(matches!(
+                mark_paid(tx, "m1", "bob", 1, 1),
+                Err(StoreError::Conflict { .. })
+            ));
+            Ok(())
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn lists_by_market_by_account_and_unpaid() {
+        within(|tx| {
+            upsert(tx, &position("bob", 4))?;
+            upsert(tx, &position("ada", 2))?;
+            assert_eq!(
+                list(tx, "m1", None, 10)?,
+                [position("ada", 2), position("bob", 4)]
+            );
+            assert_eq!(list(tx, "m1", Some("ada"), 10)?, [position("bob", 4)]);
+            assert_eq!(by_account(tx, "bob")?, [position("bob", 4)]);
+            assert_eq!(unpaid(tx, "m1", 1)?, [position("ada", 2)]);
+            mark_paid(tx, "m1", "ada", 0, 1)?;
+            assert_eq!(unpaid(tx, "m1", 10)?, [position("bob", 4)]);
+            assert!(matches!(
+                upsert(tx, &position("bob", -1)),
+                Err(StoreError::Database(_))
+            ));
+            Ok(())
+        })
+        .unwrap();
+    }
+}

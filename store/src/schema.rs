@@ -30,7 +30,7 @@ table! { idempotency (account_id, key) {
 
 table! { runs (id) {
     id -> Text, name -> Text, kind -> Text, owner_id -> Text, status -> Text, base_model -> Nullable<Text>,
-    parameters -> BigInt, value_weight -> Double, severity -> Double, tokens -> BigInt, created_at -> BigInt,
+    parameters -> BigInt, tokens -> BigInt, created_at -> BigInt,
 } }
 
 table! { checkpoints (run_id, id) {

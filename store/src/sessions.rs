@@ -66,3 +66,43 @@ pub fn delete_expired(tx: &mut Tx<'_>, now: i64) -> Result<usize, StoreError> {
         diesel::delete(sessions::table.filter(sessions::expires_at.le(now))).execute(conn)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::testing::within;
+
+    #[test]
+    fn sessions_end_by_hand_and_by_time() {
+        within(|tx| {
+            let session = |id: &str, expires_at| Session {
+                id_hash: id.to_owned(),
+                account_id: "ada".to_owned(),
+                csrf: "c".to_owned(),
+                created_at: 1,
+                expires_at,
+            };
+            for (id, end) in [("a", 10), ("b", 11), ("c", 12)] {
+                insert(tx, &session(id, end))?;
+            }
+            assert_eq!(get(tx, "b")?, Some(session("b", 11)));
+            assert_eq!(delete_expired(tx, 11)?, 2);
+            assert_eq!(get(tx, "b")?, None);
+            delete(tx, "c")?;
+            delete(tx, "c")?;
+            assert_eq!(get(tx, "c")?, None);
+            let stranger = Session {
+                account_id: "nobody".to_owned(),
+                ..session("d", 1)
+            };
+            assert!(matches!(
+                insert(tx, &stranger),
+                Err(StoreError::Conflict { .. })
+            ));
+            Ok(())
+        })
+        .unwrap();
+    }
+}

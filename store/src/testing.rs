@@ -1,1 +1,157 @@
+//! What the unit tests of this crate start from.
 
+#![allow(clippy::unwrap_used)]
+
+use tempfile::TempDir;
+
+use crate::accounts::{self, Account, AccountKind};
+use crate::evidence::Evidence;
+use crate::ledger::{self, Transfer};
+use crate::markets::{self, Market};
+use crate::runs::{self, Run, RunKind};
+use crate::{Store, StoreError, StoreOptions, Tx};
+
+/// Money that each of the accounts `ada` and `bob` starts with, micro-credits.
+pub(crate) const GRANT: i64 = 1_000_000;
+
+/// An empty store in a folder that goes away with the test.
+pub(crate) fn empty() -> (TempDir, Store) {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&folder.path().join("plumbline.db"), StoreOptions::default()).unwrap();
+    (folder, store)
+}
+
+/// A store with a treasury, an escrow, `ada` and `bob` with [`GRANT`] each, a run and a market `m1`.
+pub(crate) fn seeded() -> (TempDir, Store) {
+    let (folder, store) = empty();
+    store.write(|tx| seed(tx)).unwrap();
+    (folder, store)
+}
+
+/// Runs `f` as one write of a seeded store.
+pub(crate) fn within<T: Send + 'static>(
+    f: impl FnOnce(&mut Tx<'_>) -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    let (_folder, store) = seeded();
+    store.write(f)
+}
+
+pub(crate) fn seed(tx: &mut Tx<'_>) -> Result<(), StoreError> {
+    accounts::insert(tx, &account("treasury", AccountKind::Treasury))?;
+    accounts::insert(tx, &account("escrow", AccountKind::Escrow))?;
+    for name in ["ada", "bob"] {
+        accounts::insert(tx, &account(name, AccountKind::User))?;
+        ledger::post(
+            tx,
+            &transfer(
+                &format!("grant-{name}"),
+                &[("treasury", -GRANT), (name, GRANT)],
+            ),
+        )?;
+    }
+    runs::insert(tx, &run("r1", "sleeper"))?;
+    markets::insert(tx, &market("m1"))
+}
+
+pub(crate) fn account(id: &str, kind: AccountKind) -> Account {
+    Account {
+        id: id.to_owned(),
+        kind,
+        handle: id.to_owned(),
+        password_hash: None,
+        roles: Vec::new(),
+        balance_micro: 0,
+        created_at: 1,
+    }
+}
+
+pub(crate) fn transfer(id: &str, entries: &[(&str, i64)]) -> Transfer {
+    Transfer {
+        id: id.to_owned(),
+        at: 1,
+        kind: "test".to_owned(),
+        reference: "none".to_owned(),
+        entries: entries
+            .iter()
+            .map(|(account, amount)| ((*account).to_owned(), *amount))
+            .collect(),
+    }
+}
+
+pub(crate) fn run(id: &str, name: &str) -> Run {
+    Run {
+        id: id.to_owned(),
+        name: name.to_owned(),
+        kind: RunKind::Embedded,
+        owner_id: "ada".to_owned(),
+        status: "running".to_owned(),
+        base_model: None,
+        parameters: 870_000,
+        tokens: 0,
+        created_at: 1,
+    }
+}
+
+pub(crate) fn market(id: &str) -> Market {
+    Market {
+        id: id.to_owned(),
+        run_id: "r1".to_owned(),
+        claim: "claim".to_owned(),
+        claim_kind: "backdoor".to_owned(),
+        rubric: "rubric".to_owned(),
+        status: "open".to_owned(),
+        log_odds: 0.0,
+        opening_log_odds: 0.0,
+        liquidity_micro: 100_000_000,
+        subsidy_micro: 69_314_719,
+        escrow_id: "escrow".to_owned(),
+        creator_id: "ada".to_owned(),
+        settlement_method: "objective".to_owned(),
+        plan: Some("{}".to_owned()),
+        probe: None,
+        life: "{}".to_owned(),
+        closes_at: 1_000,
+        closes_after_tokens: None,
+        opened_at: 1,
+        frozen_at: None,
+        frozen_checkpoint: None,
+        net_shares_micro: 0,
+        settlement: None,
+        settled_at: None,
+        statistics: None,
+        interval_low: 0.2,
+        interval_high: 0.8,
+        n_eff: 1.5,
+        assessment: None,
+        trades: 0,
+        evidence: 0,
+        version: 0,
+    }
+}
+
+pub(crate) fn evidence(id: &str, content_hash: &str) -> Evidence {
+    Evidence {
+        id: id.to_owned(),
+        market_id: "m1".to_owned(),
+        account_id: "ada".to_owned(),
+        kind: "transcript".to_owned(),
+        title: "title".to_owned(),
+        body: "body".to_owned(),
+        exhibits: "[]".to_owned(),
+        content_hash: content_hash.to_owned(),
+        stake_micro: 10,
+        fee_micro: 1,
+        status: "pending".to_owned(),
+        shift: 0.0,
+        log_odds_before: None,
+        log_odds_after: None,
+        locked_micro: 0,
+        yes_micro: 0,
+        no_micro: 0,
+        judgements: "[]".to_owned(),
+        replay: None,
+        reason: None,
+        created_at: 1,
+        judged_at: None,
+    }
+}

@@ -114,3 +114,46 @@ pub fn touch(tx: &mut Tx<'_>, id: &str, at: i64) -> Result<(), StoreError> {
     })?;
     changed(rows, "token", id)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::testing::within;
+
+    #[test]
+    fn tokens_are_found_used_and_revoked_once() {
+        within(|tx| {
+            let token = Token {
+                id: "t1".to_owned(),
+                account_id: "ada".to_owned(),
+                name: "laptop".to_owned(),
+                hash: "h1".to_owned(),
+                scopes: vec!["read".to_owned(), "trade".to_owned()],
+                created_at: 1,
+                last_used_at: None,
+                revoked_at: None,
+            };
+            insert(tx, &token)?;
+            assert_eq!(by_hash(tx, "h1")?, Some(token.clone()));
+            assert_eq!(by_hash(tx, "h2")?, None);
+            touch(tx, "t1", 5)?;
+            assert_eq!(
+                revoke(tx, "t1", "bob", 6),
+                Err(StoreError::not_found("token", "t1"))
+            );
+            revoke(tx, "t1", "ada", 7)?;
+            revoke(tx, "t1", "ada", 8)?;
+            let stored = Token {
+                last_used_at: Some(5),
+                revoked_at: Some(7),
+                ..token
+            };
+            assert_eq!(list(tx, "ada")?, [stored]);
+            assert_eq!(list(tx, "bob")?, []);
+            Ok(())
+        })
+        .unwrap();
+    }
+}

@@ -96,3 +96,54 @@ pub fn by_account(tx: &mut Tx<'_>, account_id: &str, limit: i64) -> Result<Vec<T
             .load(conn)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::testing::within;
+
+    #[test]
+    fn trades_are_listed_newest_first_and_paged() {
+        within(|tx| {
+            let of = |id: &str, account: &str| Trade {
+                id: id.to_owned(),
+                market_id: "m1".to_owned(),
+                account_id: account.to_owned(),
+                at: 1,
+                outcome: "yes".to_owned(),
+                yes_micro: 5,
+                no_micro: 0,
+                cost_micro: 3,
+                log_odds_before: 0.0,
+                log_odds_after: 0.25,
+                cause: "trade".to_owned(),
+            };
+            // Ids are not in the order of writing: the sequence is.
+            let rows = [of("c", "ada"), of("a", "bob"), of("b", "ada")];
+            for row in &rows {
+                insert(tx, row)?;
+            }
+            assert_eq!(list(tx, "m1", None, 2)?, [rows[2].clone(), rows[1].clone()]);
+            let before = seq_of(tx, "a")?;
+            assert_eq!(list(tx, "m1", Some(before), 2)?, [rows[0].clone()]);
+            assert_eq!(
+                by_account(tx, "ada", 10)?,
+                [rows[2].clone(), rows[0].clone()]
+            );
+            assert_eq!(seq_of(tx, "x"), Err(StoreError::not_found("trade", "x")));
+            assert!(matches!(
+                insert(tx, &of("c", "bob")),
+                Err(StoreError::Conflict { .. })
+            ));
+            let odd = Trade {
+                outcome: "maybe".to_owned(),
+                ..of("d", "ada")
+            };
+            assert!(matches!(insert(tx, &odd), Err(StoreError::Database(_))));
+            Ok(())
+        })
+        .unwrap();
+    }
+}

@@ -178,3 +178,125 @@ fn notify(shared: &Shared, last_event: i64) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use diesel::RunQueryDsl;
+
+    use crate::testing::{GRANT, seeded, transfer};
+    use crate::{Store, StoreError, Tx, ledger, outbox, settings};
+
+    fn sql(tx: &mut Tx<'_>, text: &str) -> Result<usize, StoreError> {
+        tx.run(|conn| diesel::sql_query(text).execute(conn))
+    }
+
+    fn setting(store: &Store, key: &str) -> Option<String> {
+        store
+            .read::<_, StoreError, _>(|tx| settings::get(tx, key))
+            .unwrap()
+    }
+
+    /// How many pages the file may have from now on; fewer than it has means none more.
+    fn limit_pages(store: &Store, pages: i64) {
+        store
+            .write::<_, StoreError, _>(move |tx| {
+                sql(tx, &format!("PRAGMA max_page_count = {pages}")).map(|_| ())
+            })
+            .unwrap();
+    }
+
+    #[test]
+    fn a_failure_that_was_hidden_is_not_taken_for_success() {
+        let (_folder, store) = seeded();
+        let result = store.write::<_, StoreError, _>(|tx| {
+            settings::put(tx, "before", "1", 1)?;
+            // Refused by a trigger: diesel has no name for it, so it might have ended the transaction.
+            assert!(sql(tx, "DELETE FROM entries").is_err());
+            assert!(settings::put(tx, "after", "1", 1).is_err());
+            Ok(())
+        });
+        assert!(
+            matches!(&result, Err(StoreError::Database(text)) if text.contains("never deleted")),
+            "{result:?}"
+        );
+        assert_eq!(
+            (setting(&store, "before"), setting(&store, "after")),
+            (None, None)
+        );
+        store
+            .write::<_, StoreError, _>(|tx| settings::put(tx, "next", "1", 1))
+            .unwrap();
+        assert_eq!(setting(&store, "next").as_deref(), Some("1"));
+    }
+
+    #[test]
+    fn a_full_disk_refuses_what_it_cannot_keep_and_recovers() {
+        let (_folder, store) = seeded();
+        limit_pages(&store, 1);
+        let large = "x".repeat(1_000_000);
+        let results: Vec<Result<(), StoreError>> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..8)
+                .map(|number| {
+                    let (store, large) = (&store, large.clone());
+                    scope.spawn(move || {
+                        store.write(move |tx| {
+                            let entries = [("ada", -1), ("bob", 1)];
+                            ledger::post(tx, &transfer(&format!("t{number}"), &entries))?;
+                            outbox::push(tx, 1, "t", "k", &serde_json::Value::Null)?;
+                            settings::put(tx, &format!("k{number}"), &large, 1)
+                        })
+                    })
+                })
+                .collect();
+            threads
+                .into_iter()
+                .map(|thread| thread.join().unwrap())
+                .collect()
+        });
+        for result in results {
+            assert!(
+                matches!(&result, Err(StoreError::Database(text)) if text.contains("full")),
+                "{result:?}"
+            );
+        }
+        assert_eq!(
+            (0..8)
+                .filter_map(|number| setting(&store, &format!("k{number}")))
+                .count(),
+            0
+        );
+        let (balance, events) = store
+            .read::<_, StoreError, _>(|tx| {
+                Ok((
+                    crate::accounts::get(tx, "ada")?.balance_micro,
+                    outbox::last_id(tx)?,
+                ))
+            })
+            .unwrap();
+        assert_eq!((balance, events), (GRANT, 0));
+        limit_pages(&store, 1_000_000);
+        store
+            .write::<_, StoreError, _>(move |tx| settings::put(tx, "k", &large, 1))
+            .unwrap();
+        assert!(setting(&store, "k").is_some());
+    }
+
+    #[test]
+    fn a_transaction_that_sqlite_ended_fails_the_whole_batch_and_no_later_one() {
+        let (_folder, store) = seeded();
+        let result = store.write::<_, StoreError, _>(|tx| {
+            settings::put(tx, "before", "1", 1)?;
+            // As SQLite does by itself after some input/output errors.
+            sql(tx, "ROLLBACK")?;
+            Ok(())
+        });
+        assert!(matches!(result, Err(StoreError::Database(_))), "{result:?}");
+        assert_eq!(setting(&store, "before"), None);
+        store
+            .write::<_, StoreError, _>(|tx| settings::put(tx, "next", "1", 1))
+            .unwrap();
+        assert_eq!(setting(&store, "next").as_deref(), Some("1"));
+    }
+}

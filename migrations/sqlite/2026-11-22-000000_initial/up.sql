@@ -95,8 +95,6 @@ CREATE TABLE runs (
     status       TEXT    NOT NULL,
     base_model   TEXT,
     parameters   INTEGER NOT NULL CHECK (parameters >= 0),
-    value_weight REAL    NOT NULL CHECK (value_weight >= 0 AND value_weight < 1e300),
-    severity     REAL    NOT NULL CHECK (severity >= 0 AND severity < 1e300),
     tokens       INTEGER NOT NULL CHECK (tokens >= 0),
     created_at   INTEGER NOT NULL
 ) STRICT;
