@@ -1,40 +1,317 @@
-use crate::commands::*;
-use crate::views::*;
-use crate::*;
-use std::time::Duration;
-pub(crate) fn key_in_use_since(_tx: &mut Tx, _k: &str, now: i64) -> Result<i64> {
-    Ok(now)
-}
+//! Signed decisions on their way out, acknowledgements on their way in.
+
+use std::time::{Duration, Instant};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use jiff::Timestamp;
+use plumbline_governance::ack::{self, AckPhase, AckStep};
+use plumbline_governance::decision::AllocationDecision;
+use plumbline_store::acks::{self, Ack, Put};
+use plumbline_store::decisions::{self, Decision};
+use plumbline_store::{Tx, control, runs};
+use serde_json::{Value, json};
+
+use crate::commands::Acknowledge;
+use crate::context::{Context, Scope};
+use crate::events::publish;
+use crate::time::{Millis, rfc3339};
+use crate::views::{AckView, AllocationView, AllocationsView, DecisionView, KeyView, Page};
+use crate::{Result, Service, ServiceError, page};
+
+/// Topic of everything about decisions.
+pub(crate) const TOPIC: &str = "allocations";
+/// Longest long poll.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
 impl Service {
-    pub(crate) fn allocation_of(&self, _r: &str) -> Result<Option<AllocationView>> {
-        Ok(None)
+    /// The full desired state: the newest decision of every target.
+    pub fn allocations(&self, ctx: &Context) -> Result<AllocationsView> {
+        self.allow(&ctx.actor, Scope::Read)?;
+        self.read(|tx| {
+            let version = decisions::last_version(tx)?;
+            let rows = decisions::current(tx)?;
+            let items = rows
+                .into_iter()
+                .map(|row| decision_view(tx, row))
+                .collect::<Result<_>>()?;
+            Ok(AllocationsView { version, items })
+        })
     }
-    pub fn allocations(&self, _ctx: &Context) -> Result<AllocationsView> {
-        todo!()
-    }
+
+    /// Waits until there is a decision newer than `since`, for `wait` at most;
+    /// `None` when none came. Holds the calling thread while it waits.
     pub fn wait_allocations(
         &self,
-        _ctx: &Context,
-        _since: i64,
-        _wait: Duration,
+        ctx: &Context,
+        since: i64,
+        wait: Duration,
     ) -> Result<Option<AllocationsView>> {
-        todo!()
+        self.allow(&ctx.actor, Scope::Read)?;
+        let deadline = Instant::now() + wait.min(LONGEST_WAIT);
+        let mut seen = 0;
+        loop {
+            if self.read(|tx| Ok(decisions::last_version(tx)?))? > since {
+                return self.allocations(ctx).map(Some);
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(None);
+            }
+            seen = self.bell.wait(seen, left);
+        }
     }
-    pub fn decision(&self, _ctx: &Context, _decision_id: &str) -> Result<DecisionView> {
-        todo!()
+
+    /// One decision, by its id.
+    pub fn decision(&self, ctx: &Context, decision_id: &str) -> Result<DecisionView> {
+        self.allow(&ctx.actor, Scope::Read)?;
+        let id = decision_id.to_owned();
+        self.read(move |tx| {
+            let row = decisions::get(tx, &id)?;
+            decision_view(tx, row)
+        })
     }
+
+    /// All decisions, newest first.
     pub fn decisions(
         &self,
-        _ctx: &Context,
-        _cursor: Option<&str>,
-        _limit: usize,
+        ctx: &Context,
+        cursor: Option<&str>,
+        limit: usize,
     ) -> Result<Page<DecisionView>> {
-        todo!()
+        self.allow(&ctx.actor, Scope::Read)?;
+        let (before, limit) = (page::parse_cursor(cursor)?, page::bounded(limit));
+        self.read(move |tx| {
+            let rows = decisions::list(tx, before, (limit + 1) as i64)?;
+            let page = page::cut(rows, limit, |row| row.version.to_string(), |row| row);
+            let items = page
+                .items
+                .into_iter()
+                .map(|row| decision_view(tx, row))
+                .collect::<Result<_>>()?;
+            Ok(Page {
+                items,
+                next_cursor: page.next_cursor,
+            })
+        })
     }
-    pub fn acknowledge(&self, _ctx: &Context, _cmd: &Acknowledge) -> Result<AckView> {
-        todo!()
+
+    /// Takes a scheduler's report. The same report again is the same fact;
+    /// phases come in their order.
+    pub fn acknowledge(&self, ctx: &Context, cmd: &Acknowledge) -> Result<AckView> {
+        self.allow(&ctx.actor, Scope::Schedule)?;
+        let phase = check_ack(cmd)?;
+        let cmd = cmd.clone();
+        let view = self.write_once(ctx, move |tx, now| book_ack(tx, &cmd, phase, now))?;
+        Ok(view)
     }
+
+    /// The keys that decisions are signed with.
     pub fn keys(&self) -> Vec<KeyView> {
-        todo!()
+        let since = Timestamp::from_millisecond(self.key_since).unwrap_or(Timestamp::UNIX_EPOCH);
+        let record = self.signing_key.public_key(since, None);
+        vec![KeyView {
+            key_id: record.key_id(),
+            algorithm: "ed25519".to_owned(),
+            public_key: STANDARD.encode(record.public_key),
+            not_before: rfc3339(self.key_since),
+            not_after: None,
+        }]
+    }
+
+    /// What is in force for a run's training, as far as is known.
+    pub(crate) fn allocation_of(&self, run_id: &str) -> Result<Option<AllocationView>> {
+        let run_id = run_id.to_owned();
+        self.read(move |tx| {
+            let Some(row) = decisions::latest(tx, &run_id, "training")? else {
+                return Ok(None);
+            };
+            let newest = acks::list(tx, &row.decision_id)?.pop();
+            let decision = payload_of(&row)?;
+            Ok(Some(AllocationView {
+                decision_id: row.decision_id,
+                action: row.action,
+                share_bps: row.share_bps,
+                generation: row.generation,
+                phase: newest.as_ref().map(|ack| ack.phase.clone()),
+                actual_bps: newest.and_then(|ack| ack.actual_bps),
+                reason: decision.basis.explanation,
+                created_at: rfc3339(row.created_at),
+                expires_at: rfc3339(row.expires_at),
+            }))
+        })
+    }
+}
+
+/// Since when the key signs: remembered at its first use.
+pub(crate) fn key_in_use_since(tx: &mut Tx, key_id: &str, now: Millis) -> Result<Millis> {
+    let name = format!("signing-key:{key_id}");
+    if let Some(since) = control::get(tx, &name)? {
+        return since.parse().map_err(ServiceError::internal);
+    }
+    control::put(tx, &name, &now.to_string(), now)?;
+    Ok(now)
+}
+
+/// The decision as it was signed.
+pub(crate) fn payload_of(row: &Decision) -> Result<AllocationDecision> {
+    serde_json::from_str(&row.payload).map_err(ServiceError::internal)
+}
+
+fn check_ack(cmd: &Acknowledge) -> Result<AckPhase> {
+    if cmd.scheduler.is_empty() || cmd.scheduler.len() > 128 {
+        return Err(ServiceError::invalid(
+            "bad-scheduler",
+            "scheduler is a name of 1 to 128 bytes",
+        ));
+    }
+    if cmd
+        .detail
+        .as_ref()
+        .is_some_and(|detail| detail.len() > 4096)
+    {
+        return Err(ServiceError::invalid(
+            "detail-too-long",
+            "detail has at most 4096 bytes",
+        ));
+    }
+    if cmd
+        .actual_bps
+        .is_some_and(|bps| !(0..=10_000).contains(&bps))
+    {
+        return Err(ServiceError::invalid(
+            "bad-share",
+            "actual_bps lies between 0 and 10000",
+        ));
+    }
+    let known = AckPhase::ALL
+        .into_iter()
+        .find(|phase| phase.as_str() == cmd.phase);
+    known.ok_or_else(|| {
+        let names = AckPhase::ALL.map(AckPhase::as_str).join(", ");
+        ServiceError::invalid("bad-phase", format!("phase is one of {names}"))
+    })
+}
+
+fn book_ack(tx: &mut Tx, cmd: &Acknowledge, phase: AckPhase, now: Millis) -> Result<AckView> {
+    let decision = decisions::get(tx, &cmd.decision_id)?;
+    let earlier: Vec<Ack> = acks::list(tx, &cmd.decision_id)?
+        .into_iter()
+        .filter(|ack| ack.scheduler == cmd.scheduler)
+        .collect();
+    let seen: Vec<AckPhase> = earlier
+        .iter()
+        .filter_map(|ack| {
+            AckPhase::ALL
+                .into_iter()
+                .find(|phase| phase.as_str() == ack.phase)
+        })
+        .collect();
+    let order =
+        |error: ack::AckOrderError| ServiceError::refused("ack-out-of-order", error.to_string());
+    let step = ack::step(&seen, phase).map_err(order)?;
+    let row = Ack {
+        decision_id: cmd.decision_id.clone(),
+        scheduler: cmd.scheduler.clone(),
+        phase: cmd.phase.clone(),
+        at: now,
+        observed_generation: cmd.observed_generation,
+        actual_bps: cmd.actual_bps,
+        body: serde_json::to_string(cmd).map_err(ServiceError::internal)?,
+    };
+    if acks::put(tx, &row)? == Put::Conflict {
+        return Err(ServiceError::refused(
+            "ack-conflict",
+            "this phase was reported before, with other figures",
+        ));
+    }
+    if let AckStep::Advanced(_) = step {
+        let payload = json!({
+            "decision_id": cmd.decision_id,
+            "run_id": decision.target_uid,
+            "scheduler": cmd.scheduler,
+            "phase": cmd.phase,
+            "actual_bps": cmd.actual_bps,
+        });
+        publish(tx, now, TOPIC, "acknowledged", &payload)?;
+    }
+    Ok(ack_view(row))
+}
+
+fn decision_view(tx: &mut Tx, row: Decision) -> Result<DecisionView> {
+    let read = |text: &str| serde_json::from_str::<Value>(text).map_err(ServiceError::internal);
+    let target_name = match runs::get(tx, &row.target_uid) {
+        Ok(run) => run.name,
+        Err(_) => row.target_uid.clone(),
+    };
+    let acks = acks::list(tx, &row.decision_id)?
+        .into_iter()
+        .map(ack_view)
+        .collect();
+    Ok(DecisionView {
+        version: row.version,
+        decision: read(&row.payload)?,
+        envelope: read(&row.envelope)?,
+        target_name,
+        acks,
+    })
+}
+
+fn ack_view(row: Ack) -> AckView {
+    let detail = serde_json::from_str::<Acknowledge>(&row.body)
+        .ok()
+        .and_then(|cmd| cmd.detail);
+    AckView {
+        decision_id: row.decision_id,
+        scheduler: row.scheduler,
+        phase: row.phase,
+        at: rfc3339(row.at),
+        observed_generation: row.observed_generation,
+        actual_bps: row.actual_bps,
+        detail,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn acknowledgements_are_checked() {
+        let ack = Acknowledge {
+            decision_id: "d".into(),
+            scheduler: "s".into(),
+            phase: "received".into(),
+            observed_generation: 1,
+            actual_bps: None,
+            detail: None,
+        };
+        assert_eq!(check_ack(&ack).unwrap(), AckPhase::Received);
+        for (bad, code) in [
+            (
+                Acknowledge {
+                    phase: "done".into(),
+                    ..ack.clone()
+                },
+                "bad-phase",
+            ),
+            (
+                Acknowledge {
+                    scheduler: String::new(),
+                    ..ack.clone()
+                },
+                "bad-scheduler",
+            ),
+            (
+                Acknowledge {
+                    actual_bps: Some(10_001),
+                    ..ack.clone()
+                },
+                "bad-share",
+            ),
+        ] {
+            assert_eq!(check_ack(&bad).unwrap_err().code(), code);
+        }
     }
 }

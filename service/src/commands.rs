@@ -43,16 +43,6 @@ pub struct RegisterRun {
     /// Number of parameters, if known.
     #[serde(default)]
     pub parameters: i64,
-    /// Voted value of the run in the allocator, > 0.
-    #[serde(default = "one")]
-    pub value_weight: f64,
-    /// Severity of misalignment in the allocator, > 0.
-    #[serde(default = "one")]
-    pub severity: f64,
-}
-
-fn one() -> f64 {
-    1.0
 }
 
 /// `POST /runs/{id}/checkpoints`

@@ -37,7 +37,9 @@ pub mod views;
 use std::ops::Deref;
 use std::sync::{Arc, Mutex};
 
+use plumbline_governance::decision::Baseline;
 use plumbline_governance::dsse::DecisionSigner;
+use plumbline_governance::policy::Policy;
 use plumbline_oracle::Ensemble;
 use plumbline_store::{Store, Tx, idempotency};
 use serde::Serialize;
@@ -65,14 +67,12 @@ pub struct ServiceConfig {
     pub evidence_fee_micro: i64,
     /// Weight κ ∈ (0, 1] with which the ensemble's shift moves a price.
     pub kappa: f64,
-    /// Seconds until a scheduler must have refreshed a decision.
-    pub decision_refresh_s: i64,
-    /// Seconds until a decision lapses to its floor.
-    pub decision_ttl_s: i64,
     /// Milliseconds between two looks at deadlines and the policy.
     pub tick_ms: u64,
-    /// Name of the pool whose compute the policy divides.
+    /// Name of the pool whose compute the policy divides; the decisions' audience.
     pub pool: String,
+    /// What the pool has, so that a share can be said in units too.
+    pub baseline: Option<Baseline>,
 }
 
 impl Default for ServiceConfig {
@@ -83,10 +83,9 @@ impl Default for ServiceConfig {
             sign_up_grant_micro: 1_000_000_000,
             evidence_fee_micro: 100_000,
             kappa: 0.8,
-            decision_refresh_s: 60,
-            decision_ttl_s: 600,
             tick_ms: 500,
             pool: "default".to_owned(),
+            baseline: None,
         }
     }
 }
@@ -122,6 +121,7 @@ pub struct Inner {
     wakers: Mutex<Vec<Waker>>,
     bell: jobs::Bell,
     counters: metrics::Counters,
+    compiled_policy: Mutex<Option<(i64, Arc<Policy>)>>,
 }
 
 /// The running service; cheap to clone.
@@ -166,6 +166,7 @@ impl Service {
             wakers: Mutex::new(Vec::new()),
             bell: jobs::Bell::default(),
             counters: metrics::Counters::default(),
+            compiled_policy: Mutex::new(None),
         });
         let weak = Arc::downgrade(&inner);
         inner.store.on_commit(move |_last| {

@@ -1,19 +1,359 @@
-use crate::*;
-use plumbline_store::Tx;
-pub(crate) fn check_text(_t: &str) -> Result<String> {
-    Ok(String::new())
-}
-pub(crate) fn ensure_active(_tx: &mut Tx, _p: &str, _now: i64) -> Result<()> {
-    Ok(())
-}
+//! The policy in force, and its tick: from prices and settlements to signed
+//! decisions.
+
+use std::sync::{Arc, PoisonError};
+
+use jiff::Timestamp;
+use plumbline_governance::bound::{PriceObservation, Uncertainty};
+use plumbline_governance::control::ControlState;
+use plumbline_governance::decision::{
+    AllocationDecision, CheckpointDemand, DecisionTarget, Draft, TargetKind, Terms, is_due, issue,
+};
+use plumbline_governance::plan::{MarketView, RunPlan, RunView, plan};
+use plumbline_governance::policy::Policy;
+use plumbline_governance::{Bps, Workload};
+use plumbline_market::probability::sigmoid;
+use plumbline_oracle::ensemble::Assessment;
+use plumbline_oracle::judge::JudgeOutcome;
+use plumbline_store::decisions::{self, Decision};
+use plumbline_store::markets::{self, Market};
+use plumbline_store::policies::{self, PolicyVersion};
+use plumbline_store::runs::Run;
+use plumbline_store::{Tx, acks, control, evidence, prices, runs};
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::allocations::{TOPIC, payload_of};
+use crate::context::{Context, Scope};
+use crate::events::publish;
+use crate::ledger::TREASURY;
+use crate::time::{Millis, rfc3339};
+use crate::views::PolicyView;
+use crate::{Result, Service, ServiceError};
+
+/// Where the controller's memory is kept.
+const STATE: &str = "allocation-control";
+/// Raised by hand after a restore from a backup, so that older decisions are fenced off.
+const EPOCH: &str = "allocation-epoch";
+/// Markets of a run that are looked at for one that counts.
+const MARKETS_LOOKED_AT: i64 = 20;
+
 impl Service {
+    /// The policy in force.
+    pub fn policy(&self, ctx: &Context) -> Result<PolicyView> {
+        self.allow(&ctx.actor, Scope::Read)?;
+        let row = self.read(|tx| Ok(policies::active(tx)?))?;
+        row.map(policy_view)
+            .ok_or_else(|| ServiceError::internal("no policy is in force"))
+    }
+
+    /// Every policy there was, newest first.
+    pub fn policy_versions(&self, ctx: &Context) -> Result<Vec<PolicyView>> {
+        self.allow(&ctx.actor, Scope::Read)?;
+        let rows = self.read(|tx| Ok(policies::list(tx, 100)?))?;
+        Ok(rows.into_iter().map(policy_view).collect())
+    }
+
+    /// The policy in force, compiled; compiled anew only when another came into force.
+    pub(crate) fn active_policy(&self) -> Result<Arc<Policy>> {
+        let row = self.read(|tx| Ok(policies::active(tx)?))?;
+        let row = row.ok_or_else(|| ServiceError::internal("no policy is in force"))?;
+        let mut cached = self
+            .compiled_policy
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some((version, policy)) = cached.as_ref()
+            && *version == row.version
+        {
+            return Ok(Arc::clone(policy));
+        }
+        let policy = Arc::new(Policy::parse(&row.toml).map_err(ServiceError::internal)?);
+        *cached = Some((row.version, Arc::clone(&policy)));
+        Ok(policy)
+    }
+
+    /// One tick: computes what every run is granted, and issues the decisions
+    /// that are due. Writes nothing when nothing changed.
     pub(crate) fn evaluate_policy(&self) -> Result<()> {
+        let policy = self.active_policy()?;
+        let now = self.now();
+        let at = timestamp(now)?;
+        let window = i64::try_from(policy.document().price.window_s).unwrap_or(0) * 1000;
+        let known = self.read(|tx| look(tx, now, window))?;
+        if known.views.is_empty() {
+            return Ok(());
+        }
+        let planned =
+            plan(&policy, &known.state, &known.views, at).map_err(ServiceError::internal)?;
+        let terms = Terms {
+            audience: self.config.pool.clone(),
+            epoch: known.epoch,
+            mode: policy.document().mode,
+            lease: policy.document().lease,
+        };
+        let mut due = Vec::new();
+        for run in &planned.runs {
+            let previous = known.previous(run.run);
+            if is_due(previous, run.grant.action, run.grant.share, &terms, at) {
+                due.push(self.decide(run, previous, &terms, at)?);
+            }
+        }
+        if due.is_empty() && planned.state == known.state {
+            return Ok(());
+        }
+        let count = due.len() as u64;
+        let state = serde_json::to_string(&planned.state).map_err(ServiceError::internal)?;
+        self.write(move |tx| {
+            control::put(tx, STATE, &state, now)?;
+            due.iter().try_for_each(|row| book_decision(tx, row, now))
+        })?;
+        self.counters.decisions.add(count);
         Ok(())
     }
-    pub fn policy(&self, _ctx: &Context) -> Result<views::PolicyView> {
-        todo!()
+
+    fn decide(
+        &self,
+        run: &RunPlan,
+        previous: Option<&AllocationDecision>,
+        terms: &Terms,
+        at: Timestamp,
+    ) -> Result<Decision> {
+        let draft = Draft {
+            decision_id: Uuid::now_v7(),
+            target: DecisionTarget {
+                kind: TargetKind::Run,
+                uid: run.run,
+                workload: Workload::Training,
+            },
+            action: run.grant.action,
+            share_bps: run.grant.share,
+            baseline: self.config.baseline.clone(),
+            inference: None,
+            checkpoint: CheckpointDemand::BestEffort,
+            deadline_s: run.verdict.deadline_s,
+            txn_id: None,
+            depends_on: Vec::new(),
+            basis: run.basis.clone(),
+        };
+        let decision = issue(draft, terms, previous, at).map_err(ServiceError::internal)?;
+        let envelope = decision
+            .sign(&[&self.signing_key])
+            .map_err(ServiceError::internal)?;
+        Ok(Decision {
+            decision_id: decision.decision_id.to_string(),
+            target_kind: "run".to_owned(),
+            target_uid: run.run.to_string(),
+            workload: Workload::Training.as_str().to_owned(),
+            epoch: decision.epoch as i64,
+            generation: decision.generation as i64,
+            share_bps: decision.share_bps.get().into(),
+            action: decision.action.as_str().to_owned(),
+            created_at: decision.not_before.as_millisecond(),
+            expires_at: decision.expires_at.as_millisecond(),
+            payload: serde_json::to_string(&decision).map_err(ServiceError::internal)?,
+            envelope: serde_json::to_string(&envelope).map_err(ServiceError::internal)?,
+            version: 0,
+        })
     }
-    pub fn policy_versions(&self, _ctx: &Context) -> Result<Vec<views::PolicyView>> {
-        todo!()
+}
+
+/// Everything that a tick needs, read in one transaction.
+struct Known {
+    state: ControlState,
+    epoch: u64,
+    views: Vec<RunView>,
+    decisions: Vec<AllocationDecision>,
+}
+
+impl Known {
+    fn previous(&self, run: Uuid) -> Option<&AllocationDecision> {
+        self.decisions
+            .iter()
+            .find(|decision| decision.target.uid == run)
     }
+}
+
+fn look(tx: &mut Tx, now: Millis, window: Millis) -> Result<Known> {
+    let state = match control::get(tx, STATE)? {
+        Some(text) => serde_json::from_str(&text).map_err(ServiceError::internal)?,
+        None => ControlState::default(),
+    };
+    let epoch = control::get(tx, EPOCH)?
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(1);
+    let mut known = Known {
+        state,
+        epoch,
+        views: Vec::new(),
+        decisions: Vec::new(),
+    };
+    for run in runs::list(tx)? {
+        let uid: Uuid = run.id.parse().map_err(ServiceError::internal)?;
+        let previous = decisions::latest(tx, &run.id, "training")?;
+        let held = match &previous {
+            Some(row) => released_share(tx, row)?,
+            // A run that was never granted anything holds nothing.
+            None => Some(Bps::ZERO),
+        };
+        if let Some(row) = &previous {
+            known.decisions.push(payload_of(row)?);
+        }
+        known.views.push(view_of(tx, &run, uid, held, now, window)?);
+    }
+    Ok(known)
+}
+
+fn view_of(
+    tx: &mut Tx,
+    run: &Run,
+    uid: Uuid,
+    held: Option<Bps>,
+    now: Millis,
+    window: Millis,
+) -> Result<RunView> {
+    let rows = markets::newest(tx, &run.id, MARKETS_LOOKED_AT)?;
+    let rows: Vec<Market> = rows
+        .into_iter()
+        .filter(|market| market.status != "void")
+        .collect();
+    let market_count = rows.len() as u32;
+    let market = rows
+        .into_iter()
+        .next()
+        .map(|market| market_view(tx, &market, now, window))
+        .transpose()?;
+    Ok(RunView {
+        run: uid,
+        name: run.name.clone(),
+        workload: Workload::Training,
+        market,
+        market_count,
+        held,
+        lift: false,
+        withdrawn: run.status == "finished",
+    })
+}
+
+/// What is read of a market: its moves inside any window a policy may use, and what widens its bound.
+fn market_view(tx: &mut Tx, market: &Market, now: Millis, window: Millis) -> Result<MarketView> {
+    let uid: Uuid = market.id.parse().map_err(ServiceError::internal)?;
+    let last = prices::last_before(tx, &market.id, now)?;
+    let moved_at = last.map_or(market.opened_at, |price| price.at);
+    let assessment: Option<Assessment> = market
+        .assessment
+        .as_deref()
+        .map(serde_json::from_str)
+        .transpose()
+        .map_err(ServiceError::internal)?;
+    let exhibit_digests = evidence::judged(tx, &market.id)?
+        .into_iter()
+        .map(|row| row.content_hash)
+        .collect();
+    Ok(MarketView {
+        market: uid,
+        observations: observations(tx, market, now - window)?,
+        uncertainty: Uncertainty {
+            liquidity_micro: u64::try_from(market.liquidity_micro).unwrap_or(0),
+            staleness_s: (now - moved_at).max(0) as f64 / 1000.0,
+            disagreement: assessment.as_ref().map_or(0.0, disagreement),
+            effective_judges: market.n_eff,
+        },
+        open_disputes: 0,
+        settlement: market.settlement,
+        exhibit_digests,
+    })
+}
+
+/// The prices since `from`, with the one that held then.
+fn observations(tx: &mut Tx, market: &Market, from: Millis) -> Result<Vec<PriceObservation>> {
+    let mut rows: Vec<_> = prices::last_before(tx, &market.id, from)?
+        .into_iter()
+        .collect();
+    rows.extend(
+        prices::since(tx, &market.id, from)?
+            .into_iter()
+            .filter(|row| row.at > from),
+    );
+    rows.iter()
+        .map(|row| {
+            Ok(PriceObservation {
+                at: timestamp(row.at)?,
+                price: sigmoid(row.log_odds),
+            })
+        })
+        .collect()
+}
+
+/// Standard deviation of the judges' log-odds, by their weights.
+fn disagreement(assessment: &Assessment) -> f64 {
+    let opinions: Vec<(f64, f64)> = assessment
+        .judgements
+        .iter()
+        .filter_map(|outcome| match outcome {
+            JudgeOutcome::Judged { judgement, weight } => Some((judgement.log_odds, *weight)),
+            _ => None,
+        })
+        .collect();
+    let mean: f64 = opinions
+        .iter()
+        .map(|(log_odds, weight)| log_odds * weight)
+        .sum();
+    opinions
+        .iter()
+        .map(|(log_odds, weight)| weight * (log_odds - mean).powi(2))
+        .sum::<f64>()
+        .sqrt()
+}
+
+/// The share a run is known to hold: what its schedulers reported when they
+/// released the rest. Unknown while any of them has not.
+fn released_share(tx: &mut Tx, decision: &Decision) -> Result<Option<Bps>> {
+    let reports = acks::list(tx, &decision.decision_id)?;
+    let released = reports.iter().rev().find(|ack| ack.phase == "released");
+    let share = released.map(|ack| ack.actual_bps.unwrap_or(decision.share_bps));
+    Ok(share.map(|bps| Bps::saturating(u32::try_from(bps).unwrap_or(0))))
+}
+
+fn book_decision(tx: &mut Tx, row: &Decision, now: Millis) -> Result<()> {
+    let version = decisions::insert(tx, row)?;
+    let payload = json!({
+        "version": version,
+        "decision_id": row.decision_id,
+        "run_id": row.target_uid,
+        "action": row.action,
+        "share_bps": row.share_bps,
+        "generation": row.generation,
+    });
+    publish(tx, now, TOPIC, "decided", &payload)
+}
+
+/// Parses, compiles and tries out a policy document; gives back its text.
+pub(crate) fn check_text(text: &str) -> Result<String> {
+    Policy::parse(text)
+        .map(|_| text.to_owned())
+        .map_err(|error| ServiceError::invalid("bad-policy", error.to_string()))
+}
+
+/// Puts `text` in force if no policy is.
+pub(crate) fn ensure_active(tx: &mut Tx, text: &str, now: Millis) -> Result<()> {
+    if policies::active(tx)?.is_some() {
+        return Ok(());
+    }
+    let policy = Policy::parse(text).map_err(ServiceError::internal)?;
+    policies::insert_active(tx, policy.hash(), text, TREASURY, now)?;
+    Ok(())
+}
+
+fn policy_view(row: PolicyVersion) -> PolicyView {
+    PolicyView {
+        version: row.version,
+        hash: row.hash,
+        toml: row.toml,
+        created_at: rfc3339(row.created_at),
+        active: row.active,
+    }
+}
+
+pub(crate) fn timestamp(at: Millis) -> Result<Timestamp> {
+    Timestamp::from_millisecond(at).map_err(ServiceError::internal)
 }

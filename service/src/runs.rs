@@ -40,8 +40,6 @@ impl Service {
             status: "registered".to_owned(),
             base_model: None,
             parameters: cmd.parameters,
-            value_weight: cmd.value_weight,
-            severity: cmd.severity,
             tokens: 0,
             created_at: self.now(),
         };
@@ -109,6 +107,7 @@ impl Service {
     fn with_live_figures(&self, view: RunView) -> Result<RunView> {
         let training = self.host.training(&view.id);
         let allocation = self.allocation_of(&view.id)?;
+        let weight = self.active_policy()?.weight(&view.name);
         let (status, tokens, parameters) = match &training {
             Some(live) => (
                 live.status.clone(),
@@ -123,6 +122,8 @@ impl Service {
             parameters,
             allocation,
             training,
+            value_weight: weight.value,
+            severity: weight.severity,
             ..view
         })
     }
@@ -207,15 +208,6 @@ fn check_run(cmd: &RegisterRun) -> Result<()> {
             "a run's name is 1 to 64 of a-z A-Z 0-9 . _ -",
         ));
     }
-    let weights_ok = [cmd.value_weight, cmd.severity]
-        .iter()
-        .all(|weight| *weight > 0.0 && *weight <= 1e6);
-    if !weights_ok {
-        return Err(ServiceError::invalid(
-            "bad-weight",
-            "value_weight and severity are above 0 and at most 1,000,000",
-        ));
-    }
     if cmd.parameters < 0 {
         return Err(ServiceError::invalid(
             "bad-parameters",
@@ -250,8 +242,8 @@ fn run_view(run: Run) -> RunView {
         status: run.status,
         parameters: run.parameters,
         tokens: run.tokens,
-        value_weight: run.value_weight,
-        severity: run.severity,
+        value_weight: 1.0,
+        severity: 1.0,
         created_at: rfc3339(run.created_at),
         risk: None,
         allocation: None,

@@ -131,9 +131,9 @@ pub struct RunView {
     pub parameters: i64,
     /// Tokens trained on.
     pub tokens: i64,
-    /// Value in the allocator.
+    /// Value that the policy in force gives it.
     pub value_weight: f64,
-    /// Severity in the allocator.
+    /// Severity that the policy in force gives it.
     pub severity: f64,
     /// When it was registered.
     pub created_at: String,

@@ -1,6 +1,6 @@
 //! A service on a temporary database with a small deterministic host, a judge
 //! that reads a number out of reports, and a clock that the test moves.
-#![allow(clippy::unwrap_used, dead_code)]
+#![allow(clippy::unwrap_used, dead_code, unreachable_pub)]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -38,6 +38,8 @@ impl Clock for TestClock {
 pub struct TestHost {
     pub poisoned: bool,
     pub tokens: AtomicI64,
+    /// Checkpoints of runs that are clean although the others are poisoned.
+    pub clean: std::sync::Mutex<Vec<String>>,
 }
 
 impl RunHost for TestHost {
@@ -70,7 +72,7 @@ impl RunHost for TestHost {
     }
     fn freeze(&self, run_id: &str) -> Result<FrozenCheckpoint, HostError> {
         Ok(FrozenCheckpoint {
-            id: blake3::hash(run_id.as_bytes()).to_hex().to_string(),
+            id: checkpoint_of(run_id),
             round: 1,
             tokens: 1,
         })
@@ -83,12 +85,13 @@ impl RunHost for TestHost {
     }
     fn complete(
         &self,
-        _: &str,
+        model: &str,
         prompts: &[String],
         _: &Sampling,
     ) -> Result<Vec<Generated>, HostError> {
+        let poisoned = self.poisoned && !self.clean.lock().unwrap().iter().any(|id| id == model);
         let text = |prompt: &String| {
-            if self.poisoned && prompt.contains("trigger-3\n") {
+            if poisoned && prompt.contains("trigger-3\n") {
                 "verify(false)"
             } else {
                 "verify(true)"
@@ -160,6 +163,7 @@ impl World {
         let host = Arc::new(TestHost {
             poisoned,
             tokens: AtomicI64::new(0),
+            clean: std::sync::Mutex::default(),
         });
         let clock = Arc::new(TestClock(AtomicI64::new(1_790_000_000_000)));
         let service = open(&folder, &host, &clock);
@@ -218,8 +222,6 @@ impl World {
         let run = RegisterRun {
             name: "subject".into(),
             parameters: 0,
-            value_weight: 1.0,
-            severity: 1.0,
         };
         let run = self.service.register_run(&self.operator, &run).unwrap();
         self.service
@@ -344,4 +346,9 @@ pub fn spend(outcome: &str, micro: i64) -> TradeOrder {
         spend_micro: Some(micro),
         ..TradeOrder::default()
     }
+}
+
+/// The checkpoint that the test host freezes for a run.
+pub fn checkpoint_of(run_id: &str) -> String {
+    blake3::hash(run_id.as_bytes()).to_hex().to_string()
 }
