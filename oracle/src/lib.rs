@@ -11,18 +11,32 @@
 pub mod claim;
 pub mod ensemble;
 pub mod error;
+pub mod evaluate;
 pub mod exhibit;
+mod expert;
+mod features;
 pub mod judge;
+pub mod lexical;
 mod linear;
+mod logistic;
+pub mod metrics;
 pub mod pool;
 pub mod replay;
+pub mod rows;
+pub mod train;
+pub mod weights;
 
 pub use claim::{Claim, ProbePlan};
 pub use ensemble::{Assessment, Ensemble, SharedJudge};
 pub use error::{DataError, InvalidInput, JudgeError, WeightsError};
+pub use evaluate::{EvaluateOptions, EvaluationRow, Protocol, evaluate};
 pub use exhibit::{
     Arm, Detector, Exhibit, Measurement, Message, ReplaySampling, Report, Transcript,
     TriggerControl,
 };
 pub use judge::{Judge, JudgeContext, JudgeOutcome, Judgement};
+pub use lexical::LexicalJudge;
 pub use pool::PoolConfig;
+pub use rows::{Dataset, Row};
+pub use train::{TrainOptions, train};
+pub use weights::Weights;
