@@ -5,9 +5,13 @@ use good_lp::{Expression, ProblemVariables, Solution, SolverModel, constraint, m
 use super::AllocatorError;
 use super::program::{Item, Program, ShadowPrices, TIE, solver_error};
 
-/// Slack for comparing sums that the solver or a bisection produced; a
-/// ten-thousandth of a basis point.
-const SLACK: f64 = 1e-8;
+/// Slack of bounds and budgets that came out of a bisection or the solver, so
+/// that rounding never makes a program infeasible.
+const SLACK: f64 = 1e-9;
+
+/// A run that can rise by no more than this is stuck: a hundredth of a basis
+/// point, and more than the slacks of a whole pool of runs put together.
+const STUCK: f64 = 1e-6;
 
 /// A budget left to the runs that are neither at floor nor at cap.
 #[derive(Debug, Clone, Copy)]
@@ -126,18 +130,19 @@ impl Face {
         while fixed.iter().any(Option::is_none) {
             let (level, shares) = self.raise(&fixed, None)?;
             let mut stuck: Vec<usize> = (0..fixed.len())
-                .filter(|&i| fixed[i].is_none() && shares[i] <= level + SLACK)
+                .filter(|&i| fixed[i].is_none() && shares[i] <= level + STUCK)
                 .collect();
             let lowest = (0..fixed.len())
                 .filter(|&i| fixed[i].is_none())
                 .min_by(|&a, &b| shares[a].total_cmp(&shares[b]));
-            let mut index = 0;
-            while index < stuck.len() {
-                let (_, best) = self.raise(&fixed, Some((stuck[index], level)))?;
+            // While some of these can rise together above the level, those that
+            // do are not stuck; what remains in the end is.
+            loop {
+                let (_, best) = self.raise(&fixed, Some((&stuck, level)))?;
                 let before = stuck.len();
-                stuck.retain(|&i| best[i] <= level + SLACK);
-                if stuck.len() == before {
-                    index += 1;
+                stuck.retain(|&i| best[i] <= level + STUCK);
+                if stuck.len() == before || stuck.is_empty() {
+                    break;
                 }
             }
             if stuck.is_empty() {
@@ -153,12 +158,13 @@ impl Face {
     }
 
     /// With `favoured = None`, the largest level that every run not yet fixed
-    /// can have at once; with `Some((i, level))`, the largest share of run i
-    /// while all others keep at least that level. Level or share, and shares.
+    /// can have at once; with `Some((runs, level))`, the largest sum of the
+    /// shares of those runs while every run keeps at least that level. The
+    /// maximum, and the shares that reach it.
     fn raise(
         &self,
         fixed: &[Option<f64>],
-        favoured: Option<(usize, f64)>,
+        favoured: Option<(&[usize], f64)>,
     ) -> Result<(f64, Vec<f64>), AllocatorError> {
         let mut variables = ProblemVariables::new();
         let shares: Vec<_> = self
@@ -173,8 +179,11 @@ impl Face {
             .map(|(low, high)| variables.add(variable().min(low).max(high)))
             .collect();
         let level = variables.add(variable().min(0.0).max(1.0));
-        let target = favoured.map_or(level, |(index, _)| shares[index]);
-        let mut model = variables.maximise(target).using(microlp);
+        let target: Expression = match favoured {
+            None => level.into(),
+            Some((runs, _)) => runs.iter().map(|&index| shares[index]).sum(),
+        };
+        let mut model = variables.maximise(target.clone()).using(microlp);
         if favoured.is_none() {
             for (&share, _) in shares.iter().zip(fixed).filter(|(_, f)| f.is_none()) {
                 model.add_constraint(constraint!(share >= level));
@@ -198,6 +207,6 @@ impl Face {
         }
         let solution = model.solve().map_err(solver_error)?;
         let values = shares.iter().map(|&share| solution.value(share)).collect();
-        Ok((solution.value(target), values))
+        Ok((solution.eval(&target), values))
     }
 }

@@ -20,6 +20,11 @@ fn request(id: u128, value: f64, upper: f64, floor: u16, cap: u16) -> Request {
     }
 }
 
+/// A run of value 1 without limits of its own.
+fn plain(id: u128, upper: f64) -> Request {
+    request(id, 1.0, upper, 0, 10_000)
+}
+
 fn pool(risk_budget: f64) -> Pool {
     Pool {
         capacity: Bps::FULL,
@@ -32,31 +37,29 @@ fn shares(requests: &[Request], pool: &Pool) -> Vec<u16> {
     allocation.shares.iter().map(|s| s.share.get()).collect()
 }
 
-#[test]
-fn cases_worked_by_hand() {
+/// Name, requests, risk budget and the shares expected.
+type Case = (&'static str, Vec<Request>, f64, Vec<u16>);
+
+fn cases() -> Vec<Case> {
     let r = request;
-    let cases: Vec<(&str, Vec<Request>, f64, Vec<u16>)> = vec![
+    vec![
         ("nobody", vec![], 1.0, vec![]),
-        ("alone", vec![r(1, 1.0, 0.5, 0, 10_000)], 1.0, vec![10_000]),
+        ("alone", vec![plain(1, 0.5)], 1.0, vec![10_000]),
         (
             "equal runs, different risk within the budget",
-            vec![r(1, 1.0, 0.1, 0, 10_000), r(2, 1.0, 0.7, 0, 10_000)],
+            vec![plain(1, 0.1), plain(2, 0.7)],
             1.0,
             vec![5_000, 5_000],
         ),
         (
             "what a capped run leaves goes to the other",
-            vec![r(1, 1.0, 0.1, 0, 10_000), r(2, 1.0, 1.0, 0, 500)],
+            vec![plain(1, 0.1), r(2, 1.0, 1.0, 0, 500)],
             1.0,
             vec![9_500, 500],
         ),
         (
             "three equal runs stay equal; a point stays idle",
-            vec![
-                r(1, 1.0, 0.5, 0, 10_000),
-                r(2, 1.0, 0.5, 0, 10_000),
-                r(3, 1.0, 0.5, 0, 10_000),
-            ],
+            vec![plain(1, 0.5), plain(2, 0.5), plain(3, 0.5)],
             1.0,
             vec![3_333, 3_333, 3_333],
         ),
@@ -76,14 +79,14 @@ fn cases_worked_by_hand() {
             // Σx = 1 and .1x₁ + .9x₂ ≤ .3: the even point (.5, .5) has risk .5,
             // the most even optimum is x₂ = .25.
             "evenness gives way to the risk budget",
-            vec![r(1, 1.0, 0.1, 0, 10_000), r(2, 1.0, 0.9, 0, 10_000)],
+            vec![plain(1, 0.1), plain(2, 0.9)],
             0.3,
             vec![7_500, 2_500],
         ),
         (
             // Only risk binds: .5x₁ + .5x₂ ≤ .2.
             "risk budget below capacity",
-            vec![r(1, 1.0, 0.5, 0, 10_000), r(2, 1.0, 0.5, 0, 10_000)],
+            vec![plain(1, 0.5), plain(2, 0.5)],
             0.2,
             vec![2_000, 2_000],
         ),
@@ -101,12 +104,16 @@ fn cases_worked_by_hand() {
         ),
         (
             "a cap beats a floor",
-            vec![r(1, 1.0, 0.1, 5_000, 100), r(2, 1.0, 0.1, 0, 10_000)],
+            vec![r(1, 1.0, 0.1, 5_000, 100), plain(2, 0.1)],
             1.0,
             vec![100, 9_900],
         ),
-    ];
-    for (name, requests, risk, expected) in cases {
+    ]
+}
+
+#[test]
+fn cases_worked_by_hand() {
+    for (name, requests, risk, expected) in cases() {
         assert_eq!(shares(&requests, &pool(risk)), expected, "{name}");
     }
 }
@@ -264,6 +271,31 @@ proptest! {
                 s.reduced_value * at
             }).sum::<f64>();
         prop_assert!((dual - value).abs() < 1e-5, "primal {value}, dual {dual}");
+    }
+
+    #[test]
+    fn shadow_prices_prove_the_optimum_of_larger_pools(
+        runs in prop::collection::vec((0.01f64..100.0, 0.0f64..=1.0, 0.0f64..10.0, 0u16..300, 0u16..=10_000), 1..30),
+        risk in 0.0f64..3.0
+    ) {
+        let requests: Vec<Request> = runs.into_iter().zip(1..)
+            .map(|((value, upper, severity, floor, cap), id)| Request {
+                severity,
+                ..request(id, value, upper, floor.min(cap), cap)
+            })
+            .collect();
+        let allocation = allocate(&requests, &pool(risk)).unwrap();
+        let value: f64 = allocation.shares.iter().zip(&requests)
+            .map(|(s, r)| s.exact * r.value).sum();
+        let used: f64 = allocation.shares.iter().map(|s| s.exact * s.risk_rate).sum();
+        prop_assert!(used <= risk + 1e-6 && allocation.risk.used <= risk + 1e-6);
+        let dual = allocation.capacity.shadow_price * allocation.capacity.limit
+            + allocation.risk.shadow_price * allocation.risk.limit
+            + allocation.shares.iter().zip(&requests).map(|(s, r)| {
+                let at = if s.reduced_value > 0.0 { r.cap.fraction() } else { s.floor };
+                s.reduced_value * at
+            }).sum::<f64>();
+        prop_assert!((dual - value).abs() <= 1e-5 * dual.abs().max(1.0), "{value} {dual}");
     }
 
     #[test]

@@ -156,7 +156,8 @@ fn signed_and_opened() {
 
 #[test]
 fn contradictions_are_named() {
-    let cases: Vec<(&str, fn(&mut AllocationDecision))> = vec![
+    type Breakage = fn(&mut AllocationDecision);
+    let cases: Vec<(&str, Breakage)> = vec![
         ("audience", |d| d.audience.clear()),
         ("generation", |d| d.generation = 0),
         ("supersedes", |d| d.supersedes = Some(d.decision_id)),

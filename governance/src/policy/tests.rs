@@ -195,12 +195,78 @@ fn runs_may_have_their_own_weights() {
     assert_eq!(policy.weight("other").cap, Bps::FULL);
 }
 
+const TOKENS: &[&str] = &[
+    "price",
+    "upper",
+    "settled",
+    "settlement",
+    "run_kind",
+    "market_count",
+    "0",
+    "1",
+    "2.5",
+    "null",
+    "true",
+    "\"a\"",
+    "9223372036854775807",
+    "+",
+    "-",
+    "*",
+    "/",
+    "%",
+    "&&",
+    "||",
+    "!",
+    "<",
+    ">=",
+    "==",
+    "in",
+    "?",
+    ":",
+    "(",
+    ")",
+    "[",
+    "]",
+    "{",
+    "}",
+    ",",
+    ".",
+    "size",
+    "int",
+    "double",
+];
+
+#[test]
+fn deep_nesting_is_refused_without_exhausting_the_stack() {
+    for (open, core, close) in [
+        ("(", "true", ")"),
+        ("!", "true", ""),
+        ("[", "1", "]"),
+        ("-", "1", ""),
+    ] {
+        let depth = (MAX_CONDITION_BYTES - 4) / (open.len() + close.len());
+        let when = open.repeat(depth) + core + &close.repeat(depth);
+        let _ = with_rule(&when);
+    }
+    let long = "true".to_owned() + &" && true".repeat((MAX_CONDITION_BYTES - 4) / 8);
+    let _ = with_rule(&long);
+    assert!(with_rule(&" ".repeat(MAX_CONDITION_BYTES + 1)).is_err());
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
     fn arbitrary_conditions_never_panic(when in "[ -~&&[^']]{0,40}") {
         let _ = with_rule(&when);
+    }
+
+    #[test]
+    fn plausible_conditions_never_panic(tokens in prop::collection::vec(0usize..TOKENS.len(), 1..16)) {
+        let when: Vec<&str> = tokens.into_iter().map(|token| TOKENS[token]).collect();
+        if let Ok(policy) = with_rule(&when.join(" ")) {
+            let _ = policy.evaluate(&priced(0.3, 0.4));
+        }
     }
 
     #[test]
