@@ -6,6 +6,7 @@
 //! |---|---|
 //! | [`client`] | typed calls with timeouts, bounded retries and idempotency keys |
 //! | [`adversary`] | searches a run for a published behaviour, submits what it finds with a stake |
+//! | [`enforce`] | verifies, orders and applies allocation decisions, and acknowledges them |
 //! | [`bench`] | measures durable trades per second over HTTP |
 //!
 //! Invariant: nothing here shares memory, a database or a type with the
@@ -16,6 +17,7 @@
 pub mod adversary;
 pub mod bench;
 pub mod client;
+pub mod enforce;
 pub mod error;
 
 pub use client::Client;

@@ -1,0 +1,260 @@
+#![allow(clippy::unwrap_used)]
+use super::super::fixtures::{at, bps, decision, key};
+use super::super::{Applied, EnforceError, Order};
+use super::*;
+use crate::testing::{Received, Reply, Server};
+use plumbline_governance::Action;
+use plumbline_governance::decision::DecisionTarget;
+use plumbline_governance::dsse::DecisionSigner;
+use serde_json::{Value, json};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
+
+/// Does as told and writes it down.
+#[derive(Debug, Clone, Default)]
+struct Recorder(Arc<Mutex<Vec<(u16, bool, bool)>>>);
+
+impl Enforcer for Recorder {
+    async fn apply(&mut self, order: &Order) -> Result<Applied, EnforceError> {
+        self.0
+            .lock()
+            .unwrap()
+            .push((order.share_bps.get(), order.admit_new, order.expired));
+        Ok(Applied {
+            actual_bps: order.share_bps,
+            method: "recorded".to_owned(),
+        })
+    }
+
+    async fn admission(&mut self, _target: &DecisionTarget, _admit_new: bool) {}
+}
+
+impl Recorder {
+    fn shares(&self) -> Vec<u16> {
+        let mut shares: Vec<u16> = self
+            .0
+            .lock()
+            .unwrap()
+            .iter()
+            .map(|(share, ..)| *share)
+            .collect();
+        shares.dedup();
+        shares
+    }
+}
+
+/// A service that publishes one decision; `None` makes it unreachable.
+type Published = Arc<Mutex<Option<(i64, Value)>>>;
+
+async fn service(published: Published) -> Server {
+    Server::start(move |request| answer(request, &published)).await
+}
+
+fn answer(request: &Received, published: &Published) -> Reply {
+    let Some((version, envelope)) = published.lock().unwrap().clone() else {
+        return Reply::hang_up();
+    };
+    if request.path == "/api/v1/keys" {
+        return Reply::json(200, &json!([serde_json::to_value(key()).unwrap()]));
+    }
+    if request.method == "POST" {
+        return Reply::json(201, &json!({}));
+    }
+    if request.path.contains(&format!("since={version}&")) {
+        return Reply::text(304, "");
+    }
+    let item = json!({"version": version, "envelope": envelope, "target_name": "sleeper"});
+    Reply::json(200, &json!({"version": version, "items": [item]}))
+}
+
+fn acks(server: &Server) -> Vec<(String, i64)> {
+    let posts = server
+        .seen()
+        .into_iter()
+        .filter(|request| request.path == "/api/v1/acks");
+    let bodies = posts.map(|request| serde_json::from_str::<Value>(&request.body).unwrap());
+    bodies
+        .map(|body| {
+            (
+                body["phase"].as_str().unwrap().to_owned(),
+                body["observed_generation"].as_i64().unwrap(),
+            )
+        })
+        .collect()
+}
+
+struct Bench {
+    published: Published,
+    server: Server,
+    second: Arc<AtomicI64>,
+    recorder: Recorder,
+    folder: tempfile::TempDir,
+}
+
+impl Bench {
+    async fn new() -> Self {
+        let published = Published::default();
+        Self {
+            server: service(published.clone()).await,
+            published,
+            second: Arc::new(AtomicI64::new(0)),
+            recorder: Recorder::default(),
+            folder: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    fn publish(&self, version: i64, envelope: &Envelope) {
+        *self.published.lock().unwrap() = Some((version, serde_json::to_value(envelope).unwrap()));
+    }
+
+    fn consumer(&self, keys: TrustedKeys) -> Consumer<Recorder> {
+        let client = Client::new(&self.server.url, Some("plb_x".to_owned())).unwrap();
+        let config =
+            ConsumerConfig::new("host", "core", keys, self.folder.path().join("state.json"));
+        let second = self.second.clone();
+        let clock = Box::new(move || at(second.load(Ordering::SeqCst)));
+        Consumer::with_clock(client, config, self.recorder.clone(), clock).unwrap()
+    }
+
+    /// Runs a consumer until `done` holds, at most five seconds.
+    async fn run(&self, keys: TrustedKeys, done: impl Fn(&Self) -> bool) {
+        let (stop, stopped) = watch::channel(false);
+        let mut consumer = self.consumer(keys);
+        let running = tokio::spawn(async move { consumer.run(stopped).await });
+        for _ in 0..500 {
+            if done(self) {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert!(done(self), "{:?} {:?}", self.recorder, acks(&self.server));
+        stop.send(true).unwrap();
+        running.await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_decision_is_verified_applied_acknowledged_and_kept() {
+    let bench = Bench::new().await;
+    let (envelope, first) = decision(1, Action::Allow, 6_000, None, at(0));
+    bench.publish(1, &envelope);
+    bench
+        .run(TrustedKeys::FirstSeen, |bench| {
+            acks(&bench.server).len() >= 5
+        })
+        .await;
+    let phases = ["received", "accepted", "applying", "enforced", "released"];
+    assert_eq!(
+        acks(&bench.server),
+        phases.map(|phase| (phase.to_owned(), 1))
+    );
+    assert_eq!(bench.recorder.shares(), [6_000]);
+
+    // After a restart without contact the cap is held again at once, then the floor.
+    *bench.published.lock().unwrap() = None;
+    bench.second.store(12, Ordering::SeqCst);
+    bench
+        .run(TrustedKeys::FirstSeen, |bench| {
+            bench.recorder.0.lock().unwrap().len() >= 2
+        })
+        .await;
+    assert_eq!(bench.recorder.0.lock().unwrap()[1], (6_000, false, false));
+    bench.second.store(40, Ordering::SeqCst);
+    bench
+        .run(TrustedKeys::FirstSeen, |bench| {
+            bench.recorder.shares().ends_with(&[500])
+        })
+        .await;
+
+    // A newer decision takes over; the older one, offered again, does not.
+    let (next, _) = decision(2, Action::Throttle, 2_500, Some(&first), at(41));
+    bench.publish(2, &next);
+    bench.second.store(41, Ordering::SeqCst);
+    bench
+        .run(TrustedKeys::FirstSeen, |bench| {
+            bench.recorder.shares().ends_with(&[2_500])
+        })
+        .await;
+    bench.publish(3, &envelope);
+    let refused = |bench: &Bench| acks(&bench.server).contains(&("rejected".to_owned(), 1));
+    bench.run(TrustedKeys::FirstSeen, refused).await;
+    assert_eq!(bench.recorder.shares().last(), Some(&2_500));
+}
+
+#[tokio::test]
+async fn a_forged_decision_is_neither_applied_nor_acknowledged() {
+    let bench = Bench::new().await;
+    let (_, genuine) = decision(1, Action::Allow, 9_000, None, at(0));
+    let forged = genuine
+        .sign(&[&DecisionSigner::from_seed(&[9; 32])])
+        .unwrap();
+    bench.publish(1, &forged);
+    let listed = |bench: &Bench| {
+        bench
+            .server
+            .seen()
+            .iter()
+            .filter(|seen| seen.path.contains("since=1"))
+            .count()
+            >= 2
+    };
+    bench.run(TrustedKeys::Pinned(vec![key()]), listed).await;
+    assert!(bench.recorder.shares().is_empty() && acks(&bench.server).is_empty());
+}
+
+#[tokio::test]
+async fn loosening_may_need_more_signatures_than_tightening() {
+    let bench = Bench::new().await;
+    let mut consumer = bench.consumer(TrustedKeys::Pinned(vec![key()]));
+    consumer.config.signatures = Signatures {
+        tighten: 1,
+        loosen: 2,
+    };
+    let (envelope, _) = decision(1, Action::Allow, 9_000, None, at(0));
+    let item = Decision {
+        version: 1,
+        envelope: serde_json::to_value(&envelope).unwrap(),
+        target_name: String::new(),
+    };
+    let error = consumer.open(&item, at(0)).unwrap_err();
+    assert_eq!(
+        error,
+        DsseError::TooFewSignatures {
+            valid: 1,
+            threshold: 2
+        }
+    );
+    assert!(bps(1) > bps(0));
+}
+
+#[test]
+fn settings_that_make_no_sense_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = |scheduler: &str, keys| {
+        ConsumerConfig::new(scheduler, "core", keys, folder.path().join("s.json"))
+    };
+    let make = |config| {
+        let client = Client::new("http://127.0.0.1:1", None).unwrap();
+        Consumer::new(client, config, Recorder::default())
+    };
+    let first_seen = || config("host", TrustedKeys::FirstSeen);
+    assert!(make(first_seen()).is_ok());
+    assert!(matches!(
+        make(config("", TrustedKeys::FirstSeen)),
+        Err(ConsumerError::Settings(_))
+    ));
+    assert!(matches!(
+        make(config("host", TrustedKeys::Pinned(vec![]))),
+        Err(ConsumerError::Keys(_))
+    ));
+    let slow = ConsumerConfig {
+        reconcile: Duration::from_secs(61),
+        ..first_seen()
+    };
+    assert!(matches!(make(slow), Err(ConsumerError::Settings(_))));
+    std::fs::write(folder.path().join("s.json"), "{").unwrap();
+    assert!(matches!(
+        make(first_seen()),
+        Err(ConsumerError::StateFile { .. })
+    ));
+}
