@@ -65,6 +65,21 @@ fn signatures_of_rfc_8032() {
 }
 
 #[test]
+fn the_signature_another_implementation_makes() {
+    // ed25519 is deterministic: made with OpenSSL (through Python's
+    // cryptography) over the encoding written out by hand.
+    let envelope = Envelope::sign(
+        ALLOCATION_PAYLOAD_TYPE,
+        br#"{"share_bps":500}"#,
+        &[&signer(4)],
+    );
+    assert_eq!(
+        envelope.signatures[0].sig,
+        "zX/8oGnK2Q6xa/DTL3AhxQ3xXbNbfVPZ8lL/NxRNzR7dzciEkQ2QDgfInOdzePQ6MPP8somPpliTh1VXJ8qJBA=="
+    );
+}
+
+#[test]
 fn thresholds_count_distinct_valid_keys() {
     let (one, two, stranger) = (signer(1), signer(2), signer(3));
     let keys = [one.public_key(at(0), None), two.public_key(at(0), None)];
