@@ -21,7 +21,7 @@ use tokio::task::JoinSet;
 use connection::{Connection, Target};
 
 /// Micro-shares bought and sold again by each pair of trades.
-const SHARES_MICRO: i64 = 10_000;
+pub const SHARES_MICRO: i64 = 10_000;
 /// Time before measuring starts, so that connections and caches are warm.
 const WARM_UP: Duration = Duration::from_millis(500);
 

@@ -7,7 +7,7 @@
 //! | [`client`] | typed calls with timeouts, bounded retries and idempotency keys |
 //! | [`adversary`] | searches a run for a published behaviour, submits what it finds with a stake |
 //! | [`enforce`] | verifies, orders and applies allocation decisions, and acknowledges them |
-//! | [`bench`] | measures durable trades per second over HTTP |
+//! | [`mod@bench`] | measures durable trades per second over HTTP |
 //!
 //! Invariant: nothing here shares memory, a database or a type with the
 //! service. What a program in this crate can do, anybody with a token can do

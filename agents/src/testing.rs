@@ -1,5 +1,7 @@
 //! A tiny HTTP/1.1 server for tests: it records what comes and answers from a closure.
 
+#![allow(clippy::unwrap_used)]
+
 use std::future::Future;
 use std::sync::{Arc, Mutex};
 

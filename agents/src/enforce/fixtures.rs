@@ -1,5 +1,7 @@
 //! Signed decisions for tests.
 
+#![allow(clippy::unwrap_used)]
+
 use jiff::Timestamp;
 use plumbline_governance::decision::{
     AllocationDecision, DecisionBasis, DecisionTarget, Draft, TargetKind, Terms, issue,
