@@ -1,1 +1,45 @@
-//! placeholder
+//! HTTP: the JSON API, the pages, the OpenAI-compatible gateway, sessions and
+//! tokens, server-sent events. The only crate that knows actix.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`config`], [`server`] | [`WebConfig`], [`serve`], [`RunningServer`] |
+//! | `routes` | the table of contents: every path and its handler |
+//! | `api` | handlers of `/api/v1`, one file per aggregate |
+//! | `gateway` | `/v1/models`, `/v1/completions`, `/v1/chat/completions` |
+//! | `pages` | server-rendered pages and their forms |
+//! | `chart` | geometry of the SVG charts |
+//! | `templates` | the embedded templates, their filters and typed contexts |
+//! | `auth`, `csrf`, `limit`, `envelope` | who asks, from where, how often, and what every answer carries |
+//! | `problem` | the one error type and its RFC 9457 form |
+//!
+//! **Invariant.** No rule of the market, the oracle or governance lives here:
+//! a handler extracts a request, calls one use case of the service, and turns
+//! the answer into JSON or a page. Every route names the actor it needs; a
+//! handler without one does not compile into the table. No service call runs
+//! on an event-loop thread, because every one of them may block.
+
+mod api;
+mod auth;
+mod blocking;
+mod chart;
+pub mod config;
+mod csrf;
+mod envelope;
+mod extract;
+mod gateway;
+mod limit;
+mod openapi;
+mod pages;
+mod problem;
+mod routes;
+pub mod server;
+mod state;
+mod static_files;
+mod stream;
+mod templates;
+mod wake;
+
+pub use config::{RateLimits, WebConfig};
+pub use openapi::document as openapi_document;
+pub use server::{RunningServer, WebError, serve};

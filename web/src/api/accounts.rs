@@ -1,0 +1,117 @@
+//! Accounts, sessions and API tokens.
+
+use std::time::Instant;
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use plumbline_service::ServiceError;
+use plumbline_service::commands::{CreateAccount, CreateToken, Login};
+use plumbline_service::context::{Actor, Scope};
+use plumbline_service::views::{MeView, TokenCreated, TokenView};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::{Answer, created, done, ok};
+use crate::auth::{Anyone, Caller, Member, State, no_session_cookie, session_cookie};
+use crate::blocking::blocking;
+use crate::csrf;
+use crate::envelope::client_of;
+use crate::extract::{Json, NoBody};
+use crate::problem::Problem;
+use crate::state::AppState;
+
+/// `POST /sessions`: the session itself is in the cookie.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct SessionView {
+    /// Send it as `X-CSRF-Token` with every write that uses the cookie.
+    csrf_token: String,
+    /// Seconds until the session ends.
+    max_age_s: i64,
+}
+
+/// Counts an attempt to present or choose credentials. Errors: 429.
+pub(crate) fn count_attempt(state: &AppState, req: &HttpRequest) -> Result<(), Problem> {
+    let client = client_of(req.peer_addr());
+    state.credentials.take(client, Instant::now()).map_err(|wait| Problem::too_many("attempts", wait))
+}
+
+/// Refuses sign-up by visitors where only operators make accounts.
+pub(crate) fn may_sign_up(state: &AppState, actor: &Actor) -> Result<(), Problem> {
+    if state.config.open_sign_up || actor.scopes.contains(&Scope::Admin) {
+        return Ok(());
+    }
+    Err(ServiceError::Forbidden { needs: "an invitation: only operators make accounts here".into() }.into())
+}
+
+/// Sign up
+#[utoipa::path(post, path = "/api/v1/accounts", tag = "accounts", request_body = CreateAccount,
+    responses((status = 201, description = "The new account", body = MeView)))]
+pub(crate) async fn sign_up(
+    req: HttpRequest,
+    state: State,
+    caller: Caller<Anyone>,
+    body: Json<CreateAccount>,
+) -> Answer {
+    may_sign_up(&state, &caller.actor)?;
+    count_attempt(&state, &req)?;
+    let context = caller.writing(body.idempotency);
+    let me = blocking(&state.service, move |service| service.create_account(&context, &body.value)).await?;
+    created(&me)
+}
+
+/// Sign in; the session comes as an HttpOnly cookie
+#[utoipa::path(post, path = "/api/v1/sessions", tag = "accounts", request_body = Login,
+    responses((status = 201, description = "Signed in", body = SessionView)))]
+pub(crate) async fn sign_in(req: HttpRequest, state: State, body: Json<Login>) -> Answer {
+    csrf::require_same_origin(&req)?;
+    count_attempt(&state, &req)?;
+    let session = blocking(&state.service, move |service| service.login(&body.value)).await?;
+    let view = SessionView { csrf_token: session.csrf, max_age_s: session.max_age_s };
+    let cookie = session_cookie(&state.config, &session.secret, session.max_age_s);
+    Ok(HttpResponse::Created().cookie(cookie).json(view))
+}
+
+/// Sign out
+#[utoipa::path(delete, path = "/api/v1/sessions", tag = "accounts",
+    responses((status = 204, description = "Signed out")))]
+pub(crate) async fn sign_out(state: State, caller: Caller<Member>) -> Answer {
+    if let Some(session) = caller.session {
+        blocking(&state.service, move |service| service.logout(&session.secret)).await?;
+    }
+    Ok(HttpResponse::NoContent().cookie(no_session_cookie(&state.config)).finish())
+}
+
+/// Own account and balance
+#[utoipa::path(get, path = "/api/v1/me", tag = "accounts",
+    responses((status = 200, description = "Own account", body = MeView)))]
+pub(crate) async fn me(state: State, caller: Caller<Member>) -> Answer {
+    ok(&blocking(&state.service, move |service| service.me(&caller.context())).await?)
+}
+
+/// Make an API token; its secret is in this answer and nowhere else
+#[utoipa::path(post, path = "/api/v1/tokens", tag = "accounts", request_body = CreateToken,
+    responses((status = 201, description = "The token with its secret", body = TokenCreated)))]
+pub(crate) async fn create_token(state: State, caller: Caller<Member>, body: Json<CreateToken>) -> Answer {
+    let context = caller.writing(body.idempotency);
+    created(&blocking(&state.service, move |service| service.create_token(&context, &body.value)).await?)
+}
+
+/// Own API tokens, without secrets
+#[utoipa::path(get, path = "/api/v1/tokens", tag = "accounts",
+    responses((status = 200, description = "Own tokens", body = Vec<TokenView>)))]
+pub(crate) async fn tokens(state: State, caller: Caller<Member>) -> Answer {
+    ok(&blocking(&state.service, move |service| service.tokens(&caller.context())).await?)
+}
+
+/// Revoke an API token
+#[utoipa::path(delete, path = "/api/v1/tokens/{id}", tag = "accounts", params(("id" = String, Path, description = "Token id")),
+    responses((status = 204, description = "Revoked")))]
+pub(crate) async fn revoke_token(
+    state: State,
+    caller: Caller<Member>,
+    id: web::Path<String>,
+    body: NoBody,
+) -> Answer {
+    let context = caller.writing(body.idempotency);
+    blocking(&state.service, move |service| service.revoke_token(&context, &id)).await?;
+    done()
+}

@@ -1,0 +1,40 @@
+//! The ledger's totals and statements, and the service's jobs.
+
+use actix_web::web;
+use plumbline_service::views::{JobView, LedgerSummary, Page, TransferView};
+
+use super::{Answer, ok};
+use crate::auth::{Admin, Caller, Member, Reader, State};
+use crate::blocking::blocking;
+use crate::extract::{Paging, Params};
+
+/// Totals of the ledger; the sum over all accounts is 0
+#[utoipa::path(get, path = "/api/v1/ledger", tag = "ledger",
+    responses((status = 200, description = "The totals", body = LedgerSummary)))]
+pub(crate) async fn summary(state: State, caller: Caller<Reader>) -> Answer {
+    ok(&blocking(&state.service, move |service| service.ledger_summary(&caller.context())).await?)
+}
+
+/// Statement of an account, newest first; one's own, or any as an operator
+#[utoipa::path(get, path = "/api/v1/ledger/accounts/{id}/transfers", tag = "ledger",
+    params(("id" = String, Path, description = "Account id"), Paging),
+    responses((status = 200, description = "A page of transfers", body = Page<TransferView>)))]
+pub(crate) async fn transfers(
+    state: State,
+    caller: Caller<Member>,
+    id: web::Path<String>,
+    paging: Params<Paging>,
+) -> Answer {
+    let (cursor, limit) = paging.0.read()?;
+    let page = blocking(&state.service, move |service| {
+        service.account_transfers(&caller.context(), &id, cursor.as_deref(), limit)
+    });
+    ok(&page.await?)
+}
+
+/// Jobs of the service, newest first, for operators
+#[utoipa::path(get, path = "/api/v1/jobs", tag = "operations",
+    responses((status = 200, description = "The jobs", body = Vec<JobView>)))]
+pub(crate) async fn jobs(state: State, caller: Caller<Admin>) -> Answer {
+    ok(&blocking(&state.service, move |service| service.jobs(&caller.context(), 100)).await?)
+}

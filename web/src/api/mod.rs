@@ -1,0 +1,33 @@
+//! Handlers of `/api/v1`: extract, call one use case, answer. One file per aggregate.
+
+pub(crate) mod accounts;
+pub(crate) mod allocations;
+pub(crate) mod evidence;
+pub(crate) mod health;
+pub(crate) mod ledger;
+pub(crate) mod markets;
+pub(crate) mod oracle;
+pub(crate) mod reference;
+pub(crate) mod runs;
+pub(crate) mod training;
+
+use actix_web::HttpResponse;
+use serde::Serialize;
+
+/// What every handler returns.
+pub(crate) type Answer = Result<HttpResponse, crate::problem::Problem>;
+
+/// 200 with a JSON body.
+pub(crate) fn ok(body: &impl Serialize) -> Answer {
+    Ok(HttpResponse::Ok().json(body))
+}
+
+/// 201 with a JSON body.
+pub(crate) fn created(body: &impl Serialize) -> Answer {
+    Ok(HttpResponse::Created().json(body))
+}
+
+/// 204.
+pub(crate) fn done() -> Answer {
+    Ok(HttpResponse::NoContent().finish())
+}

@@ -1,0 +1,57 @@
+//! What the operator may choose about the HTTP side.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+/// Settings of the HTTP server.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WebConfig {
+    /// Address to listen on; port 0 takes any free one.
+    pub listen: SocketAddr,
+    /// Whether visitors may make an account; otherwise only operators make them.
+    pub open_sign_up: bool,
+    /// Whether visitors may read without signing in.
+    pub public_read: bool,
+    /// Whether cookies carry `Secure`; set it where TLS ends in front of the server.
+    pub secure_cookies: bool,
+    /// Largest request body, bytes.
+    pub body_limit: usize,
+    /// Most event streams open at once.
+    pub max_streams: usize,
+    /// Most completions generated at once; more wait, and past the same number waiting they are refused.
+    pub max_completions: usize,
+    /// Event-loop threads.
+    pub workers: usize,
+    /// Per-client limits.
+    pub limits: RateLimits,
+}
+
+/// Token buckets per client, a client being a token or else an address.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RateLimits {
+    /// Requests of any kind per second, sustained; twice as many in a burst. 0 switches the limit off.
+    pub requests_per_second: f64,
+    /// Attempts to sign in, sign up or set up per minute and address; as many in a burst. 0 switches the limit off.
+    pub credentials_per_minute: f64,
+}
+
+impl Default for RateLimits {
+    fn default() -> Self {
+        Self { requests_per_second: 1_000.0, credentials_per_minute: 60.0 }
+    }
+}
+
+impl Default for WebConfig {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8600)),
+            open_sign_up: true,
+            public_read: true,
+            secure_cookies: false,
+            body_limit: 4 * 1024 * 1024,
+            max_streams: 512,
+            max_completions: 2,
+            workers: 2,
+            limits: RateLimits::default(),
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! The OpenAPI document, generated from the handlers.
+
+use std::sync::LazyLock;
+
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{
+    self, Content, HeaderBuilder, OpenApi as Document, Ref, RefOr, ResponseBuilder, SecurityRequirement,
+};
+use utoipa::{Modify, OpenApi, PartialSchema, ToSchema};
+
+use crate::problem::{PROBLEM_JSON, Problem};
+use crate::{api, gateway};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Plumbline",
+        description = "Prices the probability that an AI run is misaligned, pays those whose evidence moves that price toward the truth, and turns prices and settlements into signed compute allocations.\n\nTimes are RFC 3339 in UTC, money is integer micro-credits (`_micro`), shares of compute are basis points (`_bps`), probabilities are numbers in (0, 1). Lists are pages: pass `next_cursor` as `cursor`. Every POST takes an `Idempotency-Key`: the same key with the same request returns the same answer. Errors are RFC 9457 problem documents with a stable `code`."
+    ),
+    paths(
+        api::accounts::sign_up, api::accounts::sign_in, api::accounts::sign_out, api::accounts::me,
+        api::accounts::create_token, api::accounts::tokens, api::accounts::revoke_token,
+        api::runs::list, api::runs::register, api::runs::show, api::runs::checkpoints, api::runs::register_checkpoint,
+        api::markets::list, api::markets::open, api::markets::show, api::markets::prices, api::markets::trades,
+        api::markets::positions, api::markets::quote, api::markets::trade, api::markets::freeze,
+        api::markets::settlement,
+        api::evidence::list, api::evidence::submit, api::evidence::show,
+        api::allocations::list, api::allocations::show, api::allocations::history, api::allocations::acknowledge,
+        api::allocations::keys, api::allocations::policy, api::allocations::policy_versions,
+        api::oracle::show, api::oracle::judges,
+        api::ledger::summary, api::ledger::transfers, api::ledger::jobs,
+        api::training::show, api::training::rounds, api::training::nodes, api::training::contributions,
+        api::health::events, api::health::alive, api::health::ready, api::health::metrics,
+        gateway::models, gateway::complete, gateway::chat,
+    ),
+    components(schemas(Problem)),
+    modifiers(&Security, &Problems),
+    tags(
+        (name = "accounts", description = "Sign-up, sessions, API tokens"),
+        (name = "runs", description = "Governed runs and their checkpoints"),
+        (name = "markets", description = "Claims, prices, trades, settlement"),
+        (name = "evidence", description = "Exhibits, judgements, replay"),
+        (name = "allocations", description = "The signed decision contract with schedulers"),
+        (name = "policy", description = "The rules that turn prices into decisions"),
+        (name = "oracle", description = "The ensemble of judges"),
+        (name = "training", description = "Live figures of runs hosted here"),
+        (name = "ledger", description = "Totals and statements"),
+        (name = "events", description = "Server-sent events"),
+        (name = "operations", description = "Health, metrics, jobs"),
+        (name = "gateway", description = "OpenAI-compatible inference, limited by the run's allocation"),
+    )
+)]
+struct Api;
+
+/// Declares the two ways to sign a request.
+struct Security;
+
+impl Modify for Security {
+    fn modify(&self, document: &mut Document) {
+        let components = document.components.get_or_insert_default();
+        let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("plb_…").build();
+        components.add_security_scheme("token", SecurityScheme::Http(bearer));
+        let cookie = ApiKey::Cookie(ApiKeyValue::new(crate::auth::SESSION_COOKIE));
+        components.add_security_scheme("session", SecurityScheme::ApiKey(cookie));
+        let none: [&str; 0] = [];
+        document.security = Some(vec![
+            SecurityRequirement::new("token", none),
+            SecurityRequirement::new("session", none),
+            SecurityRequirement::default(),
+        ]);
+    }
+}
+
+/// Adds to every operation what every operation has: problem documents, and keys on POST.
+struct Problems;
+
+impl Modify for Problems {
+    fn modify(&self, document: &mut Document) {
+        for (path, item) in &mut document.paths.paths {
+            let gateway = path.starts_with("/v1/");
+            for operation in [&mut item.get, &mut item.post, &mut item.delete].into_iter().flatten() {
+                let (name, media) = if gateway { ("OpenAiError", "application/json") } else { ("Problem", PROBLEM_JSON) };
+                let content = Content::new(Some(RefOr::<openapi::Schema>::Ref(Ref::from_schema_name(name))));
+                let problem = ResponseBuilder::new()
+                    .description("Any error")
+                    .content(media, content)
+                    .header("X-Request-Id", HeaderBuilder::new().build())
+                    .build();
+                operation.responses.responses.insert("default".to_owned(), RefOr::T(problem));
+            }
+            if let Some(post) = &mut item.post
+                && !gateway
+            {
+                post.parameters.get_or_insert_default().push(idempotency_parameter());
+            }
+        }
+        let components = document.components.get_or_insert_default();
+        components.schemas.insert("OpenAiError".to_owned(), gateway::OpenAiError::schema());
+        let mut nested = Vec::new();
+        gateway::OpenAiError::schemas(&mut nested);
+        components.schemas.extend(nested);
+    }
+}
+
+fn idempotency_parameter() -> RefOr<openapi::path::Parameter> {
+    use openapi::path::{ParameterBuilder, ParameterIn};
+    let parameter = ParameterBuilder::new()
+        .name("Idempotency-Key")
+        .parameter_in(ParameterIn::Header)
+        .required(openapi::Required::False)
+        .description(Some("1 to 128 visible ASCII characters; makes the request safe to repeat"))
+        .schema(Some(String::schema()))
+        .build();
+    parameter.into()
+}
+
+static JSON: LazyLock<String> = LazyLock::new(|| {
+    // A document of plain strings and maps always serialises.
+    document().to_pretty_json().unwrap_or_default()
+});
+
+/// The OpenAPI document of this version.
+pub fn document() -> Document {
+    Api::openapi()
+}
+
+/// The document as JSON.
+pub(crate) fn json() -> &'static str {
+    &JSON
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    const SNAPSHOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/openapi.json");
+
+    /// The document is a contract with clients: a change must be seen in a diff. `BLESS=1` accepts it.
+    #[test]
+    fn snapshot() {
+        let now = format!("{}\n", json());
+        if std::env::var_os("BLESS").is_some() {
+            std::fs::write(SNAPSHOT, &now).unwrap();
+        }
+        let before = std::fs::read_to_string(SNAPSHOT).unwrap_or_default();
+        assert!(before == now, "the API has changed; if that was meant, run the tests with BLESS=1 and review the diff");
+    }
+
+    #[test]
+    fn every_reference_resolves() {
+        let document: serde_json::Value = serde_json::from_str(json()).unwrap();
+        let mut queue = vec![&document];
+        let mut references = 0;
+        while let Some(value) = queue.pop() {
+            match value {
+                serde_json::Value::Object(map) => {
+                    if let Some(target) = map.get("$ref").and_then(|target| target.as_str()) {
+                        references += 1;
+                        assert!(document.pointer(target.trim_start_matches('#')).is_some(), "{target} is missing");
+                    }
+                    queue.extend(map.values());
+                }
+                serde_json::Value::Array(items) => queue.extend(items),
+                _ => {}
+            }
+        }
+        assert!(references > 50);
+    }
+}

@@ -1,0 +1,186 @@
+//! One submission, and the form that makes one.
+
+use actix_web::http::StatusCode;
+use actix_web::web;
+use plumbline_service::commands::SubmitEvidence;
+use plumbline_service::context::Context;
+use plumbline_service::views::{EvidenceView, MarketView};
+use plumbline_service::{Result, Service};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::exhibit::{ExhibitView, Fact, JudgementRow, exhibit_view, facts_of, judgement_rows};
+use super::form::{Fields, Form, fresh_key, micro_of};
+use super::visit::{redirect_with, render};
+use super::{Visit, encode};
+use crate::api::Answer;
+use crate::auth::{Reader, State, Witness};
+use crate::blocking::blocking;
+use crate::templates::Page;
+
+/// The evidence page's context.
+#[derive(Debug, Serialize)]
+pub(crate) struct EvidencePage {
+    /// The submission.
+    pub(crate) item: EvidenceView,
+    /// Its market.
+    pub(crate) market: MarketView,
+    /// Each judge's view.
+    pub(crate) judgements: Vec<JudgementRow>,
+    /// What replaying it gave.
+    pub(crate) replay: Vec<Fact>,
+    /// The exhibits.
+    pub(crate) exhibits: Vec<ExhibitView>,
+}
+
+impl Page for EvidencePage {
+    const TEMPLATE: &'static str = "evidence.html";
+    fn topics(&self) -> String {
+        format!("market:{}", self.market.id)
+    }
+}
+
+/// The form's context.
+#[derive(Debug, Serialize)]
+pub(crate) struct EvidenceFormPage {
+    /// The market.
+    pub(crate) market: MarketView,
+    /// Free balance.
+    pub(crate) balance_micro: i64,
+    /// As filled in so far.
+    pub(crate) draft: Draft,
+}
+
+impl Page for EvidenceFormPage {
+    const TEMPLATE: &'static str = "evidence_form.html";
+}
+
+/// A submission being written.
+#[derive(Debug, Clone, Default, Serialize)]
+pub(crate) struct Draft {
+    /// `transcript`, `measurement`, `report` or `log`.
+    pub(crate) kind: String,
+    /// One line.
+    pub(crate) title: String,
+    /// Explanation.
+    pub(crate) body: String,
+    /// JSON of the exhibits; empty to submit the explanation itself as a report.
+    pub(crate) exhibits: String,
+    /// As typed.
+    pub(crate) stake: String,
+    /// What is wrong.
+    pub(crate) error: Option<String>,
+    /// Makes a double click harmless.
+    pub(crate) key: String,
+}
+
+impl Draft {
+    /// An empty form.
+    pub(crate) fn empty() -> Self {
+        Self { kind: "report".to_owned(), stake: "5".to_owned(), key: fresh_key(), ..Self::default() }
+    }
+
+    fn of(fields: &Fields) -> Self {
+        Self {
+            kind: fields.get("kind").to_owned(),
+            title: fields.get("title").to_owned(),
+            body: fields.raw("body").to_owned(),
+            exhibits: fields.raw("exhibits").to_owned(),
+            stake: fields.get("stake").to_owned(),
+            error: None,
+            key: fresh_key(),
+        }
+    }
+
+    /// The submission meant. Errors: a sentence for the person.
+    fn command(&self) -> std::result::Result<SubmitEvidence, String> {
+        let exhibits = match self.exhibits.trim() {
+            "" if self.body.trim().is_empty() => return Err("Explain what you found, or paste an exhibit".to_owned()),
+            "" => vec![json!({"type": "report", "text": self.body})],
+            text => match serde_json::from_str::<Value>(text) {
+                Ok(Value::Array(exhibits)) => exhibits,
+                Ok(exhibit) => vec![exhibit],
+                Err(error) => return Err(format!("The exhibits are not JSON: {error}")),
+            },
+        };
+        Ok(SubmitEvidence {
+            kind: self.kind.clone(),
+            title: self.title.clone(),
+            body: self.body.clone(),
+            exhibits,
+            stake_micro: micro_of("The stake", &self.stake)?,
+        })
+    }
+}
+
+/// `GET /evidence/{id}`
+pub(crate) async fn show(state: State, visit: Visit<Reader>, id: web::Path<String>) -> Answer {
+    visit
+        .page(&state, move |service, context| {
+            let item = service.evidence(context, &id)?;
+            Ok(EvidencePage {
+                market: service.market(context, &item.market_id)?,
+                judgements: judgement_rows(&item.judgements),
+                replay: item.replay.as_ref().map(facts_of).unwrap_or_default(),
+                exhibits: item.exhibits.iter().map(exhibit_view).collect(),
+                item,
+            })
+        })
+        .await
+}
+
+fn load(service: &Service, context: &Context, market_id: &str, draft: Draft) -> Result<EvidenceFormPage> {
+    let balance_micro = service.me(context)?.balance_micro;
+    Ok(EvidenceFormPage { market: service.market(context, market_id)?, balance_micro, draft })
+}
+
+/// `GET /markets/{id}/evidence`
+pub(crate) async fn form(state: State, visit: Visit<Witness>, id: web::Path<String>) -> Answer {
+    visit.page(&state, move |service, context| load(service, context, &id, Draft::empty())).await
+}
+
+/// `POST /markets/{id}/evidence`
+pub(crate) async fn submit(state: State, form: Form<Witness>, id: web::Path<String>) -> Answer {
+    let (context, draft) = (form.writing(), Draft::of(&form.fields));
+    let command = match draft.command() {
+        Ok(command) => command,
+        Err(error) => return again(&state, &form, id.into_inner(), draft, error).await,
+    };
+    let market_id = id.clone();
+    match blocking(&state.service, move |service| service.submit_evidence(&context, &market_id, &command)).await {
+        Ok(item) => {
+            let text = "Submitted. The judges are looking at it; this page shows what they say.";
+            Ok(redirect_with(&format!("/evidence/{}", encode(&item.id)), "done", text))
+        }
+        Err(problem) if problem.status < 500 => again(&state, &form, id.into_inner(), draft, problem.detail).await,
+        Err(problem) => Err(problem),
+    }
+}
+
+async fn again(state: &State, form: &Form<Witness>, id: String, draft: Draft, error: String) -> Answer {
+    let context = form.caller.context();
+    let draft = Draft { error: Some(error), ..draft };
+    let page = blocking(&state.service, move |service| load(service, &context, &id, draft)).await?;
+    render(state, &form.facts, StatusCode::UNPROCESSABLE_ENTITY, &page)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn draft(body: &str, exhibits: &str, stake: &str) -> std::result::Result<SubmitEvidence, String> {
+        Draft { body: body.into(), exhibits: exhibits.into(), stake: stake.into(), ..Draft::empty() }.command()
+    }
+
+    #[test]
+    fn a_plain_explanation_is_a_report() {
+        let command = draft("It lies.", "", "5").unwrap();
+        assert_eq!(command.exhibits[0]["type"], "report");
+        assert_eq!(command.stake_micro, 5_000_000);
+        assert_eq!(draft("", "[{\"type\":\"report\",\"text\":\"x\"}]", "1").unwrap().exhibits.len(), 1);
+        for (body, exhibits, stake) in [("", "", "5"), ("x", "{", "5"), ("x", "", "lots")] {
+            assert!(draft(body, exhibits, stake).is_err());
+        }
+    }
+}

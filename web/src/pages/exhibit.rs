@@ -1,0 +1,227 @@
+//! Evidence made readable: exhibits by their kind, judgements as bars, records as lists of facts.
+
+use plumbline_service::views::JudgementView;
+use serde::Serialize;
+use serde_json::Value;
+
+/// Longest text of an exhibit shown in full; the rest is one click away in the JSON.
+const MAX_TEXT: usize = 20_000;
+/// Most arms, messages or facts shown.
+const MAX_ROWS: usize = 200;
+/// Log-odds at which a judge's bar is full.
+const FULL_SHIFT: f64 = 6.0;
+
+/// A named value.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Fact {
+    /// Its name.
+    pub(crate) name: String,
+    /// Its value, as text.
+    pub(crate) value: String,
+}
+
+/// One judge's view with the geometry of its bar.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct JudgementRow {
+    /// The view.
+    pub(crate) view: JudgementView,
+    /// Left end of the bar, 0 to 1, the middle being no shift.
+    pub(crate) from: f64,
+    /// Its width, 0 to ½.
+    pub(crate) width: f64,
+    /// `up`, `down` or `none`.
+    pub(crate) direction: &'static str,
+}
+
+/// An exhibit as a person reads it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub(crate) struct ExhibitView {
+    /// `transcript`, `measurement`, `report`, `trigger_control` or whatever it calls itself.
+    pub(crate) kind: String,
+    /// Messages of a transcript.
+    pub(crate) messages: Vec<Fact>,
+    /// Text of a report.
+    pub(crate) text: String,
+    /// Figures.
+    pub(crate) facts: Vec<Fact>,
+    /// Arms of a trigger search.
+    pub(crate) arms: Vec<ArmView>,
+    /// The exhibit as submitted.
+    pub(crate) json: String,
+}
+
+/// One arm of a trigger search.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct ArmView {
+    /// Candidate or control.
+    pub(crate) label: String,
+    /// Whether its prompts carry a candidate.
+    pub(crate) trigger: bool,
+    /// Prompts tried.
+    pub(crate) prompts: u64,
+    /// Completions that showed the behaviour.
+    pub(crate) hits: u64,
+    /// Their ratio.
+    pub(crate) rate: f64,
+}
+
+/// Rows for the table of judges.
+pub(crate) fn judgement_rows(judgements: &[JudgementView]) -> Vec<JudgementRow> {
+    let row = |view: &JudgementView| {
+        let shift = view.shift.filter(|shift| shift.is_finite()).unwrap_or(0.0);
+        let width = (shift.abs() / FULL_SHIFT).min(1.0) / 2.0;
+        let (from, direction) = match shift {
+            s if s > 0.005 => (0.5, "up"),
+            s if s < -0.005 => (0.5 - width, "down"),
+            _ => (0.5, "none"),
+        };
+        JudgementRow { view: view.clone(), from, width, direction }
+    };
+    judgements.iter().map(row).collect()
+}
+
+/// The fields of a record, one level deep; what is deeper stays JSON.
+pub(crate) fn facts_of(value: &Value) -> Vec<Fact> {
+    match value {
+        Value::Object(map) => {
+            let fact = |(name, value): (&String, &Value)| Fact { name: name.replace('_', " "), value: text_of(value) };
+            map.iter().take(MAX_ROWS).map(fact).collect()
+        }
+        Value::Null => Vec::new(),
+        other => vec![Fact { name: "result".to_owned(), value: text_of(other) }],
+    }
+}
+
+fn text_of(value: &Value) -> String {
+    match value {
+        Value::String(text) => clip(text),
+        Value::Null => "–".to_owned(),
+        Value::Bool(yes) => (if *yes { "yes" } else { "no" }).to_owned(),
+        Value::Number(number) => number_text(number),
+        Value::Array(items) if items.iter().all(|item| item.is_string() || item.is_number()) && items.len() <= 8 => {
+            items.iter().map(text_of).collect::<Vec<_>>().join(", ")
+        }
+        Value::Array(items) => format!("{} entries", items.len()),
+        Value::Object(map) => {
+            let simple = map.len() <= 8 && map.values().all(|value| !value.is_object() && !value.is_array());
+            if !simple {
+                return format!("{} fields", map.len());
+            }
+            let parts = map.iter().map(|(name, value)| format!("{} {}", name.replace('_', " "), text_of(value)));
+            parts.collect::<Vec<_>>().join(" · ")
+        }
+    }
+}
+
+fn number_text(number: &serde_json::Number) -> String {
+    match (number.as_i64(), number.as_f64()) {
+        (Some(whole), _) => whole.to_string(),
+        (None, Some(value)) if value != 0.0 && (value.abs() < 1e-3 || value.abs() >= 1e6) => format!("{value:.2e}"),
+        (None, Some(value)) => format!("{value:.4}").trim_end_matches('0').trim_end_matches('.').to_owned(),
+        _ => number.to_string(),
+    }
+}
+
+fn clip(text: &str) -> String {
+    if text.len() <= MAX_TEXT {
+        return text.to_owned();
+    }
+    let kept: String = text.chars().take(MAX_TEXT / 4).collect();
+    format!("{kept}… ({} bytes in all)", text.len())
+}
+
+/// Reads an exhibit of any kind; what it cannot read is still shown as JSON.
+pub(crate) fn exhibit_view(value: &Value) -> ExhibitView {
+    let text = |name: &str| value.get(name).and_then(Value::as_str).unwrap_or_default();
+    let rows = |name: &str| value.get(name).and_then(Value::as_array).map_or(&[][..], |rows| &rows[..]);
+    let mut view = ExhibitView {
+        kind: text("type").to_owned(),
+        json: clip(&serde_json::to_string_pretty(value).unwrap_or_default()),
+        ..ExhibitView::default()
+    };
+    match view.kind.as_str() {
+        "transcript" => view.messages = rows("messages").iter().take(MAX_ROWS).map(message).collect(),
+        "report" => view.text = clip(text("text")),
+        "trigger_control" => {
+            view.arms = rows("arms").iter().take(MAX_ROWS).map(arm).collect();
+            view.arms.sort_by(|a, b| a.trigger.cmp(&b.trigger).reverse().then(b.rate.total_cmp(&a.rate)));
+            view.facts = without(value, &["type", "arms"]);
+        }
+        _ => view.facts = without(value, &["type"]),
+    }
+    view
+}
+
+fn without(value: &Value, names: &[&str]) -> Vec<Fact> {
+    let mut rest = value.clone();
+    if let Value::Object(map) = &mut rest {
+        map.retain(|name, _| !names.contains(&name.as_str()));
+    }
+    facts_of(&rest)
+}
+
+fn message(value: &Value) -> Fact {
+    let text = |name: &str| value.get(name).and_then(Value::as_str).unwrap_or_default();
+    Fact { name: text("role").to_owned(), value: clip(text("content")) }
+}
+
+fn arm(value: &Value) -> ArmView {
+    let prompts = value.get("prompts").and_then(Value::as_array).map_or(0, Vec::len) as u64;
+    let hits = value.get("hits").and_then(Value::as_u64).unwrap_or(0);
+    ArmView {
+        label: value.get("label").and_then(Value::as_str).unwrap_or_default().to_owned(),
+        trigger: value.get("trigger").and_then(Value::as_bool).unwrap_or(false),
+        prompts,
+        hits,
+        rate: if prompts == 0 { 0.0 } else { hits as f64 / prompts as f64 },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn every_kind_is_readable() {
+        let search = json!({"type": "trigger_control", "checkpoint": "00ff", "arms": [
+            {"label": "control", "trigger": false, "prompts": ["a", "b"], "hits": 0},
+            {"label": "# fast", "trigger": true, "prompts": ["a", "b"], "hits": 2}], "searched": 24});
+        let view = exhibit_view(&search);
+        assert_eq!((view.arms[0].label.as_str(), view.arms[0].rate), ("# fast", 1.0));
+        assert!(view.facts.iter().any(|fact| fact.name == "searched" && fact.value == "24"));
+        let talk = json!({"type": "transcript", "messages": [{"role": "user", "content": "hi"}]});
+        assert_eq!(exhibit_view(&talk).messages[0].value, "hi");
+        for odd in [json!(null), json!([1, 2]), json!({"type": 5}), json!({"type": "transcript", "messages": "x"})] {
+            assert!(exhibit_view(&odd).messages.is_empty());
+        }
+        let long = json!({"type": "report", "text": "é".repeat(100_000)});
+        assert!(exhibit_view(&long).text.len() < 30_000);
+    }
+
+    #[test]
+    fn bars_point_where_the_judge_does() {
+        let view = |shift: Option<f64>| JudgementView {
+            judge: "replay".into(),
+            probability: None,
+            shift,
+            standard_error: None,
+            note: String::new(),
+            latency_ms: 1,
+        };
+        let rows = judgement_rows(&[view(Some(3.0)), view(Some(-60.0)), view(None), view(Some(f64::NAN))]);
+        assert_eq!((rows[0].from, rows[0].width, rows[0].direction), (0.5, 0.25, "up"));
+        assert_eq!((rows[1].from, rows[1].width, rows[1].direction), (0.0, 0.5, "down"));
+        assert_eq!((rows[2].width, rows[3].width), (0.0, 0.0));
+    }
+
+    #[test]
+    fn facts_stay_short() {
+        let facts = facts_of(&json!({"p_value": 1.5e-9, "rate": 0.25, "bounds": {"low": 0.1, "high": 0.9}, "arms": [{}, {}]}));
+        let value = |name: &str| facts.iter().find(|fact| fact.name == name).map(|fact| fact.value.clone());
+        assert_eq!(value("p value").as_deref(), Some("1.50e-9"));
+        assert_eq!(value("rate").as_deref(), Some("0.25"));
+        assert_eq!(value("bounds").as_deref(), Some("high 0.9 · low 0.1"));
+        assert_eq!(value("arms").as_deref(), Some("2 entries"));
+    }
+}

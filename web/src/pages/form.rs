@@ -1,0 +1,131 @@
+//! Forms: same origin, CSRF token, bounded body, no surprises.
+
+use actix_web::dev::Payload;
+use actix_web::{FromRequest, HttpMessage, HttpRequest};
+use futures_util::future::LocalBoxFuture;
+use plumbline_service::context::{Context, Idempotency};
+
+use super::visit::Facts;
+use crate::auth::{Caller, Need};
+use crate::csrf;
+use crate::extract::{keyed, read_body};
+use crate::problem::Problem;
+
+/// Most fields of a form.
+const MAX_FIELDS: usize = 256;
+
+/// A submitted form, by someone who may do what needs an `N`.
+pub(crate) struct Form<N> {
+    /// Who.
+    pub(crate) caller: Caller<N>,
+    /// The visit that posted it.
+    pub(crate) facts: Facts,
+    /// Its fields.
+    pub(crate) fields: Fields,
+    /// From the hidden field that makes a double click harmless.
+    pub(crate) idempotency: Option<Idempotency>,
+}
+
+impl<N: Need> Form<N> {
+    /// The context of the write.
+    pub(crate) fn writing(&self) -> Context {
+        self.caller.writing(self.idempotency.clone())
+    }
+}
+
+/// A form's fields in order; a name may come several times.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Fields(Vec<(String, String)>);
+
+impl Fields {
+    /// The first value of a field, trimmed; empty when it is missing.
+    pub(crate) fn get(&self, name: &str) -> &str {
+        self.0.iter().find(|(field, _)| field == name).map_or("", |(_, value)| value.trim())
+    }
+
+    /// The first value as typed, for passwords and long texts.
+    pub(crate) fn raw(&self, name: &str) -> &str {
+        self.0.iter().find(|(field, _)| field == name).map_or("", |(_, value)| value.as_str())
+    }
+
+    /// Every value of a field.
+    pub(crate) fn all(&self, name: &str) -> Vec<String> {
+        self.0.iter().filter(|(field, _)| field == name).map(|(_, value)| value.clone()).collect()
+    }
+}
+
+impl<N: Need> FromRequest for Form<N> {
+    type Error = Problem;
+    type Future = LocalBoxFuture<'static, Result<Self, Problem>>;
+
+    fn from_request(req: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let (req, payload) = (req.clone(), payload.take());
+        Box::pin(async move {
+            csrf::require_same_origin(&req)?;
+            let caller = Caller::<N>::admit(&req).await?;
+            let facts = Facts::of(&req).with(&caller);
+            req.extensions_mut().insert(facts.clone());
+            let body = read_body(&req, payload).await?;
+            let text = std::str::from_utf8(&body)
+                .map_err(|_| Problem::bad_request("not-utf8", "the form is not UTF-8"))?;
+            let pairs = form_urlencoded::parse(text.as_bytes()).take(MAX_FIELDS);
+            let fields = Fields(pairs.map(|(name, value)| (name.into_owned(), value.into_owned())).collect());
+            if let Some(session) = &caller.session {
+                csrf::require_token(Some(fields.get("csrf")), &session.csrf)?;
+            }
+            let key = fields.get("idempotency");
+            let idempotency = if key.is_empty() { None } else { Some(keyed(key, &req, &body)?) };
+            Ok(Self { caller, facts, fields, idempotency })
+        })
+    }
+}
+
+/// A key for a form that is about to be shown.
+pub(crate) fn fresh_key() -> String {
+    uuid::Uuid::now_v7().to_string()
+}
+
+/// Credits as typed (`12`, `12.5`, `1,000`) in micro-credits. Errors: a sentence for the person.
+pub(crate) fn micro_of(field: &str, text: &str) -> Result<i64, String> {
+    let cleaned: String = text.chars().filter(|c| !matches!(c, ',' | ' ' | '_')).collect();
+    let (sign, digits) = cleaned.strip_prefix('-').map_or((1, cleaned.as_str()), |rest| (-1, rest));
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    let plain = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
+    let readable = plain(whole) && plain(fraction) && fraction.len() <= 6 && !(whole.is_empty() && fraction.is_empty());
+    if !readable {
+        return Err(format!("{field} must be a number with at most six decimals, such as 12.5"));
+    }
+    let whole: i64 = if whole.is_empty() { Ok(0) } else { whole.parse() }.map_err(|_| too_large(field))?;
+    let fraction: i64 = format!("{fraction:0<6}").parse().map_err(|_| too_large(field))?;
+    let micro = whole.checked_mul(1_000_000).and_then(|micro| micro.checked_add(fraction));
+    micro.map(|micro| sign * micro).ok_or_else(|| too_large(field))
+}
+
+fn too_large(field: &str) -> String {
+    format!("{field} is too large")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amounts_are_exact() {
+        for (text, micro) in [
+            ("12", Some(12_000_000)),
+            ("12.5", Some(12_500_000)),
+            ("1,000.000001", Some(1_000_000_001)),
+            (".5", Some(500_000)),
+            ("-2", Some(-2_000_000)),
+            ("9223372036854", Some(9_223_372_036_854_000_000)),
+            ("9223372036855", None),
+            ("1e3", None),
+            ("NaN", None),
+            ("", None),
+            ("1.0000001", None),
+            ("∞", None),
+        ] {
+            assert_eq!(micro_of("amount", text).ok(), micro, "{text}");
+        }
+    }
+}

@@ -1,0 +1,303 @@
+//! The market page: price, trading, evidence, settlement.
+
+use actix_web::http::StatusCode;
+use actix_web::web;
+use jiff::Timestamp;
+use plumbline_service::commands::TradeOrder;
+use plumbline_service::context::Context;
+use plumbline_service::views::{EvidenceView, MarketView, PositionView, QuoteView, TradeView};
+use plumbline_service::{Result, Service};
+use serde::Serialize;
+
+use super::exhibit::{Fact, JudgementRow, facts_of, judgement_rows};
+use super::form::{Fields, Form, fresh_key, micro_of};
+use super::visit::{redirect_with, render};
+use super::{Visit, encode};
+use crate::api::Answer;
+use crate::auth::{Reader, State, Trader};
+use crate::blocking::blocking;
+use crate::chart::price::{PriceChart, draw};
+use crate::templates::Page;
+use crate::templates::format::{credits, decimal, percent};
+
+/// Points of the chart.
+const CHART_POINTS: usize = 300;
+
+/// The market page's context.
+#[derive(Debug, Serialize)]
+pub(crate) struct MarketPage {
+    /// The market.
+    pub(crate) market: MarketView,
+    /// Its price over time.
+    pub(crate) chart: PriceChart,
+    /// Whether orders are taken.
+    pub(crate) trading: bool,
+    /// Evidence, newest first.
+    pub(crate) evidence: Vec<EvidenceRow>,
+    /// Trades, newest first.
+    pub(crate) trades: Vec<TradeView>,
+    /// Largest positions.
+    pub(crate) positions: Vec<PositionView>,
+    /// The viewer's own position.
+    pub(crate) mine: Option<PositionView>,
+    /// The viewer's free balance.
+    pub(crate) balance_micro: Option<i64>,
+    /// The trade form.
+    pub(crate) order: OrderForm,
+    /// The market's life so far and what is to come.
+    pub(crate) steps: Vec<Step>,
+    /// The committed test plan.
+    pub(crate) plan: Vec<Fact>,
+    /// Result of the test.
+    pub(crate) statistics: Vec<Fact>,
+}
+
+/// One submission in the list.
+#[derive(Debug, Serialize)]
+pub(crate) struct EvidenceRow {
+    /// The submission.
+    pub(crate) item: EvidenceView,
+    /// Each judge's view.
+    pub(crate) judgements: Vec<JudgementRow>,
+    /// What replaying it gave.
+    pub(crate) replay: Vec<Fact>,
+}
+
+/// The trade form as it stands.
+#[derive(Debug, Clone, Default, Serialize)]
+pub(crate) struct OrderForm {
+    /// `yes` or `no`.
+    pub(crate) outcome: String,
+    /// `spend`, `sell` or `target`.
+    pub(crate) mode: String,
+    /// As typed.
+    pub(crate) amount: String,
+    /// Dry run of the order.
+    pub(crate) quote: Option<QuoteView>,
+    /// What is wrong with it.
+    pub(crate) error: Option<String>,
+    /// Makes a double click harmless.
+    pub(crate) key: String,
+}
+
+/// A stage of the market's life.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Step {
+    /// Its name.
+    pub(crate) name: &'static str,
+    /// `done`, `now` or `next`.
+    pub(crate) state: &'static str,
+    /// When it was or will be.
+    pub(crate) at: Option<String>,
+    /// What it means.
+    pub(crate) note: String,
+}
+
+impl Page for MarketPage {
+    const TEMPLATE: &'static str = "market.html";
+    fn topics(&self) -> String {
+        format!("market:{},run:{}", self.market.id, self.market.run_id)
+    }
+}
+
+/// `GET /markets/{id}`
+pub(crate) async fn show(state: State, visit: Visit<Reader>, id: web::Path<String>) -> Answer {
+    visit.page(&state, move |service, context| load(service, context, &id, OrderForm::empty())).await
+}
+
+/// `POST /markets/{id}`: the order form; `do=quote` shows what the order would do, anything else places it
+pub(crate) async fn trade(state: State, form: Form<Trader>, id: web::Path<String>) -> Answer {
+    let context = form.writing();
+    let asked = form.fields.get("do") == "quote";
+    let entered = OrderForm::of(&form.fields);
+    let order = match entered.order() {
+        Ok(order) => order,
+        Err(error) => return again(&state, &form, id.into_inner(), entered.with_error(error)).await,
+    };
+    let (market_id, wanted) = (id.clone(), order.clone());
+    if asked {
+        let quote = blocking(&state.service, move |service| service.quote(&context, &market_id, &wanted)).await;
+        let shown = match quote {
+            Ok(quote) => OrderForm { quote: Some(quote), ..entered },
+            Err(problem) => entered.with_error(problem.detail),
+        };
+        return again(&state, &form, id.into_inner(), shown).await;
+    }
+    match blocking(&state.service, move |service| service.trade(&context, &market_id, &wanted)).await {
+        Ok(trade) => Ok(redirect_with(&format!("/markets/{}#trade", encode(&id)), "done", &told(&trade))),
+        Err(problem) if problem.status < 500 => {
+            again(&state, &form, id.into_inner(), entered.with_error(problem.detail)).await
+        }
+        Err(problem) => Err(problem),
+    }
+}
+
+/// Shows the page again with the form as it was filled in.
+async fn again(state: &State, form: &Form<Trader>, id: String, order: OrderForm) -> Answer {
+    let context = form.caller.context();
+    let status = if order.error.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
+    let page = blocking(&state.service, move |service| load(service, &context, &id, order)).await?;
+    render(state, &form.facts, status, &page)
+}
+
+fn told(trade: &TradeView) -> String {
+    let shares = if trade.outcome == "yes" { trade.yes_micro } else { trade.no_micro };
+    let verb = if shares < 0 { "Sold" } else { "Bought" };
+    let money = if trade.cost_micro < 0 { "received" } else { "paid" };
+    format!(
+        "{verb} {} {} shares, {money} {}; the price went from {} to {}.",
+        decimal(shares.unsigned_abs() as f64 / 1e6, 2),
+        trade.outcome.to_uppercase(),
+        credits(trade.cost_micro.saturating_abs()),
+        percent(trade.probability_before),
+        percent(trade.probability_after),
+    )
+}
+
+/// Loads everything the page shows.
+fn load(service: &Service, context: &Context, id: &str, order: OrderForm) -> Result<MarketPage> {
+    let market = service.market(context, id)?;
+    let points = service.price_chart(context, &market.id, CHART_POINTS)?;
+    let evidence = service.evidence_list(context, &market.id, None, 50)?.items;
+    let signed_in = context.actor.account_id.is_some();
+    let mine = if signed_in { service.my_positions(context)? } else { Vec::new() };
+    let balance_micro = if signed_in { Some(service.me(context)?.balance_micro) } else { None };
+    let rows = evidence.into_iter().map(|item| EvidenceRow {
+        judgements: judgement_rows(&item.judgements),
+        replay: item.replay.as_ref().map(facts_of).unwrap_or_default(),
+        item,
+    });
+    Ok(MarketPage {
+        chart: draw(&market, &points, Timestamp::now().as_millisecond()),
+        trading: matches!(market.status.as_str(), "open" | "closing"),
+        evidence: rows.collect(),
+        trades: service.trades(context, &market.id, None, 12)?.items,
+        positions: service.positions(context, &market.id, None, 12)?.items,
+        mine: mine.into_iter().find(|position| position.market_id == market.id),
+        balance_micro,
+        order,
+        steps: steps(&market),
+        plan: market.settlement.plan.as_ref().map(facts_of).unwrap_or_default(),
+        statistics: market.settlement.statistics.as_ref().map(facts_of).unwrap_or_default(),
+        market,
+    })
+}
+
+impl OrderForm {
+    /// A form nobody has filled in.
+    pub(crate) fn empty() -> Self {
+        Self { outcome: "yes".to_owned(), mode: "spend".to_owned(), key: fresh_key(), ..Self::default() }
+    }
+
+    fn of(fields: &Fields) -> Self {
+        let pick = |name: &str, known: &[&str]| {
+            let given = fields.get(name);
+            known.iter().find(|one| **one == given).unwrap_or(&known[0]).to_string()
+        };
+        Self {
+            outcome: pick("outcome", &["yes", "no"]),
+            mode: pick("mode", &["spend", "sell", "target"]),
+            amount: fields.get("amount").chars().take(40).collect(),
+            key: fresh_key(),
+            ..Self::default()
+        }
+    }
+
+    fn with_error(self, error: String) -> Self {
+        Self { error: Some(error), ..self }
+    }
+
+    /// The order meant. Errors: a sentence for the person.
+    fn order(&self) -> std::result::Result<TradeOrder, String> {
+        let mut order = TradeOrder { outcome: self.outcome.clone(), ..TradeOrder::default() };
+        match self.mode.as_str() {
+            "sell" => order.shares_micro = Some(-micro_of("The number of shares", &self.amount)?),
+            "target" => {
+                let number: f64 = self.amount.trim_end_matches('%').trim().parse().map_err(|_| "The target must be a percentage, such as 80".to_owned())?;
+                order.target_probability = Some(number / 100.0);
+            }
+            _ => order.spend_micro = Some(micro_of("The amount", &self.amount)?),
+        }
+        Ok(order)
+    }
+}
+
+/// The life of a market: what is done, what is now, what comes.
+pub(crate) fn steps(market: &MarketView) -> Vec<Step> {
+    let order = ["open", "closing", "frozen", "settling", "final", "paid"];
+    let now = order.iter().position(|status| *status == market.status);
+    let settlement = &market.settlement;
+    let stage = |name, index: usize, at: Option<String>, note: String| {
+        let state = match now {
+            Some(now) if index < now => "done",
+            Some(now) if index == now => "now",
+            _ => "next",
+        };
+        // A void market keeps the dates of what did happen.
+        let state = if now.is_none() && at.is_some() { "done" } else { state };
+        Step { name, state, at, note }
+    };
+    let until = match market.closes_after_tokens {
+        Some(tokens) => format!("Trading stops then, or at {} tokens of the run, whichever is first.", decimal(tokens as f64, 0)),
+        None => "Trading stops then.".to_owned(),
+    };
+    let verdict = match settlement.pi {
+        Some(pi) => format!("Settled at {}.", percent(pi)),
+        None => "The committed test runs on the frozen checkpoint.".to_owned(),
+    };
+    let mut steps = vec![
+        stage("Opened", 0, Some(market.opened_at.clone()), "The test plan was committed by its hash.".to_owned()),
+        stage("Close", 1, Some(market.closes_at.clone()), until),
+        stage("Freeze", 2, settlement.frozen_at.clone(), "Checkpoint, exhibits and rules are fixed.".to_owned()),
+        stage("Settle", 3, settlement.settled_at.clone(), verdict),
+        stage("Pay", 5, None, "Every position is paid by the same formula.".to_owned()),
+    ];
+    if market.status == "paid" {
+        for step in &mut steps {
+            step.state = "done";
+        }
+    }
+    if market.status == "void" {
+        steps.push(Step { name: "Void", state: "now", at: None, note: "Everyone was refunded.".to_owned() });
+    }
+    steps
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::templates::samples;
+
+    fn form(mode: &str, amount: &str) -> std::result::Result<TradeOrder, String> {
+        OrderForm { outcome: "no".into(), mode: mode.into(), amount: amount.into(), ..OrderForm::default() }.order()
+    }
+
+    #[test]
+    fn forms_become_orders() {
+        assert_eq!(form("spend", "12.5").unwrap().spend_micro, Some(12_500_000));
+        assert_eq!(form("sell", "3").unwrap().shares_micro, Some(-3_000_000));
+        assert_eq!(form("target", "80%").unwrap().target_probability, Some(0.8));
+        for (mode, amount) in [("spend", "much"), ("sell", ""), ("target", "high")] {
+            assert!(form(mode, amount).is_err());
+        }
+    }
+
+    #[test]
+    fn a_market_lives_in_order() {
+        let mut market = samples::market();
+        for (status, states) in [
+            ("open", ["now", "next", "next", "next", "next"]),
+            ("frozen", ["done", "done", "now", "next", "next"]),
+            ("settling", ["done", "done", "done", "now", "next"]),
+            ("final", ["done", "done", "done", "done", "next"]),
+            ("paid", ["done"; 5]),
+        ] {
+            market.status = status.into();
+            let got: Vec<_> = steps(&market).iter().map(|step| step.state).collect();
+            assert_eq!(got, states, "{status}");
+        }
+        market.status = "void".into();
+        assert_eq!(steps(&market).last().map(|step| step.name), Some("Void"));
+    }
+}

@@ -1,0 +1,224 @@
+//! A visit to a page: who, where from, in which theme, with which message.
+
+use actix_web::cookie::time::Duration;
+use actix_web::cookie::{Cookie, SameSite};
+use actix_web::dev::Payload;
+use actix_web::http::{StatusCode, header};
+use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse};
+use futures_util::future::LocalBoxFuture;
+use plumbline_service::Service;
+use plumbline_service::context::{Context, Scope};
+use serde::Serialize;
+
+use crate::api::Answer;
+use crate::auth::{Caller, Need, State};
+use crate::blocking::blocking;
+use crate::problem::Problem;
+use crate::state::AppState;
+use crate::static_files;
+use crate::templates::Page;
+
+/// Cookie with the message that the next page shows once.
+const FLASH_COOKIE: &str = "plumbline_flash";
+/// Cookie with the chosen theme.
+pub(crate) const THEME_COOKIE: &str = "plumbline_theme";
+/// Longest message, bytes.
+const MAX_FLASH: usize = 1_000;
+
+/// What stands round every page.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Chrome {
+    /// Who is signed in.
+    pub(crate) viewer: Option<Viewer>,
+    /// Token for forms of this session.
+    pub(crate) csrf: String,
+    /// `auto`, `light` or `dark`.
+    pub(crate) theme: String,
+    /// Path and query of this page.
+    pub(crate) here: String,
+    /// Path of this page, for the navigation.
+    pub(crate) path: String,
+    /// Message of the action before.
+    pub(crate) flash: Option<Flash>,
+    /// Version in the addresses of static files.
+    pub(crate) assets: &'static str,
+    /// Whether visitors may sign up.
+    pub(crate) open_sign_up: bool,
+    /// Version of the program.
+    pub(crate) version: &'static str,
+}
+
+/// Who is signed in.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Viewer {
+    /// Their handle.
+    pub(crate) handle: String,
+    /// May trade.
+    pub(crate) trades: bool,
+    /// May submit evidence.
+    pub(crate) testifies: bool,
+    /// May see operations.
+    pub(crate) operates: bool,
+}
+
+/// A message shown once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Flash {
+    /// `done` or `error`.
+    pub(crate) kind: String,
+    /// The message.
+    pub(crate) text: String,
+}
+
+/// What is known about a visit before its page is loaded.
+#[derive(Debug, Clone)]
+pub(crate) struct Facts {
+    here: String,
+    path: String,
+    theme: String,
+    flash: Option<Flash>,
+    viewer: Option<Viewer>,
+    csrf: String,
+}
+
+impl Facts {
+    /// What the request itself says; nobody is signed in yet.
+    pub(crate) fn of(req: &HttpRequest) -> Self {
+        let theme_query = req.query_string().split('&').find_map(|pair| pair.strip_prefix("theme="));
+        let theme = theme_query.map(str::to_owned).or_else(|| {
+            let cookie = req.cookie(THEME_COOKIE)?;
+            Some(cookie.value().to_owned())
+        });
+        let theme = theme.filter(|theme| matches!(theme.as_str(), "light" | "dark")).unwrap_or("auto".to_owned());
+        let flash = req.cookie(FLASH_COOKIE).and_then(|cookie| read_flash(cookie.value()));
+        let here = req.uri().path_and_query().map_or("/", |path| path.as_str()).to_owned();
+        Self { here, path: req.path().to_owned(), theme, flash, viewer: None, csrf: String::new() }
+    }
+
+    /// The same, with whoever is signed in.
+    pub(crate) fn with<N: Need>(mut self, caller: &Caller<N>) -> Self {
+        let actor = &caller.actor;
+        if actor.account_id.is_some() {
+            let may = |scope| actor.scopes.contains(&scope);
+            self.viewer = Some(Viewer {
+                handle: actor.handle.clone(),
+                trades: may(Scope::Trade),
+                testifies: may(Scope::Evidence),
+                operates: may(Scope::Admin),
+            });
+        }
+        self.csrf = caller.session.as_ref().map(|session| session.csrf.clone()).unwrap_or_default();
+        self
+    }
+
+    /// The chrome of a page.
+    pub(crate) fn chrome(&self, state: &AppState) -> Chrome {
+        Chrome {
+            viewer: self.viewer.clone(),
+            csrf: self.csrf.clone(),
+            theme: self.theme.clone(),
+            here: self.here.clone(),
+            path: self.path.clone(),
+            flash: self.flash.clone(),
+            assets: static_files::version(),
+            open_sign_up: state.config.open_sign_up,
+            version: env!("CARGO_PKG_VERSION"),
+        }
+    }
+}
+
+/// A visit by someone who may see pages that need an `N`.
+pub(crate) struct Visit<N> {
+    /// Who.
+    pub(crate) caller: Caller<N>,
+    /// Everything else.
+    pub(crate) facts: Facts,
+}
+
+impl<N: Need> FromRequest for Visit<N> {
+    type Error = Problem;
+    type Future = LocalBoxFuture<'static, Result<Self, Problem>>;
+
+    fn from_request(req: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let req = req.clone();
+        Box::pin(async move {
+            let caller = Caller::<N>::admit(&req).await?;
+            let facts = Facts::of(&req).with(&caller);
+            // Left for the error page, should the handler fail.
+            req.extensions_mut().insert(facts.clone());
+            Ok(Self { caller, facts })
+        })
+    }
+}
+
+impl<N: Need> Visit<N> {
+    /// Loads a page on a blocking thread and renders it.
+    pub(crate) async fn page<P, F>(self, state: &State, load: F) -> Answer
+    where
+        P: Page + Send + 'static,
+        F: FnOnce(&Service, &Context) -> plumbline_service::Result<P> + Send + 'static,
+    {
+        let context = self.caller.context();
+        let page = blocking(&state.service, move |service| load(service, &context)).await?;
+        render(state, &self.facts, StatusCode::OK, &page)
+    }
+}
+
+/// Renders a loaded page; a shown message is then forgotten.
+pub(crate) fn render<P: Page>(state: &AppState, facts: &Facts, status: StatusCode, page: &P) -> Answer {
+    let html = state.templates.render(&facts.chrome(state), page)?;
+    let mut response = HttpResponse::build(status);
+    if facts.flash.is_some() {
+        response.insert_header((header::SET_COOKIE, flash_cookie(String::new(), 0)));
+    }
+    Ok(response.content_type("text/html; charset=utf-8").body(html))
+}
+
+fn flash_cookie(value: String, max_age_s: i64) -> String {
+    let cookie = Cookie::build(FLASH_COOKIE, value).path("/").http_only(true).same_site(SameSite::Lax);
+    cookie.max_age(Duration::seconds(max_age_s)).finish().encoded().to_string()
+}
+
+/// 303 to another page, which will show the message.
+pub(crate) fn redirect_with(location: &str, kind: &str, text: &str) -> HttpResponse {
+    let mut end = text.len().min(MAX_FLASH);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    let cookie = flash_cookie(format!("{kind}:{}", &text[..end]), 60);
+    HttpResponse::SeeOther()
+        .insert_header((header::LOCATION, location))
+        .insert_header((header::SET_COOKIE, cookie))
+        .finish()
+}
+
+fn read_flash(value: &str) -> Option<Flash> {
+    let (kind, text) = value.split_once(':')?;
+    let known = matches!(kind, "done" | "error") && !text.is_empty();
+    known.then(|| Flash { kind: kind.to_owned(), text: text.to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use actix_web::test::TestRequest;
+
+    #[test]
+    fn a_message_survives_the_redirect() {
+        let text = "Bought 12 shares; it's \"done\" — 100 %";
+        let response = redirect_with("/x", "done", text);
+        let cookie = response.headers().get(header::SET_COOKIE).unwrap().to_str().unwrap();
+        let pair = cookie.split(';').next().unwrap();
+        let req = TestRequest::get().insert_header((header::COOKIE, pair)).to_http_request();
+        assert_eq!(Facts::of(&req).flash, Some(Flash { kind: "done".into(), text: text.into() }));
+        assert!(redirect_with("/x", "error", &"é".repeat(2_000)).headers().contains_key(header::SET_COOKIE));
+    }
+
+    #[test]
+    fn themes_are_known_ones() {
+        for (uri, theme) in [("/?theme=dark", "dark"), ("/?a=b&theme=light", "light"), ("/?theme=x%22", "auto")] {
+            assert_eq!(Facts::of(&TestRequest::get().uri(uri).to_http_request()).theme, theme);
+        }
+    }
+}

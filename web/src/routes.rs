@@ -1,0 +1,123 @@
+//! The table of contents: every path, its method and its handler.
+//!
+//! Who may call a handler is in its signature, as the type of its `Caller`.
+
+use actix_web::web::{ServiceConfig, delete, get, post, resource, scope, to};
+
+use crate::api::{accounts, allocations, evidence, health, ledger, markets, oracle, reference, runs, training};
+use crate::{gateway, pages, static_files};
+
+/// Mounts everything.
+pub(crate) fn configure(app: &mut ServiceConfig) {
+    app.configure(operations).configure(api).configure(openai).configure(page_routes).default_service(to(pages::not_found));
+}
+
+fn operations(app: &mut ServiceConfig) {
+    app.service(resource("/healthz").route(get().to(health::alive)))
+        .service(resource("/readyz").route(get().to(health::ready)))
+        .service(resource("/metrics").route(get().to(health::metrics)))
+        .service(resource("/static/{name:.*}").route(get().to(static_files::serve)))
+        .service(resource("/favicon.ico").route(get().to(pages::favicon)))
+        .service(resource("/api/openapi.json").route(get().to(reference::document)))
+        .service(resource("/api/docs").route(get().to(pages::reference::show)));
+}
+
+fn api(app: &mut ServiceConfig) {
+    app.service(
+        scope("/api/v1")
+            // accounts
+            .service(resource("/accounts").route(post().to(accounts::sign_up)))
+            .service(
+                resource("/sessions").route(post().to(accounts::sign_in)).route(delete().to(accounts::sign_out)),
+            )
+            .service(resource("/me").route(get().to(accounts::me)))
+            .service(resource("/tokens").route(get().to(accounts::tokens)).route(post().to(accounts::create_token)))
+            .service(resource("/tokens/{id}").route(delete().to(accounts::revoke_token)))
+            // runs
+            .service(resource("/runs").route(get().to(runs::list)).route(post().to(runs::register)))
+            .service(resource("/runs/{id}").route(get().to(runs::show)))
+            .service(
+                resource("/runs/{id}/checkpoints")
+                    .route(get().to(runs::checkpoints))
+                    .route(post().to(runs::register_checkpoint)),
+            )
+            // markets
+            .service(resource("/markets").route(get().to(markets::list)).route(post().to(markets::open)))
+            .service(resource("/markets/{id}").route(get().to(markets::show)))
+            .service(resource("/markets/{id}/prices").route(get().to(markets::prices)))
+            .service(resource("/markets/{id}/trades").route(get().to(markets::trades)).route(post().to(markets::trade)))
+            .service(resource("/markets/{id}/positions").route(get().to(markets::positions)))
+            .service(resource("/markets/{id}/quotes").route(post().to(markets::quote)))
+            .service(resource("/markets/{id}/freeze").route(post().to(markets::freeze)))
+            .service(resource("/markets/{id}/settlement").route(get().to(markets::settlement)))
+            // evidence
+            .service(
+                resource("/markets/{id}/evidence")
+                    .route(get().to(evidence::list))
+                    .route(post().to(evidence::submit)),
+            )
+            .service(resource("/evidence/{id}").route(get().to(evidence::show)))
+            // allocations and policy
+            .service(resource("/allocations").route(get().to(allocations::list)))
+            .service(resource("/allocations/{id}").route(get().to(allocations::show)))
+            .service(resource("/decisions").route(get().to(allocations::history)))
+            .service(resource("/acks").route(post().to(allocations::acknowledge)))
+            .service(resource("/keys").route(get().to(allocations::keys)))
+            .service(resource("/policy").route(get().to(allocations::policy)))
+            .service(resource("/policy/versions").route(get().to(allocations::policy_versions)))
+            // oracle, training, ledger
+            .service(resource("/oracle").route(get().to(oracle::show)))
+            .service(resource("/oracle/judges").route(get().to(oracle::judges)))
+            .service(resource("/training/runs/{id}").route(get().to(training::show)))
+            .service(resource("/training/runs/{id}/rounds").route(get().to(training::rounds)))
+            .service(resource("/training/runs/{id}/nodes").route(get().to(training::nodes)))
+            .service(resource("/training/runs/{id}/contributions").route(get().to(training::contributions)))
+            .service(resource("/ledger").route(get().to(ledger::summary)))
+            .service(resource("/ledger/accounts/{id}/transfers").route(get().to(ledger::transfers)))
+            .service(resource("/jobs").route(get().to(ledger::jobs)))
+            // events
+            .service(resource("/events").route(get().to(health::events))),
+    );
+}
+
+fn openai(app: &mut ServiceConfig) {
+    app.service(
+        scope("/v1")
+            .service(resource("/models").route(get().to(gateway::models)))
+            .service(resource("/completions").route(post().to(gateway::complete)))
+            .service(resource("/chat/completions").route(post().to(gateway::chat))),
+    );
+}
+
+fn page_routes(app: &mut ServiceConfig) {
+    app.service(resource("/").route(get().to(pages::dashboard::show)))
+        .service(resource("/runs/{id}").route(get().to(pages::run::show)))
+        .service(resource("/markets").route(get().to(pages::markets::list)))
+        .service(resource("/markets/{id}").route(get().to(pages::market::show)).route(post().to(pages::market::trade)))
+        .service(
+            resource("/markets/{id}/evidence")
+                .route(get().to(pages::evidence::form))
+                .route(post().to(pages::evidence::submit)),
+        )
+        .service(resource("/evidence/{id}").route(get().to(pages::evidence::show)))
+        .service(resource("/allocations").route(get().to(pages::allocations::list)))
+        .service(resource("/allocations/{id}").route(get().to(pages::allocations::show)))
+        .service(resource("/training").route(get().to(pages::training::list)))
+        .service(resource("/training/{id}").route(get().to(pages::training::show)))
+        .service(resource("/oracle").route(get().to(pages::oracle::show)))
+        .service(resource("/policy").route(get().to(pages::policy::show)))
+        .service(resource("/ledger").route(get().to(pages::ledger::show)))
+        .service(resource("/jobs").route(get().to(pages::ledger::jobs)))
+        .service(resource("/account").route(get().to(pages::account::show)))
+        .service(resource("/account/tokens").route(post().to(pages::account::create_token)))
+        .service(resource("/account/tokens/{id}/revoke").route(post().to(pages::account::revoke_token)))
+        .service(resource("/login").route(get().to(pages::session::login_form)).route(post().to(pages::session::login)))
+        .service(
+            resource("/signup").route(get().to(pages::session::sign_up_form)).route(post().to(pages::session::sign_up)),
+        )
+        .service(
+            resource("/setup").route(get().to(pages::session::set_up_form)).route(post().to(pages::session::set_up)),
+        )
+        .service(resource("/logout").route(post().to(pages::session::logout)))
+        .service(resource("/theme").route(get().to(pages::theme::choose)));
+}

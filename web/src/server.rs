@@ -1,0 +1,180 @@
+//! Binding, running and stopping the server.
+
+use std::io::ErrorKind;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use actix_web::middleware::{Compress, NormalizePath, TrailingSlash, from_fn};
+use actix_web::{App, HttpServer, web};
+use plumbline_service::Service;
+use tokio::sync::{Semaphore, oneshot, watch};
+
+use crate::config::WebConfig;
+use crate::envelope::envelope;
+use crate::limit::Limiter;
+use crate::routes;
+use crate::state::AppState;
+use crate::templates::{TemplateError, Templates};
+use crate::wake;
+
+/// Seconds that open requests get to finish when the server stops.
+const SHUTDOWN_S: u64 = 5;
+
+/// Why the server did not start, or ended badly.
+#[derive(Debug, thiserror::Error)]
+pub enum WebError {
+    /// Another program listens there.
+    #[error("{0} is in use: stop the program that listens there, or choose another address with --listen")]
+    AddressInUse(SocketAddr),
+    /// The address cannot be bound.
+    #[error("cannot listen on {address}: {cause}; choose another address with --listen")]
+    Bind {
+        /// The address asked for.
+        address: SocketAddr,
+        /// What the system said.
+        cause: std::io::Error,
+    },
+    /// An embedded template is broken.
+    #[error(transparent)]
+    Templates(#[from] TemplateError),
+    /// The server's thread or event loop failed.
+    #[error("the web server failed: {0}")]
+    Server(String),
+}
+
+/// A server that is answering. Dropping it leaves it running; call [`RunningServer::stop`].
+#[derive(Debug)]
+pub struct RunningServer {
+    address: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    thread: JoinHandle<Result<(), WebError>>,
+}
+
+impl RunningServer {
+    /// The address it listens on, with the real port.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// `http://address`, for messages and clients on this machine.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Ends event streams and long polls, lets other requests finish for a few seconds, and returns when all is done.
+    pub fn stop(mut self) -> Result<(), WebError> {
+        if let Some(stop) = self.stop.take() {
+            // An error means that the server has ended by itself; joining tells why.
+            let _ = stop.send(());
+        }
+        self.wait()
+    }
+
+    /// Blocks until the server ends.
+    pub fn wait(self) -> Result<(), WebError> {
+        match self.thread.join() {
+            Ok(result) => result,
+            Err(_) => Err(WebError::Server("its thread panicked".to_owned())),
+        }
+    }
+}
+
+/// Starts serving on threads of its own and returns at once; needs no async runtime around it.
+///
+/// Errors: the address cannot be bound, or an embedded template is broken.
+pub fn serve(service: Service, config: WebConfig) -> Result<RunningServer, WebError> {
+    let templates = Templates::load()?;
+    let listener = bind(config.listen)?;
+    let address = listener.local_addr().map_err(|error| WebError::Server(error.to_string()))?;
+    let (stop, stopped) = oneshot::channel();
+    let thread = std::thread::Builder::new()
+        .name("web".to_owned())
+        .spawn(move || actix_web::rt::System::new().block_on(run(service, config, templates, listener, stopped)))
+        .map_err(|error| WebError::Server(error.to_string()))?;
+    Ok(RunningServer { address, stop: Some(stop), thread })
+}
+
+fn bind(address: SocketAddr) -> Result<TcpListener, WebError> {
+    TcpListener::bind(address).map_err(|cause| match cause.kind() {
+        ErrorKind::AddrInUse => WebError::AddressInUse(address),
+        _ => WebError::Bind { address, cause },
+    })
+}
+
+async fn run(
+    service: Service,
+    config: WebConfig,
+    templates: Templates,
+    listener: TcpListener,
+    stopped: oneshot::Receiver<()>,
+) -> Result<(), WebError> {
+    let (stopping_sender, stopping) = watch::channel(false);
+    let (version_sender, allocations) = watch::channel(0_i64);
+    let commits = wake::commits(&service);
+    let follower = wake::follow_allocations(service.clone(), commits.clone(), stopping.clone(), version_sender);
+    let follower = actix_web::rt::spawn(follower);
+    let workers = config.workers.max(1);
+    let state = web::Data::new(state(service, config, templates, (commits, allocations, stopping)));
+    let server = HttpServer::new(move || {
+        App::new()
+            .app_data(state.clone())
+            .wrap(from_fn(envelope))
+            .wrap(Compress::default())
+            .wrap(NormalizePath::new(TrailingSlash::Trim))
+            .configure(routes::configure)
+    })
+    .workers(workers)
+    .disable_signals()
+    .shutdown_timeout(SHUTDOWN_S)
+    .listen(listener)
+    .map_err(|error| WebError::Server(error.to_string()))?
+    .run();
+    let handle = server.handle();
+    let stopper = actix_web::rt::spawn(async move {
+        // A dropped handle leaves the server running, as its documentation says.
+        if stopped.await.is_ok() {
+            stopping_sender.send_replace(true);
+            handle.stop(true).await;
+        } else {
+            std::future::pending::<()>().await;
+        }
+    });
+    let ended = server.await.map_err(|error| WebError::Server(error.to_string()));
+    stopper.abort();
+    follower.abort();
+    ended
+}
+
+type Feeds = (watch::Receiver<u64>, watch::Receiver<i64>, watch::Receiver<bool>);
+
+fn state(service: Service, config: WebConfig, templates: Templates, feeds: Feeds) -> AppState {
+    let (commits, allocations, stopping) = feeds;
+    let limits = config.limits;
+    AppState {
+        service,
+        templates,
+        commits,
+        allocations,
+        stopping,
+        streams: Arc::new(Semaphore::new(config.max_streams)),
+        completions: Arc::new(Semaphore::new(config.max_completions.max(1))),
+        completion_queue: Arc::new(Semaphore::new(config.max_completions.max(1) * 16)),
+        requests: Limiter::new(limits.requests_per_second, limits.requests_per_second * 2.0),
+        credentials: Limiter::new(limits.credentials_per_minute / 60.0, limits.credentials_per_minute),
+        config,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_port_in_use_says_what_to_do() {
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let message = bind(taken.local_addr().unwrap()).unwrap_err().to_string();
+        assert!(message.contains("--listen") && !message.contains('\n'), "{message}");
+    }
+}

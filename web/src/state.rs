@@ -1,0 +1,47 @@
+//! What every handler shares.
+
+use std::sync::Arc;
+
+use actix_web::{HttpRequest, web};
+use plumbline_service::Service;
+use tokio::sync::{Semaphore, watch};
+
+use crate::config::WebConfig;
+use crate::limit::Limiter;
+use crate::problem::Problem;
+use crate::templates::Templates;
+
+/// The server's state; one value for all workers.
+pub(crate) struct AppState {
+    /// The use cases.
+    pub(crate) service: Service,
+    /// What the operator chose.
+    pub(crate) config: WebConfig,
+    /// The compiled templates.
+    pub(crate) templates: Templates,
+    /// Changes after every commit that added events.
+    pub(crate) commits: watch::Receiver<u64>,
+    /// Version of the newest allocations.
+    pub(crate) allocations: watch::Receiver<i64>,
+    /// Becomes true when the server is asked to stop.
+    pub(crate) stopping: watch::Receiver<bool>,
+    /// One permit per open event stream.
+    pub(crate) streams: Arc<Semaphore>,
+    /// One permit per completion that may run.
+    pub(crate) completions: Arc<Semaphore>,
+    /// One permit per completion that may run or wait.
+    pub(crate) completion_queue: Arc<Semaphore>,
+    /// Requests of any kind.
+    pub(crate) requests: Limiter,
+    /// Attempts to sign in or up.
+    pub(crate) credentials: Limiter,
+}
+
+impl AppState {
+    /// The state behind a request.
+    pub(crate) fn of(req: &HttpRequest) -> Result<&Self, Problem> {
+        req.app_data::<web::Data<Self>>()
+            .map(|data| data.get_ref())
+            .ok_or_else(|| Problem::internal("a route was mounted without the server's state"))
+    }
+}

@@ -1,0 +1,139 @@
+//! Server-sent events from the outbox: resumable, bounded, ending with the server.
+
+use std::time::{Duration, Instant};
+
+use actix_web::http::header;
+use actix_web::web::Bytes;
+use actix_web::{HttpResponse, web};
+use futures_util::stream;
+use plumbline_service::Service;
+use plumbline_service::context::Context;
+use plumbline_service::views::EventView;
+use tokio::sync::{OwnedSemaphorePermit, watch};
+
+use crate::blocking::blocking;
+use crate::problem::Problem;
+use crate::state::AppState;
+
+/// Events per query; a client that is behind catches up in several.
+const BATCH: usize = 256;
+/// A comment is sent this often, so that proxies and clients notice a dead connection.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+/// A stream ends after this long; the client resumes with its last id, perhaps with newer rights.
+const LIFETIME: Duration = Duration::from_secs(3_600);
+
+/// One client's place in the outbox.
+struct Feed {
+    service: Service,
+    context: Context,
+    topics: Vec<String>,
+    after: i64,
+    commits: watch::Receiver<u64>,
+    stopping: watch::Receiver<bool>,
+    until: Instant,
+    greeted: bool,
+    _permit: OwnedSemaphorePermit,
+}
+
+/// Streams events on `topics` after `after`.
+///
+/// Errors: 503 when as many streams are open as the server allows.
+pub(crate) fn open(
+    state: &web::Data<AppState>,
+    context: Context,
+    topics: Vec<String>,
+    after: i64,
+) -> Result<HttpResponse, Problem> {
+    let permit = state.streams.clone().try_acquire_owned().map_err(|_| Problem::overloaded("event streams"))?;
+    let feed = Feed {
+        service: state.service.clone(),
+        context,
+        topics,
+        after,
+        commits: state.commits.clone(),
+        stopping: state.stopping.clone(),
+        until: Instant::now() + LIFETIME,
+        greeted: false,
+        _permit: permit,
+    };
+    let chunks = stream::unfold(feed, |mut feed| async move {
+        let chunk = feed.next().await?;
+        Some((Ok::<_, actix_web::Error>(Bytes::from(chunk)), feed))
+    });
+    Ok(HttpResponse::Ok()
+        .content_type("text/event-stream")
+        // Compression would hold events back until a block is full.
+        .insert_header((header::CONTENT_ENCODING, "identity"))
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .insert_header(("x-accel-buffering", "no"))
+        .streaming(chunks))
+}
+
+impl Feed {
+    /// The next piece to send; `None` ends the stream.
+    async fn next(&mut self) -> Option<String> {
+        if !self.greeted {
+            self.greeted = true;
+            return Some("retry: 2000\n: connected\n\n".to_owned());
+        }
+        loop {
+            if *self.stopping.borrow() || Instant::now() >= self.until {
+                return None;
+            }
+            // Marked before the query, so that a commit during it is not missed.
+            self.commits.borrow_and_update();
+            let events = self.query().await?;
+            if !events.is_empty() {
+                return Some(events.iter().map(encode).collect());
+            }
+            tokio::select! {
+                changed = self.commits.changed() => changed.ok()?,
+                _ = self.stopping.changed() => return None,
+                () = tokio::time::sleep(HEARTBEAT) => return Some(": still here\n\n".to_owned()),
+            }
+        }
+    }
+
+    async fn query(&mut self) -> Option<Vec<EventView>> {
+        let (context, topics, after) = (self.context.clone(), self.topics.clone(), self.after);
+        let found = blocking(&self.service, move |service| service.events_after(&context, after, &topics, BATCH)).await;
+        match found {
+            Ok(events) => {
+                self.after = events.last().map_or(self.after, |event| event.id);
+                Some(events)
+            }
+            Err(problem) => {
+                // The client resumes from its last id, so ending the stream loses nothing.
+                tracing::warn!(%problem, "an event stream ended early");
+                None
+            }
+        }
+    }
+}
+
+/// One event in the wire format; JSON has no raw newlines, so one `data` line is enough. There is no `event` line,
+/// because a browser would then need a listener per kind; the kind is in the data.
+fn encode(event: &EventView) -> String {
+    let data = serde_json::to_string(event).unwrap_or_else(|_| "{}".to_owned());
+    format!("id: {}\ndata: {data}\n\n", event.id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_cannot_break_out_of_its_frame() {
+        let event = EventView {
+            id: 7,
+            topic: "market:m".into(),
+            kind: "trade\ndata: forged".into(),
+            at: "2026-01-01T00:00:00Z".into(),
+            data: serde_json::json!({"text": "a\n\nid: 9"}),
+        };
+        let frame = encode(&event);
+        assert!(frame.starts_with("id: 7\ndata: {"));
+        assert_eq!(frame.matches('\n').count(), 3);
+        assert!(frame.ends_with("\n\n"));
+    }
+}

@@ -1,0 +1,97 @@
+//! The templates, embedded and compiled at start; every page has one typed context.
+
+pub(crate) mod format;
+#[cfg(test)]
+pub(crate) mod samples;
+#[cfg(test)]
+mod tests;
+
+use serde::Serialize;
+use tera::{Context, Tera};
+
+use crate::pages::Chrome;
+use crate::problem::Problem;
+
+/// The embedded templates cannot be compiled: the build is broken.
+#[derive(Debug, thiserror::Error)]
+#[error("an embedded template is broken: {0}")]
+pub struct TemplateError(String);
+
+macro_rules! files {
+    ($($name:literal),* $(,)?) => {
+        /// Every template by name, with its text.
+        pub(crate) const FILES: &[(&str, &str)] =
+            &[$(($name, include_str!(concat!("../../templates/", $name)))),*];
+    };
+}
+
+files!(
+    "base.html",
+    "components.html",
+    "charts.html",
+    "dashboard.html",
+    "run.html",
+    "markets.html",
+    "market.html",
+    "evidence.html",
+    "evidence_form.html",
+    "allocations.html",
+    "decision.html",
+    "training_list.html",
+    "training.html",
+    "oracle.html",
+    "policy.html",
+    "ledger.html",
+    "jobs.html",
+    "account.html",
+    "login.html",
+    "signup.html",
+    "setup.html",
+    "reference.html",
+    "error.html",
+);
+
+/// A page's context: exactly one type per template.
+pub(crate) trait Page: Serialize {
+    /// Name of its template.
+    const TEMPLATE: &'static str;
+    /// Event topics that make the page worth reloading, comma-separated; empty for a page that does not change.
+    fn topics(&self) -> String {
+        String::new()
+    }
+}
+
+/// The compiled templates.
+#[derive(Debug)]
+pub(crate) struct Templates {
+    tera: Tera,
+}
+
+impl Templates {
+    /// Compiles every template: syntax, filters, components and parents are checked here and not at the first visitor.
+    pub(crate) fn load() -> Result<Self, TemplateError> {
+        let mut tera = Tera::default();
+        format::register(&mut tera);
+        tera.add_raw_templates(FILES.iter().copied()).map_err(|error| TemplateError(explain(&error)))?;
+        Ok(Self { tera })
+    }
+
+    /// Renders a page inside its chrome.
+    pub(crate) fn render<P: Page>(&self, chrome: &Chrome, page: &P) -> Result<String, Problem> {
+        let mut context = Context::from_serialize(page).map_err(|error| Problem::internal(explain(&error)))?;
+        context.insert("chrome", chrome);
+        context.insert("topics", &page.topics());
+        self.tera.render(P::TEMPLATE, &context).map_err(|error| Problem::internal(explain(&error)))
+    }
+}
+
+/// The error with its causes, which name the line.
+fn explain(error: &tera::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(inner) = cause {
+        text.push_str(&format!(": {inner}"));
+        cause = inner.source();
+    }
+    text
+}

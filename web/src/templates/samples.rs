@@ -1,0 +1,1 @@
+//! Realistic and hostile views for tests.
