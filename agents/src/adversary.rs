@@ -249,12 +249,10 @@ impl Adversary {
             let told_to_stop = *self.stop.borrow();
             self.refresh_submissions().await;
             let waiting = self.works.values().any(|work| {
-                !work.market.is_over()
-                    && work
-                        .report
-                        .submissions
-                        .iter()
-                        .any(|made| made.payoff_micro.is_none())
+                // A market that is still open will not settle while we wait.
+                let settling = !work.market.is_open() && !work.market.is_over();
+                let made = &work.report.submissions;
+                settling && made.iter().any(|made| made.payoff_micro.is_none())
             });
             if !waiting || told_to_stop || Instant::now() >= until {
                 return;
