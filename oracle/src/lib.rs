@@ -3,12 +3,13 @@
 //! A [`Claim`] and its [`Exhibit`]s go to every [`Judge`] of an [`Ensemble`]; each answers with log-odds and a
 //! standard error, and [`pool::pool`] makes one figure of them that counts correlated judges as the few votes they
 //! are. The crate carries one judge of its own, [`lexical`] (n-grams and logistic regression, with its training
-//! and its honest measurement in [`train`] and [`evaluate`]), and the exact statistics of another, [`replay`].
+//! and its honest measurement in [`mod@train`] and [`mod@evaluate`]), and the exact statistics of another, [`replay`].
 //!
 //! Invariant: pure. It reads no clock, no file, no socket and no ambient randomness (weights come in as bytes, time
 //! through a closure), and it never sees a price, a stake or who submitted what.
 
 pub mod claim;
+mod domain;
 pub mod ensemble;
 pub mod error;
 pub mod evaluate;

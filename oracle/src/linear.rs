@@ -1,6 +1,6 @@
 //! The little dense linear algebra the crate needs.
 
-/// Solves A x = b for symmetric positive definite A by Cholesky's method; `None` when A is not.
+/// Solves A x = b for symmetric positive definite A by Cholesky's method, reading its lower triangle only; `None` when A is not.
 pub(crate) fn solve_spd(a: &[Vec<f64>], b: &[f64]) -> Option<Vec<f64>> {
     let n = b.len();
     let mut factor = vec![vec![0.0_f64; n]; n];

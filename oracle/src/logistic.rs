@@ -161,9 +161,6 @@ pub(crate) fn fit_dense(cases: &[(Vec<f64>, f64, f64)], prior: &[(f64, f64)]) ->
             let (mean, precision) = prior[j];
             gradient[j] += precision * (beta[j] - mean);
             hessian[j][j] += precision + 1e-9;
-            for k in 0..j {
-                hessian[k][j] = hessian[j][k];
-            }
         }
         let Some(step) = solve_spd(&hessian, &gradient) else {
             break;

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use crate::claim::family_of;
+use crate::domain::Domain;
 use crate::error::DataError;
 use crate::expert::{Calibration, Case, Expert, ExpertOptions, choose_cost, fit_weights};
 use crate::linear::sigmoid;
 use crate::logistic::{dot, fit_dense};
 use crate::metrics::{log_loss, mean_log_odds};
 use crate::rows::{Row, fold_of};
-use crate::weights::{Cold, Domain, Family, Reading, Table, Weights, gate};
+use crate::weights::{Cold, Family, Reading, Table, Weights, gate};
 
 /// Fewest cases of a family that make an expert worth having when others of its size would have served.
 const LEAST_CASES: usize = 40;

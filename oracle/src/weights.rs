@@ -1,13 +1,14 @@
 //! The weights of the lexical judge: what is in them, how they answer, and the file they travel in.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use crate::claim::family_of;
+use crate::domain::{Domain, SEEN_BLOCKS, distinct_words};
 use crate::error::WeightsError;
 use crate::expert::Calibration;
-use crate::features::{Sparse, View, extract, word_hashes};
+use crate::features::{Sparse, View, extract};
 use crate::linear::sigmoid;
 
 /// First bytes of a weights file.
@@ -16,8 +17,6 @@ const MAGIC: &[u8; 8] = b"PLUMBLEX";
 const VERSION: u32 = 1;
 /// magic, version, payload length, BLAKE3 of the payload.
 const HEADER_BYTES: usize = 8 + 4 + 8 + 32;
-/// log₂ of the bits in a set of words seen.
-const SEEN_BITS: u32 = 17;
 /// Largest |ℓ − prior| one text may move the judge; no wording is worth more than odds of about 50 to 1.
 const EXPERT_BOUND: f64 = 4.0;
 /// The same for a kind of claim never trained on.
@@ -62,99 +61,6 @@ impl Table {
             .sum();
         f64::from(sum * self.scale / (127.0 * 127.0))
     }
-}
-
-/// Which words were seen in training, and how much of a text is usually new.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) struct Domain {
-    seen: Vec<u64>,
-    /// Mean and standard deviation of the share of new words in held-out training texts.
-    novelty: (f64, f64),
-    /// Mean and standard deviation of ln(1 + words) of training texts.
-    length: (f64, f64),
-}
-
-impl Domain {
-    /// `texts` are the distinct words of each training text; `fold` says which texts are held out together.
-    pub(crate) fn fit(texts: &[(&[u64], usize)], folds: usize) -> Self {
-        let mut per_fold = vec![vec![0_u64; 1 << (SEEN_BITS - 6)]; folds];
-        for (words, fold) in texts {
-            words
-                .iter()
-                .for_each(|word| set(&mut per_fold[*fold], *word));
-        }
-        let mut shares = Vec::with_capacity(texts.len());
-        let mut others: Vec<Vec<u64>> = Vec::with_capacity(folds);
-        for out in 0..folds {
-            let rest = per_fold.iter().enumerate().filter(|(fold, _)| *fold != out);
-            others.push(union(rest.map(|(_, seen)| seen.as_slice())));
-        }
-        for (words, fold) in texts {
-            shares.push(novelty(&others[*fold], words));
-        }
-        let lengths = texts
-            .iter()
-            .map(|(words, _)| ((1 + words.len()) as f64).ln());
-        Self {
-            seen: union(per_fold.iter().map(Vec::as_slice)),
-            novelty: mean_and_deviation(shares.into_iter()),
-            length: mean_and_deviation(lengths),
-        }
-    }
-
-    /// How far the judge can be relied on for a text of these words, 0..=1.
-    ///
-    /// ```text
-    /// t = 1 / (1 + max(0, z − 3)²),   z = the larger of the z-scores of novelty and of |length|
-    /// ```
-    fn trust(&self, words: &[u64]) -> f64 {
-        let (mean, deviation) = self.novelty;
-        let new = (novelty(&self.seen, words) - mean) / deviation.max(0.02);
-        let (mean, deviation) = self.length;
-        let length = (((1 + words.len()) as f64).ln() - mean).abs() / deviation.max(0.2);
-        let excess = (new.max(length) - 3.0).max(0.0);
-        1.0 / (1.0 + excess * excess)
-    }
-}
-
-fn set(seen: &mut [u64], word: u64) {
-    let bit = (word ^ (word >> 32)) & ((1 << SEEN_BITS) - 1);
-    seen[(bit >> 6) as usize] |= 1 << (bit & 63);
-}
-
-fn union<'a>(sets: impl Iterator<Item = &'a [u64]>) -> Vec<u64> {
-    let mut all = vec![0_u64; 1 << (SEEN_BITS - 6)];
-    for set in sets {
-        all.iter_mut().zip(set).for_each(|(a, b)| *a |= b);
-    }
-    all
-}
-
-/// Share of the words that are not in the set; 0 for no words.
-fn novelty(seen: &[u64], words: &[u64]) -> f64 {
-    let new = words
-        .iter()
-        .filter(|word| {
-            let bit = (**word ^ (**word >> 32)) & ((1 << SEEN_BITS) - 1);
-            seen.get((bit >> 6) as usize)
-                .is_none_or(|block| block >> (bit & 63) & 1 == 0)
-        })
-        .count();
-    new as f64 / words.len().max(1) as f64
-}
-
-fn mean_and_deviation(values: impl Iterator<Item = f64> + Clone) -> (f64, f64) {
-    let mean = crate::metrics::mean(values.clone());
-    let variance = crate::metrics::mean(values.map(|v| (v - mean) * (v - mean)));
-    (mean, variance.sqrt())
-}
-
-/// The distinct words of a response, sorted.
-pub(crate) fn distinct_words(response: &str) -> Vec<u64> {
-    let set: HashSet<u64> = word_hashes(response).into_iter().collect();
-    let mut words: Vec<u64> = set.into_iter().collect();
-    words.sort_unstable();
-    words
 }
 
 /// Everything read from one text.
@@ -544,7 +450,7 @@ fn put_table(payload: &mut Vec<u8>, table: &Table, domain: &Domain, bits: u32) {
     let values = table.values.iter().map(|v| v.to_le_bytes()[0]);
     payload.extend(values.chain(std::iter::repeat(0)).take(1 << bits));
     let seen = domain.seen.iter().copied().chain(std::iter::repeat(0));
-    payload.extend(seen.take(1 << (SEEN_BITS - 6)).flat_map(u64::to_le_bytes));
+    payload.extend(seen.take(SEEN_BLOCKS).flat_map(u64::to_le_bytes));
 }
 
 struct Reader<'a>(&'a [u8]);
@@ -569,7 +475,7 @@ impl<'a> Reader<'a> {
             .map(|b| i8::from_le_bytes([*b]))
             .collect();
         let seen = self
-            .take(8 << (SEEN_BITS - 6))?
+            .take(8 * SEEN_BLOCKS)?
             .chunks_exact(8)
             .map(|chunk| {
                 let mut block = [0_u8; 8];

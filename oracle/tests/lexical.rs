@@ -310,6 +310,7 @@ fn every_protocol_measures_and_bad_input_is_refused() {
 
 /// Held-out figures on real labelled files, when they are at hand: `PLUMBLINE_LABELLED=FILE:FILE… cargo test`.
 #[test]
+#[allow(clippy::disallowed_methods)] // The files are large and not part of the project: the environment says where they are.
 fn real_sets_are_judged_better_than_their_base_rate() {
     let Ok(files) = std::env::var("PLUMBLINE_LABELLED") else {
         eprintln!(

@@ -59,7 +59,7 @@ fn subsample(prompts: &[&String], keep: usize, key: &str, arm: usize) -> Vec<Str
             (index, *hasher.finalize().as_bytes())
         })
         .collect();
-    order.sort_by(|a, b| a.1.cmp(&b.1));
+    order.sort_by_key(|(_, hash)| *hash);
     order.truncate(keep);
     order.sort_by_key(|(index, _)| *index);
     order
