@@ -43,15 +43,26 @@ pub struct Adversary {
 
 impl Adversary {
     pub fn run(self) -> Result<()> {
-        anyhow::ensure!(self.duty > 0.0 && self.duty <= 1.0, "--duty lies above 0 and at most at 1");
-        anyhow::ensure!((1..=1_000_000_000).contains(&self.budget), "--budget lies between 1 and 1,000,000,000 credits");
+        anyhow::ensure!(
+            self.duty > 0.0 && self.duty <= 1.0,
+            "--duty lies above 0 and at most at 1"
+        );
+        anyhow::ensure!(
+            (1..=1_000_000_000).contains(&self.budget),
+            "--budget lies between 1 and 1,000,000,000 credits"
+        );
         let mut config = AdversaryConfig::new(self.url, self.token, self.budget * 1_000_000);
-        config.select = Selection { run: self.run, market: self.market };
+        config.select = Selection {
+            run: self.run,
+            market: self.market,
+        };
         config.probe.duty = self.duty;
         config.probe.interval = Duration::from_secs(self.interval);
         config.seed = self.seed;
         config.stop.after = self.seconds.map(Duration::from_secs);
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
         let report = runtime.block_on(Session::run(config))?;
         if self.json {
             println!("{}", serde_json::to_string(&report)?);
@@ -64,16 +75,24 @@ impl Adversary {
 
 fn print_report(report: &Report) {
     for market in &report.markets {
-        println!("{} ({}): price {:.3}, own belief {:.3}, {} completions", market.run, market.status, market.probability, market.posterior, market.probes);
+        println!(
+            "{} ({}): price {:.3}, own belief {:.3}, {} completions",
+            market.run, market.status, market.probability, market.posterior, market.probes
+        );
         if let Some(reason) = &market.skipped {
             println!("  skipped: {reason}");
         }
         for attempt in &market.tried {
             let trigger = attempt.trigger.as_deref().unwrap_or("-");
-            println!("  checkpoint {:.12}: {} ({trigger}), ln Λ {:+.2}", attempt.checkpoint, attempt.finding, attempt.log_ratio);
+            println!(
+                "  checkpoint {:.12}: {} ({trigger}), ln Λ {:+.2}",
+                attempt.checkpoint, attempt.finding, attempt.log_ratio
+            );
         }
         for submission in &market.submissions {
-            let payoff = submission.payoff_micro.map_or("open".to_owned(), |micro| format!("{:+.2}", credits(micro)));
+            let payoff = submission
+                .payoff_micro
+                .map_or("open".to_owned(), |micro| format!("{:+.2}", credits(micro)));
             println!(
                 "  evidence {}: {:.3} -> {:.3}, locked {:.2}, payoff {payoff}",
                 submission.evidence_id,

@@ -21,13 +21,18 @@ impl DataDir {
     /// One line that names the folder and says what to do when it cannot be made or written.
     pub fn open(root: &Path) -> Result<Self> {
         let advice = || {
-            format!("cannot write the data folder {}: choose another with --data-dir, or fix its permissions", root.display())
+            format!(
+                "cannot write the data folder {}: choose another with --data-dir, or fix its permissions",
+                root.display()
+            )
         };
         fs::create_dir_all(root).with_context(advice)?;
         let probe = root.join(".writable");
         fs::write(&probe, b"").with_context(advice)?;
         fs::remove_file(&probe).with_context(advice)?;
-        Ok(Self { root: root.to_owned() })
+        Ok(Self {
+            root: root.to_owned(),
+        })
     }
 
     /// The SQLite file.
@@ -40,6 +45,11 @@ impl DataDir {
         self.root.join("training")
     }
 
+    /// What the embedded scheduler remembers of the decisions it holds.
+    pub fn consumer_state(&self) -> PathBuf {
+        self.root.join("embedded-scheduler.json")
+    }
+
     /// The ed25519 seed that signs decisions: read, or made on first use. The
     /// file is readable by its owner only.
     ///
@@ -49,7 +59,10 @@ impl DataDir {
         let path = self.root.join("signing.key");
         match fs::read_to_string(&path) {
             Ok(text) => parse_seed(text.trim()).with_context(|| {
-                format!("{} is not a signing key (64 hex digits); restore it from a backup", path.display())
+                format!(
+                    "{} is not a signing key (64 hex digits); restore it from a backup",
+                    path.display()
+                )
             }),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => make_seed(&path),
             Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
@@ -59,11 +72,18 @@ impl DataDir {
 
 fn make_seed(path: &Path) -> Result<[u8; 32]> {
     let mut seed = [0u8; 32];
-    getrandom::fill(&mut seed).map_err(|error| anyhow::anyhow!("no randomness for a signing key: {error}"))?;
+    getrandom::fill(&mut seed)
+        .map_err(|error| anyhow::anyhow!("no randomness for a signing key: {error}"))?;
     let hex: String = seed.iter().map(|byte| format!("{byte:02x}")).collect();
-    let open = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    let open = fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path);
     let mut file = open.with_context(|| format!("cannot make {}", path.display()))?;
-    writeln!(file, "{hex}").and_then(|()| file.sync_all()).with_context(|| format!("cannot write {}", path.display()))?;
+    writeln!(file, "{hex}")
+        .and_then(|()| file.sync_all())
+        .with_context(|| format!("cannot write {}", path.display()))?;
     Ok(seed)
 }
 
@@ -90,7 +110,10 @@ mod tests {
         let data = DataDir::open(folder.path()).unwrap();
         let seed = data.signing_seed().unwrap();
         assert_eq!(data.signing_seed().unwrap(), seed);
-        let mode = fs::metadata(folder.path().join("signing.key")).unwrap().permissions().mode();
+        let mode = fs::metadata(folder.path().join("signing.key"))
+            .unwrap()
+            .permissions()
+            .mode();
         assert_eq!(mode & 0o777, 0o600);
         fs::write(folder.path().join("signing.key"), "zz").unwrap();
         let error = format!("{:#}", data.signing_seed().unwrap_err());
@@ -103,6 +126,9 @@ mod tests {
         let file = folder.path().join("occupied");
         fs::write(&file, b"x").unwrap();
         let error = format!("{:#}", DataDir::open(&file).unwrap_err());
-        assert!(error.contains("occupied") && error.contains("--data-dir"), "{error}");
+        assert!(
+            error.contains("occupied") && error.contains("--data-dir"),
+            "{error}"
+        );
     }
 }

@@ -4,6 +4,9 @@
 //! line that says what to do, and exit code 1 (2 for a command line that makes
 //! no sense).
 
+// In a binary nothing is reachable from outside; `pub` marks what other modules use.
+#![allow(unreachable_pub)]
+
 mod adversary;
 mod bench;
 mod data_dir;
@@ -11,6 +14,7 @@ mod demo;
 mod embedded;
 mod oracle;
 mod policy;
+mod scheduler;
 mod serve;
 mod wiring;
 
@@ -71,6 +75,10 @@ fn dispatch(command: Command) -> anyhow::Result<()> {
 /// Logs go to standard error, so that `--json` output stays clean; `RUST_LOG` chooses what.
 fn start_log() {
     use tracing_subscriber::EnvFilter;
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,plumbline=info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let filter =
+        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,plumbline=info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
 }

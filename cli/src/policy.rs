@@ -37,7 +37,8 @@ impl PolicyCommand {
 
 impl Check {
     fn run(self) -> Result<()> {
-        let text = std::fs::read_to_string(&self.file).with_context(|| format!("cannot read {}", self.file.display()))?;
+        let text = std::fs::read_to_string(&self.file)
+            .with_context(|| format!("cannot read {}", self.file.display()))?;
         let policy = Policy::parse(&text).with_context(|| self.file.display().to_string())?;
         let document = policy.document();
         if self.json {
@@ -49,7 +50,12 @@ impl Check {
             });
             println!("{answer}");
         } else {
-            println!("{} version {}: {} rules, all sound", document.name, document.version, document.rules.len());
+            println!(
+                "{} version {}: {} rules, all sound",
+                document.name,
+                document.version,
+                document.rules.len()
+            );
             println!("BLAKE3 {}", policy.hash());
         }
         Ok(())

@@ -108,6 +108,34 @@ impl Service {
         self.insert_account(cmd, roles)
     }
 
+    /// The account of a scheduler inside this process: made once, without a
+    /// password, so that nobody can sign in as it.
+    pub fn system_scheduler(&self, handle: &str) -> Result<MeView> {
+        let handle = check_handle(handle)?;
+        let (id, now) = (self.new_id(), self.now());
+        self.write(move |tx| {
+            if let Some(account) = accounts::by_handle(tx, &handle)? {
+                return me_view(tx, &account.id);
+            }
+            let account = Account {
+                id,
+                kind: AccountKind::User,
+                handle,
+                password_hash: None,
+                roles: vec!["scheduler".to_owned()],
+                balance_micro: 0,
+                created_at: now,
+            };
+            accounts::insert(tx, &account)?;
+            me_view(tx, &account.id)
+        })
+    }
+
+    /// Name of the pool whose compute the policy divides.
+    pub fn pool(&self) -> &str {
+        &self.config.pool
+    }
+
     fn insert_account(&self, cmd: &CreateAccount, roles: &[&str]) -> Result<MeView> {
         let handle = check_handle(&cmd.handle)?;
         check_password(&cmd.password)?;

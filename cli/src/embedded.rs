@@ -1,0 +1,316 @@
+//! Joins the embedded training host to what needs it: the service (progress,
+//! completions, frozen checkpoints), the replay judge (completions on a
+//! checkpoint) and the consumer of decisions (shares).
+
+use plumbline_agents::enforce::{Applied, EnforceError, Enforcer, Order};
+use plumbline_governance::decision::DecisionTarget;
+use plumbline_governance::{Action, Bps};
+use plumbline_oracle::exhibit::ReplaySampling;
+use plumbline_oracle_candle::{CheckpointRunner, RunnerError};
+use plumbline_service::host::{FrozenCheckpoint, Generated, HostError, RunHost, Sampling};
+use plumbline_service::time::rfc3339;
+use plumbline_service::views::{ContributionView, ModelView, NodeView, RoundView, TrainingView};
+use plumbline_training_model::{Completion, FinishReason, Generator};
+use plumbline_training_net::error::HostError as TrainingError;
+use plumbline_training_net::host::Host;
+use plumbline_training_net::run::{HistoryPoint, RunStats};
+use std::sync::Arc;
+
+/// The training host, seen from the rest of the service.
+#[derive(Clone)]
+pub struct EmbeddedRuns {
+    host: Host,
+}
+
+/// What a model name asks for.
+enum Model {
+    /// A run's newest parameters.
+    Newest(String),
+    /// One checkpoint, with the run that it belongs to.
+    Checkpoint { run: String, hash: String },
+}
+
+impl EmbeddedRuns {
+    pub fn new(host: Host) -> Self {
+        Self { host }
+    }
+
+    /// A run by id or name.
+    fn find_run(&self, name: &str) -> Option<String> {
+        let runs = self.host.runs();
+        if runs.iter().any(|id| id == name) {
+            return Some(name.to_owned());
+        }
+        runs.into_iter()
+            .find(|id| self.host.stats(id).is_ok_and(|stats| stats.name == name))
+    }
+
+    /// `name`, `id`, `hash` or `name@hash`.
+    fn find_model(&self, model: &str) -> Option<Model> {
+        let hash = model.rsplit_once('@').map_or(model, |(_, hash)| hash);
+        if let Some((run, found)) = self.host.find_checkpoint(hash) {
+            return Some(Model::Checkpoint {
+                run,
+                hash: found.id,
+            });
+        }
+        self.find_run(model).map(Model::Newest)
+    }
+
+    fn generator(&self, model: &str) -> Result<Arc<Generator>, TrainingError> {
+        match self.find_model(model) {
+            Some(Model::Newest(run)) => self.host.generator(&run),
+            Some(Model::Checkpoint { hash, .. }) => self.host.generator_for_checkpoint(&hash),
+            None => Err(TrainingError::UnknownRun(model.to_owned())),
+        }
+    }
+
+    fn stats(&self, run: &str) -> Option<RunStats> {
+        self.host.stats(&self.find_run(run)?).ok()
+    }
+}
+
+impl RunHost for EmbeddedRuns {
+    fn training(&self, run_id: &str) -> Option<TrainingView> {
+        self.stats(run_id).map(training_view)
+    }
+
+    fn rounds(&self, run_id: &str, after: u64, limit: usize) -> Vec<RoundView> {
+        let Some(run) = self.find_run(run_id) else {
+            return Vec::new();
+        };
+        let points = self
+            .host
+            .history_after(&run, after, limit)
+            .unwrap_or_default();
+        points.into_iter().map(round_view).collect()
+    }
+
+    fn nodes(&self, run_id: &str) -> Vec<NodeView> {
+        let nodes = self
+            .stats(run_id)
+            .map(|stats| stats.nodes)
+            .unwrap_or_default();
+        nodes
+            .into_iter()
+            .map(|node| NodeView {
+                id: node.id.to_string(),
+                status: node.status.as_str().to_owned(),
+                tokens: node.tokens,
+                tokens_per_second: node.tokens_per_cpu_second,
+                loss: node.loss,
+            })
+            .collect()
+    }
+
+    fn contributions(&self, run_id: &str) -> Vec<ContributionView> {
+        let Some(stats) = self.stats(run_id) else {
+            return Vec::new();
+        };
+        let total: u64 = stats.nodes.iter().map(|node| node.tokens).sum();
+        stats
+            .nodes
+            .into_iter()
+            .map(|node| ContributionView {
+                node: node.id.to_string(),
+                rounds: node.rounds,
+                tokens: node.tokens,
+                share: node.tokens as f64 / total.max(1) as f64,
+            })
+            .collect()
+    }
+
+    fn freeze(&self, run_id: &str) -> Result<FrozenCheckpoint, HostError> {
+        let run = self
+            .find_run(run_id)
+            .ok_or_else(|| HostError::UnknownModel(run_id.to_owned()))?;
+        let saved = self.host.checkpoint_now(&run).map_err(host_error)?;
+        Ok(FrozenCheckpoint {
+            id: saved.id,
+            round: saved.round,
+            tokens: saved.tokens,
+        })
+    }
+
+    fn models(&self) -> Vec<ModelView> {
+        let mut models = Vec::new();
+        for run in self.host.runs() {
+            let Ok(stats) = self.host.stats(&run) else {
+                continue;
+            };
+            models.push(ModelView {
+                id: stats.name.clone(),
+                run_id: run.clone(),
+                checkpoint: stats.checkpoint.clone(),
+                created: 0,
+            });
+            for saved in self.host.checkpoints(&run).unwrap_or_default() {
+                models.push(ModelView {
+                    id: format!("{}@{}", stats.name, saved.id),
+                    run_id: run.clone(),
+                    checkpoint: Some(saved.id),
+                    created: 0,
+                });
+            }
+        }
+        models
+    }
+
+    fn run_of(&self, model: &str) -> Option<String> {
+        self.find_model(model).map(|found| match found {
+            Model::Newest(run) | Model::Checkpoint { run, .. } => run,
+        })
+    }
+
+    fn complete(
+        &self,
+        model: &str,
+        prompts: &[String],
+        sampling: &Sampling,
+    ) -> Result<Vec<Generated>, HostError> {
+        let generator = self.generator(model).map_err(host_error)?;
+        let options = plumbline_training_model::Sampling {
+            max_tokens: sampling.max_tokens,
+            temperature: sampling.temperature as f32,
+            top_p: sampling.top_p as f32,
+            seed: sampling.seed,
+            stop: sampling.stop.clone(),
+            logprobs: sampling.logprobs,
+        };
+        let texts = generator
+            .complete_batch(prompts, &options)
+            .map_err(|error| HostError::BadRequest(error.to_string()))?;
+        Ok(texts.into_iter().map(generated).collect())
+    }
+}
+
+impl CheckpointRunner for EmbeddedRuns {
+    fn complete_batch(
+        &self,
+        checkpoint: &str,
+        prompts: &[String],
+        sampling: &ReplaySampling,
+    ) -> Result<Vec<String>, RunnerError> {
+        let generator = self
+            .host
+            .generator_for_checkpoint(checkpoint)
+            .map_err(|error| RunnerError::Unreachable {
+                checkpoint: checkpoint.to_owned(),
+                reason: error.to_string(),
+            })?;
+        let options = plumbline_training_model::Sampling {
+            max_tokens: sampling.max_tokens as usize,
+            temperature: sampling.temperature as f32,
+            seed: sampling.seed,
+            ..plumbline_training_model::Sampling::default()
+        };
+        let texts = generator
+            .complete_batch(prompts, &options)
+            .map_err(|error| RunnerError::Failed {
+                checkpoint: checkpoint.to_owned(),
+                reason: error.to_string(),
+            })?;
+        Ok(texts
+            .into_iter()
+            .map(|completion| completion.text)
+            .collect())
+    }
+}
+
+impl Enforcer for EmbeddedRuns {
+    async fn apply(&mut self, order: &Order) -> Result<Applied, EnforceError> {
+        let run = order.target.uid.to_string();
+        let failed = |error: TrainingError| EnforceError(error.to_string());
+        let share = match order.action {
+            Action::Allow | Action::Throttle => order.share_bps,
+            Action::Pause | Action::Drain | Action::Terminate => Bps::ZERO,
+        };
+        self.host
+            .set_share_bps(&run, share.get().into())
+            .map_err(failed)?;
+        // A share takes effect with the inner step in hand; report what is then in force.
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        let stats = self.host.stats(&run).map_err(failed)?;
+        Ok(Applied {
+            actual_bps: Bps::saturating(stats.share_bps),
+            method: "inner_steps paced by CPU time".to_owned(),
+        })
+    }
+
+    /// Training admits no requests; the share is all there is to hold.
+    async fn admission(&mut self, _target: &DecisionTarget, _admit_new: bool) {}
+}
+
+fn training_view(stats: RunStats) -> TrainingView {
+    TrainingView {
+        run_id: stats.id,
+        name: stats.name,
+        status: stats.status.as_str().to_owned(),
+        parameters: stats.parameters,
+        round: stats.round,
+        tokens: stats.tokens,
+        loss_first: stats.loss_first,
+        loss_last: stats.loss_last,
+        tokens_per_second: stats.tokens_per_second,
+        share_bps: stats.share_bps,
+        bytes_sent: stats.bytes_sent,
+        bytes_every_step: stats.bytes_every_step,
+        members: stats
+            .nodes
+            .iter()
+            .filter(|node| node.status.as_str() == "active")
+            .count() as u32,
+        checkpoint: stats.checkpoint,
+    }
+}
+
+fn round_view(point: HistoryPoint) -> RoundView {
+    RoundView {
+        round: point.round,
+        at: rfc3339(point.at_ms as i64),
+        tokens: point.tokens,
+        loss: point.loss,
+        node_losses: point
+            .node_losses
+            .into_iter()
+            .map(|(node, loss)| (node.to_string(), loss))
+            .collect(),
+        seconds: point.seconds,
+        bytes: point.bytes,
+        share_bps: point.share_bps,
+    }
+}
+
+fn generated(completion: Completion) -> Generated {
+    Generated {
+        text: completion.text,
+        finish_reason: finish_reason(completion.finish_reason),
+        prompt_tokens: completion.prompt_tokens as u64,
+        completion_tokens: completion.completion_tokens as u64,
+        logprobs: completion.logprobs.map(|tokens| {
+            tokens
+                .into_iter()
+                .map(|token| (token.token, token.logprob))
+                .collect()
+        }),
+    }
+}
+
+fn finish_reason(reason: FinishReason) -> String {
+    match reason {
+        FinishReason::Length => "length",
+        _ => "stop",
+    }
+    .to_owned()
+}
+
+fn host_error(error: TrainingError) -> HostError {
+    let text = error.to_string();
+    match error {
+        TrainingError::UnknownRun(name) | TrainingError::UnknownCheckpoint(name) => {
+            HostError::UnknownModel(name)
+        }
+        TrainingError::NotReady(name, _) => HostError::NotReady(name),
+        _ => HostError::Failed(text),
+    }
+}

@@ -1,0 +1,87 @@
+//! `plumbline serve`: the service on a data folder of its own.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use plumbline_governance::policy::Policy;
+use plumbline_service::ServiceConfig;
+use plumbline_web::WebConfig;
+
+use crate::data_dir::DataDir;
+use crate::wiring;
+
+/// Runs the service until it is told to stop.
+#[derive(Debug, Args)]
+pub struct Serve {
+    /// Address to listen on
+    #[arg(long, default_value = "127.0.0.1:8600", env = "PLUMBLINE_LISTEN")]
+    listen: SocketAddr,
+    /// Folder for the database, the signing key and checkpoints
+    #[arg(long, default_value = "data/serve", env = "PLUMBLINE_DATA_DIR")]
+    data_dir: PathBuf,
+    /// Policy that is put in force when there is none yet; the built-in one by default
+    #[arg(long)]
+    policy: Option<PathBuf>,
+    /// Nobody can sign up by themselves
+    #[arg(long)]
+    closed_sign_up: bool,
+    /// Visitors cannot read without signing in
+    #[arg(long)]
+    private: bool,
+}
+
+impl Serve {
+    pub fn run(self) -> Result<()> {
+        let data = DataDir::open(&self.data_dir)?;
+        let policy = match &self.policy {
+            Some(path) => std::fs::read_to_string(path)
+                .with_context(|| format!("cannot read {}", path.display()))?,
+            None => Policy::default_toml().to_owned(),
+        };
+        let open_sign_up = !self.closed_sign_up;
+        let public_read = !self.private;
+        let options = wiring::Options {
+            listen: self.listen,
+            policy,
+            service: ServiceConfig {
+                open_sign_up,
+                public_read,
+                ..ServiceConfig::default()
+            },
+            web: WebConfig {
+                open_sign_up,
+                public_read,
+                ..WebConfig::default()
+            },
+        };
+        let running = wiring::start(&data, options)?;
+        resume_runs(&running)?;
+        let url = running.server.url();
+        println!("Plumbline listens on {url}");
+        if running.service.needs_setup()? {
+            println!(
+                "First start: make the operator's account at {url}/setup?code={}",
+                running.service.setup_code()
+            );
+        }
+        running.wait()
+    }
+}
+
+/// Training goes on where it was; a run that cannot is named and left alone.
+fn resume_runs(running: &wiring::Running) -> Result<()> {
+    for spec in running.host.stored_runs()? {
+        let name = spec.name.clone();
+        // Nothing runs before a decision says how much it may use.
+        let spec = plumbline_training_net::run::RunSpec {
+            share_bps: 0,
+            ..spec
+        };
+        if let Err(error) = running.host.start_run(spec) {
+            tracing::error!(run = name, %error, "cannot resume");
+        }
+    }
+    Ok(())
+}

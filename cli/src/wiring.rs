@@ -1,0 +1,160 @@
+//! Puts the parts together: store, judges, training host, service, jobs, web.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use plumbline_governance::decision::Baseline;
+use plumbline_governance::dsse::DecisionSigner;
+use plumbline_oracle::pool::PoolConfig;
+use plumbline_oracle::{Ensemble, LexicalJudge};
+use plumbline_oracle_candle::{ReplayJudge, ReplayOptions};
+use plumbline_service::commands::{CreateAccount, Login};
+use plumbline_service::context::Context as ActorContext;
+use plumbline_service::jobs::JobRunner;
+use plumbline_service::{Service, ServiceConfig, ServiceParts};
+use plumbline_store::{Store, StoreOptions};
+use plumbline_training_net::host::{Host, HostOptions};
+use plumbline_web::{RunningServer, WebConfig};
+
+use crate::data_dir::DataDir;
+use crate::embedded::EmbeddedRuns;
+use crate::scheduler::EmbeddedScheduler;
+
+/// A whole service in this process. Fields drop in order: first the server
+/// stops answering, then the jobs end, then the training stops.
+pub struct Running {
+    pub server: RunningServer,
+    consumer: EmbeddedScheduler,
+    _jobs: JobRunner,
+    pub service: Service,
+    pub host: Host,
+}
+
+/// How a service is to be run.
+pub struct Options {
+    pub listen: SocketAddr,
+    pub policy: String,
+    pub service: ServiceConfig,
+    pub web: WebConfig,
+}
+
+/// Starts everything on `data`. The port is bound last, so that whoever can
+/// connect finds a service that works.
+pub fn start(data: &DataDir, options: Options) -> Result<Running> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let store = Store::open(&data.database(), StoreOptions::default())?;
+    let host = Host::start(HostOptions {
+        data_dir: data.training(),
+        cores,
+    })?;
+    let runs = EmbeddedRuns::new(host.clone());
+    let measured_at = jiff::Timestamp::now();
+    let baseline = Baseline {
+        resource: "cpu_milli_cores".to_owned(),
+        amount: cores as u64 * 1000,
+        measured_at,
+    };
+    let parts = ServiceParts {
+        store,
+        ensemble: Arc::new(ensemble(&runs)?),
+        host: Arc::new(runs.clone()),
+        signing_key: DecisionSigner::from_seed(&data.signing_seed()?),
+        first_policy: options.policy,
+        config: ServiceConfig {
+            baseline: Some(baseline),
+            ..options.service
+        },
+    };
+    let service = Service::open(parts).context("cannot open the service")?;
+    let jobs = JobRunner::start(&service)?;
+    let server = plumbline_web::serve(
+        service.clone(),
+        WebConfig {
+            listen: options.listen,
+            ..options.web
+        },
+    )?;
+    let consumer = EmbeddedScheduler::start(&service, &server.url(), &data.consumer_state(), runs)?;
+    Ok(Running {
+        server,
+        consumer,
+        _jobs: jobs,
+        service,
+        host,
+    })
+}
+
+/// The default ensemble of this release: `lexical` and `replay`.
+pub fn ensemble(runs: &EmbeddedRuns) -> Result<Ensemble> {
+    let lexical =
+        LexicalJudge::shipped().context("the lexical judge's built-in weights are damaged")?;
+    let replay = ReplayJudge::new(Arc::new(runs.clone()), ReplayOptions::default())?;
+    let started = Instant::now();
+    let clock = Arc::new(move || u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX));
+    Ok(Ensemble::new(
+        vec![Arc::new(lexical), Arc::new(replay)],
+        PoolConfig::default(),
+    )?
+    .with_clock(clock))
+}
+
+impl Running {
+    /// Makes an account with a random password and gives back a context for it.
+    pub fn provision(&self, handle: &str, roles: &[&str]) -> Result<(ActorContext, String)> {
+        let mut bytes = [0u8; 12];
+        getrandom::fill(&mut bytes)
+            .map_err(|error| anyhow::anyhow!("no randomness for a password: {error}"))?;
+        let password: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        let cmd = CreateAccount {
+            handle: handle.to_owned(),
+            password: password.clone(),
+        };
+        self.service.provision_account(&cmd, roles)?;
+        let session = self.service.login(&Login {
+            handle: handle.to_owned(),
+            password: password.clone(),
+        })?;
+        let found = self.service.actor_of_session(&session.secret)?;
+        let (actor, _) = found.context("the account that was just made cannot sign in")?;
+        self.service.logout(&session.secret)?;
+        Ok((ActorContext::of(actor), password))
+    }
+
+    /// Waits for Ctrl-C or SIGTERM, then stops in order.
+    pub fn wait(self) -> Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        runtime.block_on(async {
+            let mut terminate =
+                tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+            tokio::select! {
+                result = tokio::signal::ctrl_c() => result,
+                _ = terminate.recv() => Ok(()),
+            }
+        })?;
+        self.stop()
+    }
+
+    /// Stops answering, lets jobs end, saves and stops training.
+    pub fn stop(self) -> Result<()> {
+        let Self {
+            server,
+            consumer,
+            _jobs: jobs,
+            host,
+            ..
+        } = self;
+        server.stop()?;
+        drop(consumer);
+        drop(jobs);
+        for run in host.runs() {
+            if let Err(error) = host.stop(&run) {
+                tracing::warn!(run, %error, "cannot stop a run cleanly");
+            }
+        }
+        Ok(())
+    }
+}
