@@ -1,0 +1,237 @@
+// Everything here is an addition: pages read and forms work without it.
+"use strict";
+
+(() => {
+  const root = document.documentElement;
+  const csrf = () => document.body.dataset.csrf;
+
+  // ---- theme: switches in place instead of following the link
+  document.querySelector("[data-theme-toggle]")?.addEventListener("click", (event) => {
+    event.preventDefault();
+    const systemDark = matchMedia("(prefers-color-scheme: dark)").matches;
+    const dark = root.dataset.theme === "dark" || (root.dataset.theme === "auto" && systemDark);
+    root.dataset.theme = dark ? "light" : "dark";
+    document.cookie = `plumbline_theme=${root.dataset.theme}; path=/; max-age=31536000; samesite=lax`;
+  });
+
+  // ---- times: the same wording as the server's
+  const ago = (then) => {
+    const seconds = Math.trunc((Date.now() - then) / 1000);
+    const s = Math.abs(seconds);
+    if (s < 5) return "just now";
+    const text = s < 90 ? `${s} s` : s < 5400 ? `${Math.round(s / 60)} min` : s < 129600 ? `${Math.round(s / 3600)} h` : `${Math.round(s / 86400)} d`;
+    return seconds >= 0 ? `${text} ago` : `in ${text}`;
+  };
+  const tick = () => {
+    for (const time of document.querySelectorAll("time[datetime]")) {
+      const then = Date.parse(time.dateTime);
+      if (Number.isNaN(then)) continue;
+      const text = ago(then);
+      if (time.textContent !== text) time.textContent = text;
+    }
+  };
+  setInterval(tick, 5000);
+  tick();
+
+  // ---- copying hashes and tokens
+  document.addEventListener("click", async (event) => {
+    const source = event.target.closest("[data-copy]");
+    if (!source || source.closest("a, summary") || !navigator.clipboard) return;
+    try {
+      await navigator.clipboard.writeText(source.dataset.copy);
+      source.classList.add("copied");
+      setTimeout(() => source.classList.remove("copied"), 1200);
+    } catch { /* the text can still be selected */ }
+  });
+
+  // ---- charts: hover and arrow keys read values off
+  const element = (name, className) => {
+    const made = document.createElement(name);
+    made.className = className;
+    return made;
+  };
+  const shownDrawing = (chart) => [...chart.querySelectorAll(".drawing")].find((drawing) => drawing.offsetParent !== null);
+  const readings = (drawing) => {
+    if (!drawing.readingList) {
+      try { drawing.readingList = JSON.parse(drawing.dataset.readings); } catch { drawing.readingList = []; }
+    }
+    return drawing.readingList;
+  };
+  const hide = (chart) => {
+    for (const part of chart.querySelectorAll(".cross, .cross-dot, .readout")) part.remove();
+    delete chart.dataset.at;
+  };
+  const show = (chart, index) => {
+    const drawing = shownDrawing(chart);
+    const list = drawing ? readings(drawing) : [];
+    if (!list.length) return;
+    const at = Math.max(0, Math.min(list.length - 1, index));
+    const reading = list[at];
+    let out = drawing.querySelector(".readout");
+    if (!out) {
+      hide(chart);
+      out = element("div", "readout");
+      out.setAttribute("role", "status");
+      out.append(document.createElement("b"), document.createElement("span"));
+      drawing.append(element("div", "cross"), element("div", "cross-dot"), out);
+    }
+    chart.dataset.at = at;
+    drawing.querySelector(".cross").style.left = `${reading.x * 100}%`;
+    const dot = drawing.querySelector(".cross-dot");
+    dot.style.left = `${reading.x * 100}%`;
+    dot.style.top = `${reading.y * 100}%`;
+    out.firstChild.textContent = reading.head;
+    out.lastChild.textContent = reading.text;
+    const right = reading.x > 0.55;
+    out.style.left = right ? "auto" : `calc(${reading.x * 100}% + 12px)`;
+    out.style.right = right ? `calc(${(1 - reading.x) * 100}% + 12px)` : "auto";
+    out.style.top = reading.y > 0.5 ? "6%" : "55%";
+  };
+  document.addEventListener("pointermove", (event) => {
+    const chart = event.target.closest?.("[data-chart]");
+    for (const other of document.querySelectorAll("[data-chart][data-at]")) {
+      if (other !== chart && other !== document.activeElement) hide(other);
+    }
+    const drawing = chart && shownDrawing(chart);
+    if (!drawing) return;
+    const box = drawing.getBoundingClientRect();
+    if (event.clientY > box.bottom) return;
+    const x = (event.clientX - box.left) / box.width;
+    const list = readings(drawing);
+    let best = 0;
+    list.forEach((reading, index) => {
+      if (Math.abs(reading.x - x) <= Math.abs(list[best].x - x)) best = index;
+    });
+    show(chart, best);
+  });
+  document.addEventListener("keydown", (event) => {
+    const chart = event.target.closest?.("[data-chart]");
+    if (!chart || event.target !== chart) return;
+    const drawing = shownDrawing(chart);
+    const last = drawing ? readings(drawing).length - 1 : -1;
+    const at = chart.dataset.at === undefined ? last + 1 : Number(chart.dataset.at);
+    const next = { ArrowLeft: at - 1, ArrowRight: at + 1, Home: 0, End: last }[event.key];
+    if (event.key === "Escape") hide(chart);
+    if (next === undefined) return;
+    event.preventDefault();
+    show(chart, next);
+  });
+  document.addEventListener("focusout", (event) => {
+    if (event.target.matches?.("[data-chart]")) hide(event.target);
+  });
+
+  // ---- quote as one types: the same dry run as the Quote button
+  const form = document.querySelector("form[data-quote]");
+  if (form) {
+    const out = form.querySelector("[data-quote-out]");
+    const unit = form.querySelector("[data-unit]");
+    const units = { spend: "credits", sell: "shares", target: "%" };
+    let timer = 0;
+    let asked = 0;
+    const percent = (value) => `${(value * 100).toFixed(1)}%`;
+    const credits = (micro) => (Math.abs(micro) / 1e6).toLocaleString("en", { minimumFractionDigits: 2, maximumFractionDigits: 2 });
+    const line = (name, value) => {
+      const row = document.createElement("div");
+      row.append(document.createElement("dt"), document.createElement("dd"));
+      row.firstChild.textContent = name;
+      row.lastChild.textContent = value;
+      return row;
+    };
+    const say = (text, error) => {
+      const told = element("p", error ? "bad-text" : "muted");
+      told.textContent = text;
+      out.replaceChildren(told);
+    };
+    const order = () => {
+      const amount = Number(form.amount.value.replace(/[,\s_%]/g, ""));
+      if (!form.amount.value.trim() || !Number.isFinite(amount)) return null;
+      const size = { spend: { spend_micro: Math.round(amount * 1e6) }, sell: { shares_micro: -Math.round(amount * 1e6) }, target: { target_probability: amount / 100 } };
+      return { outcome: form.outcome.value, ...size[form.mode.value] };
+    };
+    const quote = async () => {
+      unit.textContent = units[form.mode.value];
+      const wanted = order();
+      if (!wanted) return;
+      const turn = ++asked;
+      try {
+        const answer = await fetch(form.dataset.quote, { method: "POST", headers: { "Content-Type": "application/json", "X-CSRF-Token": csrf() }, body: JSON.stringify(wanted) });
+        const body = await answer.json();
+        if (turn !== asked) return;
+        if (!answer.ok) return say(body.detail, true);
+        const list = element("dl", "facts");
+        list.append(
+          line(body.cost_micro < 0 ? "You receive" : "You pay", `${credits(body.cost_micro)} cr`),
+          line(`Shares of ${body.outcome}`, credits(body.shares_micro)),
+          line("Price", `${percent(body.probability_before)} → ${percent(body.probability_after)}`),
+        );
+        out.replaceChildren(list);
+        if (body.truncated) {
+          const note = element("p", "muted");
+          note.textContent = "Less than asked: the price reached its limit.";
+          out.append(note);
+        }
+      } catch { /* the Quote button still works */ }
+    };
+    form.addEventListener("input", () => { clearTimeout(timer); timer = setTimeout(quote, 250); });
+    unit.textContent = units[form.mode.value];
+  }
+
+  // ---- deep links into folded parts of a page
+  const unfold = () => {
+    const target = location.hash.length > 1 && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    if (target && target.tagName === "DETAILS") target.open = true;
+  };
+  addEventListener("hashchange", unfold);
+  unfold();
+
+  // ---- live: an event says that something changed, the page is fetched again and its live parts replaced
+  const topics = document.body.dataset.topics;
+  const status = document.querySelector("[data-live-status]");
+  if (topics && window.EventSource && status) {
+    const PAUSE_MS = 1500;
+    let waiting = false;
+    let lastAt = 0;
+    const openKeys = (part) => new Set([...part.querySelectorAll("details[open][data-key]")].map((one) => one.dataset.key));
+    const swap = (part, fresh) => {
+      if (part.innerHTML === fresh.innerHTML) return;
+      // Never pull a control away from under somebody.
+      const active = document.activeElement;
+      const chart = active?.matches?.("[data-chart]") && part.contains(active) ? [...part.querySelectorAll("[data-chart]")].indexOf(active) : -1;
+      if (chart < 0 && active !== document.body && part.contains(active) && active.matches("input, select, textarea, .term")) return;
+      if (part.querySelector(":hover [data-at], [data-at]:hover, .term:hover")) return;
+      const kept = openKeys(part);
+      const at = chart >= 0 ? active.dataset.at : undefined;
+      part.innerHTML = fresh.innerHTML;
+      for (const details of part.querySelectorAll("details[data-key]")) details.open = kept.has(details.dataset.key);
+      if (chart >= 0) {
+        const again = part.querySelectorAll("[data-chart]")[chart];
+        again?.focus({ preventScroll: true });
+        if (again && at !== undefined) show(again, Number(at));
+      }
+    };
+    const refresh = async () => {
+      waiting = false;
+      lastAt = Date.now();
+      try {
+        const answer = await fetch(location.pathname + location.search, { headers: { Accept: "text/html" } });
+        if (!answer.ok) return;
+        const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+        for (const part of document.querySelectorAll("[data-live][id]")) {
+          const next = fresh.getElementById(part.id);
+          if (next) swap(part, next);
+        }
+        tick();
+      } catch { /* the next event tries again */ }
+    };
+    const schedule = () => {
+      if (waiting || document.hidden) return;
+      waiting = true;
+      setTimeout(refresh, Math.max(200, PAUSE_MS - (Date.now() - lastAt)));
+    };
+    const source = new EventSource(`/api/v1/events?topics=${encodeURIComponent(topics)}`);
+    source.onopen = () => { status.hidden = false; status.classList.remove("off"); };
+    source.onerror = () => status.classList.add("off");
+    source.onmessage = schedule;
+    document.addEventListener("visibilitychange", () => { if (!document.hidden) schedule(); });
+  }
+})();

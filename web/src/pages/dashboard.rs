@@ -72,6 +72,7 @@ pub(crate) async fn show(state: State, visit: Visit<Reader>) -> Answer {
     visit
         .page(&state, |service, context| {
             let runs = service.runs(context, None, 100)?.items;
+            let feed = recent(service, context, &runs)?;
             let mut rows = Vec::with_capacity(runs.len());
             for run in runs {
                 let points = match &run.risk {
@@ -85,7 +86,7 @@ pub(crate) async fn show(state: State, visit: Visit<Reader>) -> Answer {
                 allocated_bps: rows.iter().map(|row| share_of(&row.run)).sum(),
                 stop_coverage: stop_coverage(&rows),
                 tokens_per_second: rows.iter().filter_map(|row| row.run.training.as_ref()).map(|t| t.tokens_per_second).sum(),
-                feed: recent(service, context)?,
+                feed,
                 needs_setup: service.needs_setup()?,
                 runs: rows,
             })

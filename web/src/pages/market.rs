@@ -224,10 +224,16 @@ impl OrderForm {
 
 /// The life of a market: what is done, what is now, what comes.
 pub(crate) fn steps(market: &MarketView) -> Vec<Step> {
-    let order = ["open", "closing", "frozen", "settling", "final", "paid"];
-    let now = order.iter().position(|status| *status == market.status);
+    let now = match market.status.as_str() {
+        "open" | "closing" => Some(1),
+        "frozen" => Some(2),
+        "auditing" | "settling" => Some(3),
+        "final" => Some(4),
+        "paid" => Some(5),
+        _ => None,
+    };
     let settlement = &market.settlement;
-    let stage = |name, index: usize, at: Option<String>, note: String| {
+    let stage = |name, index: i32, at: Option<String>, note: String| {
         let state = match now {
             Some(now) if index < now => "done",
             Some(now) if index == now => "now",
@@ -250,13 +256,8 @@ pub(crate) fn steps(market: &MarketView) -> Vec<Step> {
         stage("Close", 1, Some(market.closes_at.clone()), until),
         stage("Freeze", 2, settlement.frozen_at.clone(), "Checkpoint, exhibits and rules are fixed.".to_owned()),
         stage("Settle", 3, settlement.settled_at.clone(), verdict),
-        stage("Pay", 5, None, "Every position is paid by the same formula.".to_owned()),
+        stage("Pay", 4, None, "Every position is paid by the same formula.".to_owned()),
     ];
-    if market.status == "paid" {
-        for step in &mut steps {
-            step.state = "done";
-        }
-    }
     if market.status == "void" {
         steps.push(Step { name: "Void", state: "now", at: None, note: "Everyone was refunded.".to_owned() });
     }
@@ -287,10 +288,10 @@ mod tests {
     fn a_market_lives_in_order() {
         let mut market = samples::market();
         for (status, states) in [
-            ("open", ["now", "next", "next", "next", "next"]),
+            ("open", ["done", "now", "next", "next", "next"]),
             ("frozen", ["done", "done", "now", "next", "next"]),
-            ("settling", ["done", "done", "done", "now", "next"]),
-            ("final", ["done", "done", "done", "done", "next"]),
+            ("auditing", ["done", "done", "done", "now", "next"]),
+            ("final", ["done", "done", "done", "done", "now"]),
             ("paid", ["done"; 5]),
         ] {
             market.status = status.into();
