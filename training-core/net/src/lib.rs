@@ -17,12 +17,16 @@
 pub mod board;
 pub mod coordinator;
 pub mod corpus;
+pub mod error;
 pub mod gate;
+pub mod host;
 pub mod message;
 pub mod node;
 pub mod payload;
+pub mod plant;
 pub mod run;
 pub mod transport;
+pub mod vault;
 
 #[cfg(test)]
 mod testing;

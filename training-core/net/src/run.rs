@@ -4,7 +4,7 @@
 use plumbline_training_core::outer::OuterOptions;
 use plumbline_training_core::round::NodeId;
 use plumbline_training_core::schedule::LrSchedule;
-use plumbline_training_model::ModelConfig;
+use plumbline_training_model::{AdamW, ModelConfig};
 use serde::{Deserialize, Serialize};
 
 use crate::corpus::SourceSpec;
@@ -27,6 +27,9 @@ pub struct RunSpec {
     pub batch: usize,
     /// Inner learning rate by tokens.
     pub schedule: LrSchedule,
+    /// The inner optimiser.
+    #[serde(default)]
+    pub optimizer: AdamW,
     /// The outer optimiser.
     #[serde(default)]
     pub outer: OuterOptions,
@@ -72,6 +75,7 @@ impl RunSpec {
             inner_steps: 10,
             batch: 16,
             schedule: LrSchedule::flat(4e-3, 20_000),
+            optimizer: AdamW::default(),
             outer: OuterOptions::default(),
             seed,
             sources: vec![SourceSpec::registry()],
