@@ -1,6 +1,6 @@
 //! Prints what one machine trains per second, for a few shapes and thread counts.
 //!
-//! `cargo run --release -p plumbline-training-model --example throughput -- [--json] [--seconds S] [--only NAME]`
+//! `cargo run --release -p plumbline-training-model --example throughput -- [--json] [--seconds S] [--only SHAPE] [--threads N]`
 
 use std::process::ExitCode;
 
@@ -61,12 +61,13 @@ fn run(arguments: &[String]) -> Result<(), ModelError> {
     };
     let json = arguments.iter().any(|argument| argument == "--json");
     let seconds = value("--seconds").and_then(|text| text.parse().ok());
+    let threads = value("--threads").and_then(|text| text.parse().ok());
     let mut reports = Vec::new();
     for (name, config) in shapes() {
         if value("--only").is_some_and(|only| only != name) {
             continue;
         }
-        for threads in [1, 2] {
+        for threads in threads.map_or(vec![1, 2], |threads| vec![threads]) {
             let report = single_node(&config, seconds.unwrap_or(4.0), threads)?;
             if json {
                 reports.push(serde_json::json!({"shape": name, "report": report}));

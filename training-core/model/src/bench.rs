@@ -4,8 +4,6 @@
 //! carries the plain candle graph's figure and the matrix-product peak measured in
 //! between. Rates come from the fastest steps: other processes only ever add time.
 
-use std::time::Instant;
-
 use plumbline_training_core::trainer::{Batch, LocalTrainer};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -14,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::{AdamW, ModelConfig};
 use crate::error::{ModelError, Result};
 use crate::matmul::matmul_peak;
-use crate::profile::Part;
+use crate::profile::{Part, now};
 use crate::trainer::Trainer;
 
 /// Sequences per batch in every benchmark.
@@ -104,7 +102,7 @@ impl Timing {
         };
         step(trainer)?;
         for _ in 0..steps {
-            let start = Instant::now();
+            let start = now();
             step(trainer)?;
             let seconds = start.elapsed().as_secs_f64();
             self.fastest = self.fastest.min(seconds);
@@ -137,7 +135,7 @@ fn measure(config: &ModelConfig, seconds: f64, threads: usize) -> Result<SingleN
     let mut plain = Trainer::unfused(config.clone(), hyper, 1, &cpu)?;
     let (mut fused_time, mut plain_time) = (Timing::new(), Timing::new());
     let mut peak = 0f64;
-    let start = Instant::now();
+    let start = now();
     while fused_time.steps == 0 || start.elapsed().as_secs_f64() < seconds {
         peak = peak.max(matmul_peak(threads));
         fused_time.round(&mut fused, &batch, 3 * ROUND_STEPS)?;
