@@ -13,14 +13,19 @@ use plumbline_service::views::{ContributionView, ModelView, NodeView, RoundView,
 use plumbline_training_model::{Completion, FinishReason, Generator};
 use plumbline_training_net::error::HostError as TrainingError;
 use plumbline_training_net::host::Host;
-use plumbline_training_net::run::{HistoryPoint, RunStats};
+use plumbline_training_net::run::{HistoryPoint, RunStats, RunStatus};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The training host, seen from the rest of the service.
 #[derive(Clone)]
 pub struct EmbeddedRuns {
     host: Host,
 }
+
+/// How long a share may take to be in force before what is in force is reported as it is.
+const SHARE_LOOKS: u32 = 40;
+const SHARE_LOOK: Duration = Duration::from_millis(50);
 
 /// What a model name asks for.
 enum Model {
@@ -63,6 +68,20 @@ impl EmbeddedRuns {
             Some(Model::Checkpoint { hash, .. }) => self.host.generator_for_checkpoint(&hash),
             None => Err(TrainingError::UnknownRun(model.to_owned())),
         }
+    }
+
+    /// The share in force once the nodes have taken it up. A run that is still
+    /// reading its data, or is over, uses nothing: its cap is all there is to report.
+    async fn await_share(&self, run: &str, share: Bps) -> Result<Bps, TrainingError> {
+        for _ in 0..SHARE_LOOKS {
+            tokio::time::sleep(SHARE_LOOK).await;
+            let stats = self.host.stats(run)?;
+            let idle = stats.status == RunStatus::Preparing || stats.status.is_over();
+            if idle || stats.share_bps == u32::from(share.get()) {
+                return Ok(share);
+            }
+        }
+        Ok(Bps::saturating(self.host.stats(run)?.share_bps))
     }
 
     fn stats(&self, run: &str) -> Option<RunStats> {
@@ -228,11 +247,9 @@ impl Enforcer for EmbeddedRuns {
         self.host
             .set_share_bps(&run, share.get().into())
             .map_err(failed)?;
-        // A share takes effect with the inner step in hand; report what is then in force.
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-        let stats = self.host.stats(&run).map_err(failed)?;
+        let in_force = self.await_share(&run, share).await.map_err(failed)?;
         Ok(Applied {
-            actual_bps: Bps::saturating(stats.share_bps),
+            actual_bps: in_force,
             method: "inner_steps paced by CPU time".to_owned(),
         })
     }

@@ -75,8 +75,7 @@ fn dispatch(command: Command) -> anyhow::Result<()> {
 /// Logs go to standard error, so that `--json` output stays clean; `RUST_LOG` chooses what.
 fn start_log() {
     use tracing_subscriber::EnvFilter;
-    let filter =
-        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,plumbline=info"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

@@ -57,7 +57,6 @@ impl Serve {
             },
         };
         let running = wiring::start(&data, options)?;
-        resume_runs(&running)?;
         let url = running.server.url();
         println!("Plumbline listens on {url}");
         if running.service.needs_setup()? {
@@ -68,20 +67,4 @@ impl Serve {
         }
         running.wait()
     }
-}
-
-/// Training goes on where it was; a run that cannot is named and left alone.
-fn resume_runs(running: &wiring::Running) -> Result<()> {
-    for spec in running.host.stored_runs()? {
-        let name = spec.name.clone();
-        // Nothing runs before a decision says how much it may use.
-        let spec = plumbline_training_net::run::RunSpec {
-            share_bps: 0,
-            ..spec
-        };
-        if let Err(error) = running.host.start_run(spec) {
-            tracing::error!(run = name, %error, "cannot resume");
-        }
-    }
-    Ok(())
 }

@@ -16,6 +16,7 @@ use plumbline_service::jobs::JobRunner;
 use plumbline_service::{Service, ServiceConfig, ServiceParts};
 use plumbline_store::{Store, StoreOptions};
 use plumbline_training_net::host::{Host, HostOptions};
+use plumbline_training_net::run::RunSpec;
 use plumbline_web::{RunningServer, WebConfig};
 
 use crate::data_dir::DataDir;
@@ -76,6 +77,8 @@ pub fn start(data: &DataDir, options: Options) -> Result<Running> {
             ..options.web
         },
     )?;
+    // Runs first: the scheduler's first order is about them.
+    resume_runs(&host)?;
     let consumer = EmbeddedScheduler::start(&service, &server.url(), &data.consumer_state(), runs)?;
     Ok(Running {
         server,
@@ -84,6 +87,22 @@ pub fn start(data: &DataDir, options: Options) -> Result<Running> {
         service,
         host,
     })
+}
+
+/// Training goes on where it was; a run that cannot is named and left alone.
+fn resume_runs(host: &Host) -> Result<()> {
+    for spec in host.stored_runs()? {
+        let name = spec.name.clone();
+        // Nothing runs before a decision says how much it may use.
+        let spec = RunSpec {
+            share_bps: 0,
+            ..spec
+        };
+        if let Err(error) = host.start_run(spec) {
+            tracing::error!(run = name, %error, "cannot resume");
+        }
+    }
+    Ok(())
 }
 
 /// The default ensemble of this release: `lexical` and `replay`.

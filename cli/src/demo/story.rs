@@ -117,16 +117,12 @@ impl<'a> Story<'a> {
         let Some(track) = self.tracks.get_mut(subject.name) else {
             return;
         };
-        if let Some(share) = run
-            .allocation
-            .as_ref()
-            .and_then(|allocation| allocation.actual_bps)
-        {
-            if track.share_first.is_none() {
-                track.share_first = Some(share);
-            }
-            if track.share_last != share {
-                track.share_last = share;
+        if let Some(allocation) = &run.allocation {
+            track.share_first = track.share_first.or(Some(allocation.share_bps));
+            // What counts in the end is what the scheduler says is in force.
+            let enforced = allocation.actual_bps.unwrap_or(track.share_last);
+            if track.share_last != enforced {
+                track.share_last = enforced;
                 self.moved_at = Instant::now();
             }
         }
