@@ -224,7 +224,11 @@ fn details(number: u64, filler: usize) -> String {
 }
 
 fn log_odds(number: u64) -> f64 {
-    if number % 2 == 0 { 0.25 } else { -0.25 }
+    if number.is_multiple_of(2) {
+        0.25
+    } else {
+        -0.25
+    }
 }
 
 fn now(number: u64) -> i64 {
@@ -244,7 +248,7 @@ fn trade(tx: &mut Tx<'_>, number: u64) -> Result<(), StoreError> {
             id: identifier('l', number),
             at,
             kind: "trade".to_owned(),
-            reference: id.clone(),
+            reference: id,
             entries: vec![
                 (account.clone(), -101),
                 (ESCROW.to_owned(), 100),
@@ -264,6 +268,12 @@ fn trade(tx: &mut Tx<'_>, number: u64) -> Result<(), StoreError> {
     position.yes_micro += 200;
     position.cost_micro += 101;
     positions::upsert(tx, &position)?;
+    record(tx, number, before, market.log_odds)
+}
+
+/// What a trade leaves behind beside money and shares: its row, the price, the event, the answer.
+fn record(tx: &mut Tx<'_>, number: u64, before: f64, after: f64) -> Result<(), StoreError> {
+    let (at, id, account) = (now(number), identifier('t', number), trader(number));
     trades::insert(
         tx,
         &Trade {
@@ -276,7 +286,7 @@ fn trade(tx: &mut Tx<'_>, number: u64) -> Result<(), StoreError> {
             no_micro: 0,
             cost_micro: 101,
             log_odds_before: before,
-            log_odds_after: market.log_odds,
+            log_odds_after: after,
             cause: "trade".to_owned(),
         },
     )?;
@@ -286,7 +296,7 @@ fn trade(tx: &mut Tx<'_>, number: u64) -> Result<(), StoreError> {
             seq: 0,
             market_id: MARKET.to_owned(),
             at,
-            log_odds: market.log_odds,
+            log_odds: after,
             cause: "trade".to_owned(),
             reference: Some(id),
         },
@@ -399,6 +409,18 @@ impl<'c> Statements<'c> {
                 Text("trade"),
             ],
         )?;
+        self.record(connection, number)
+    }
+
+    /// The rows of a trade that nothing else refers to.
+    fn record(&mut self, connection: &Connection, number: u64) -> Result<(), StoreError> {
+        use Value::{Integer, Real, Text};
+        let (at, id, account) = (
+            Integer(now(number)),
+            identifier('t', number),
+            trader(number),
+        );
+        let after = Real(log_odds(number));
         connection.run(
             &mut self.price,
             &[Text(MARKET), at, after, Text("trade"), Text(&id)],

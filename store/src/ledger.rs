@@ -7,6 +7,7 @@ use diesel::prelude::*;
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
 use diesel::sql_types::BigInt;
 
+use crate::prepared::Prepared;
 use crate::schema::{accounts, entries, transfers};
 use crate::{StoreError, Tx};
 
@@ -154,9 +155,17 @@ fn net_by_account(entries: &[(String, i64)]) -> Result<BTreeMap<&str, i64>, Stor
 fn move_balance(tx: &mut Tx<'_>, account: &str, amount_micro: i64) -> Result<(), StoreError> {
     // A refusal undoes this statement only, so the reason can be read afterwards; any other failure passes on.
     let rows = tx.run(|conn| {
-        let update = diesel::update(accounts::table.find(account))
-            .set(accounts::balance_micro.eq(accounts::balance_micro + amount_micro))
-            .execute(conn);
+        let update = Prepared {
+            pieces: &[
+                (
+                    "UPDATE accounts SET balance_micro = balance_micro + ",
+                    amount_micro.into(),
+                ),
+                (" WHERE id = ", account.into()),
+            ],
+            rest: "",
+        }
+        .execute(conn);
         match update {
             Err(DieselError::DatabaseError(DatabaseErrorKind::CheckViolation, _)) => Ok(None),
             other => other.map(Some),

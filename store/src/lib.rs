@@ -14,6 +14,7 @@
 mod error;
 mod open;
 mod pool;
+mod prepared;
 mod schema;
 mod store;
 mod tx;

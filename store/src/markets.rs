@@ -2,12 +2,13 @@
 
 use diesel::prelude::*;
 
+use crate::prepared::Prepared;
 use crate::schema::markets;
 use crate::{StoreError, Tx, found};
 
 /// A market on one claim about one run.
-#[derive(Debug, Clone, PartialEq, Queryable, Selectable, Insertable, AsChangeset)]
-#[diesel(table_name = markets, treat_none_as_null = true)]
+#[derive(Debug, Clone, PartialEq, Queryable, Selectable, Insertable)]
+#[diesel(table_name = markets)]
 pub struct Market {
     /// Identifier.
     pub id: String,
@@ -151,17 +152,50 @@ pub fn newest(tx: &mut Tx<'_>, run_id: &str, limit: i64) -> Result<Vec<Market>, 
 /// # Errors
 /// [`StoreError::Conflict`] if it was changed since it was read; [`StoreError::NotFound`].
 pub fn update(tx: &mut Tx<'_>, market: &Market) -> Result<i64, StoreError> {
-    let next = Market {
-        version: market.version + 1,
-        ..market.clone()
-    };
+    let next = market.version + 1;
     let rows = tx.run(|conn| {
-        diesel::update(
-            markets::table
-                .find(&market.id)
-                .filter(markets::version.eq(market.version)),
-        )
-        .set(&next)
+        let pieces = [
+            ("UPDATE markets SET run_id = ", (&market.run_id).into()),
+            (", claim = ", (&market.claim).into()),
+            (", claim_kind = ", (&market.claim_kind).into()),
+            (", rubric = ", (&market.rubric).into()),
+            (", status = ", (&market.status).into()),
+            (", log_odds = ", market.log_odds.into()),
+            (", opening_log_odds = ", market.opening_log_odds.into()),
+            (", liquidity_micro = ", market.liquidity_micro.into()),
+            (", subsidy_micro = ", market.subsidy_micro.into()),
+            (", escrow_id = ", (&market.escrow_id).into()),
+            (", creator_id = ", (&market.creator_id).into()),
+            (", settlement_method = ", (&market.settlement_method).into()),
+            (", plan = ", (&market.plan).into()),
+            (", probe = ", (&market.probe).into()),
+            (", life = ", (&market.life).into()),
+            (", closes_at = ", market.closes_at.into()),
+            (
+                ", closes_after_tokens = ",
+                market.closes_after_tokens.into(),
+            ),
+            (", opened_at = ", market.opened_at.into()),
+            (", frozen_at = ", market.frozen_at.into()),
+            (", frozen_checkpoint = ", (&market.frozen_checkpoint).into()),
+            (", net_shares_micro = ", market.net_shares_micro.into()),
+            (", settlement = ", market.settlement.into()),
+            (", settled_at = ", market.settled_at.into()),
+            (", statistics = ", (&market.statistics).into()),
+            (", interval_low = ", market.interval_low.into()),
+            (", interval_high = ", market.interval_high.into()),
+            (", n_eff = ", market.n_eff.into()),
+            (", assessment = ", (&market.assessment).into()),
+            (", trades = ", market.trades.into()),
+            (", evidence = ", market.evidence.into()),
+            (", version = ", next.into()),
+            (" WHERE id = ", (&market.id).into()),
+            (" AND version = ", market.version.into()),
+        ];
+        Prepared {
+            pieces: &pieces,
+            rest: "",
+        }
         .execute(conn)
     })?;
     if rows == 0 {
@@ -171,7 +205,7 @@ pub fn update(tx: &mut Tx<'_>, market: &Market) -> Result<i64, StoreError> {
             market.id, market.version
         )));
     }
-    Ok(next.version)
+    Ok(next)
 }
 
 /// The open and closing markets with `closes_at <= now`, the longest overdue first.

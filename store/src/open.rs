@@ -27,6 +27,12 @@ const PRAGMAS: [&str; 6] = [
     "PRAGMA temp_store = MEMORY",
 ];
 
+/// Size of a database of one page of the smallest size, bytes.
+const SMALLEST_DATABASE: u64 = 512;
+
+const NOT_A_DATABASE: &str =
+    "it is not a database; choose another file, or restore it from a backup";
+
 /// Keeps a second server from opening the same file; let go by the system even when we are killed.
 pub(crate) struct FileLock {
     _file: File,
@@ -65,17 +71,22 @@ pub(crate) fn claim(path: &Path) -> Result<(PathBuf, FileLock), StoreError> {
     let absolute = parent.join(name);
     let lock = lock_beside(&absolute).map_err(fail)?;
     // SQLite reports a read-only file only at the first write, and without its name.
-    OpenOptions::new()
+    let size = OpenOptions::new()
         .read(true)
         .write(true)
         .create(true)
         .truncate(false)
         .open(&absolute)
+        .and_then(|file| Ok(file.metadata()?.len()))
         .map_err(|error| {
             fail(format!(
                 "it cannot be written ({error}); check its owner and permissions"
             ))
         })?;
+    // SQLite would take so short a file for an empty one, and write over what is left of it.
+    if (1..SMALLEST_DATABASE).contains(&size) {
+        return Err(fail(NOT_A_DATABASE.to_owned()));
+    }
     Ok((absolute, lock))
 }
 
@@ -183,7 +194,7 @@ fn has_unknown_migration(conn: &mut SqliteConnection) -> diesel::migration::Resu
 fn unusable(error: &(dyn std::error::Error + 'static)) -> String {
     let text = error.to_string().replace('\n', " ");
     if text.contains("not a database") {
-        "it is not a database; choose another file, or restore it from a backup".to_owned()
+        NOT_A_DATABASE.to_owned()
     } else if text.contains("malformed") {
         "it is damaged; restore it from a backup".to_owned()
     } else if text.contains("readonly") || text.contains("unable to open") {

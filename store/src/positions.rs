@@ -1,14 +1,14 @@
 //! Positions: what each account holds in each market, and what it was paid.
 
 use diesel::prelude::*;
-use diesel::query_dsl::methods;
 
+use crate::prepared::Prepared;
 use crate::schema::positions;
 use crate::{StoreError, Tx};
 
 /// What an account holds in a market.
-#[derive(Debug, Clone, PartialEq, Queryable, Selectable, Insertable, AsChangeset)]
-#[diesel(table_name = positions, primary_key(market_id, account_id), treat_none_as_null = true)]
+#[derive(Debug, Clone, PartialEq, Queryable, Selectable)]
+#[diesel(table_name = positions)]
 pub struct Position {
     /// The market.
     pub market_id: String,
@@ -50,12 +50,26 @@ pub fn get(
 /// [`StoreError::Conflict`] if it was paid out, or the market or the account does not exist.
 pub fn upsert(tx: &mut Tx<'_>, position: &Position) -> Result<(), StoreError> {
     let rows = tx.run(|conn| {
-        let statement = diesel::insert_into(positions::table)
-            .values(position)
-            .on_conflict((positions::market_id, positions::account_id))
-            .do_update()
-            .set(position);
-        methods::FilterDsl::filter(statement, positions::paid_at.is_null()).execute(conn)
+        Prepared {
+            pieces: &[
+                (
+                    "INSERT INTO positions (market_id, account_id, yes_micro, no_micro, cost_micro, \
+                     paid_micro, paid_at) VALUES (",
+                    (&position.market_id).into(),
+                ),
+                (", ", (&position.account_id).into()),
+                (", ", position.yes_micro.into()),
+                (", ", position.no_micro.into()),
+                (", ", position.cost_micro.into()),
+                (", ", position.paid_micro.into()),
+                (", ", position.paid_at.into()),
+            ],
+            rest: ") ON CONFLICT (market_id, account_id) DO UPDATE SET \
+                   yes_micro = excluded.yes_micro, no_micro = excluded.no_micro, \
+                   cost_micro = excluded.cost_micro, paid_micro = excluded.paid_micro, \
+                   paid_at = excluded.paid_at WHERE positions.paid_at IS NULL",
+        }
+        .execute(conn)
     })?;
     if rows == 0 {
         Err(paid_already(&position.market_id, &position.account_id))

@@ -24,7 +24,7 @@ pub(crate) fn empty() -> (TempDir, Store) {
 /// A store with a treasury, an escrow, `ada` and `bob` with [`GRANT`] each, a run and a market `m1`.
 pub(crate) fn seeded() -> (TempDir, Store) {
     let (folder, store) = empty();
-    store.write(|tx| seed(tx)).unwrap();
+    store.write(seed).unwrap();
     (folder, store)
 }
 

@@ -6,11 +6,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
+use diesel::RunQueryDsl;
 use diesel::connection::SimpleConnection;
 use diesel::sqlite::SqliteConnection;
 
 use crate::error::StoreError;
+use crate::prepared::Prepared;
 use crate::tx::Tx;
 
 /// Called after a commit with the id of its last event.
@@ -84,19 +87,54 @@ pub(crate) fn work(
     shared: &Shared,
     batch: usize,
 ) {
+    let mut last = Pace::default();
     while let Ok(first) = requests.recv() {
-        let mut taken = vec![first];
-        while taken.len() < batch {
-            let Ok(next) = requests.try_recv() else { break };
-            taken.push(next);
-        }
-        shared.queued.fetch_sub(taken.len(), Ordering::Relaxed);
+        let taken = gather(first, requests, batch, last);
+        let size = taken.len();
+        shared.queued.fetch_sub(size, Ordering::Relaxed);
+        let started = Instant::now();
         // Only the conversion or the drop of a caller's own types can panic here; the writer outlives it.
         if catch_unwind(AssertUnwindSafe(|| process(&mut conn, taken, shared))).is_err() {
             tracing::error!("a request's answer panicked");
             let _ = conn.batch_execute("ROLLBACK");
         }
+        last = Pace {
+            size,
+            took: started.elapsed(),
+        };
     }
+}
+
+/// How large the last batch was, and how long it took.
+#[derive(Clone, Copy, Default)]
+struct Pace {
+    size: usize,
+    took: Duration,
+}
+
+/// What has queued up behind the first request. Those who were just answered are about to ask again, but
+/// the first of them would find the queue empty and go to the disk alone: so until as many have come as
+/// last time, we wait for them a small part of what a commit costs.
+fn gather(
+    first: Box<dyn Request>,
+    requests: &Receiver<Box<dyn Request>>,
+    batch: usize,
+    last: Pace,
+) -> Vec<Box<dyn Request>> {
+    let until = Instant::now() + last.took / 8;
+    let mut taken = vec![first];
+    while taken.len() < batch {
+        let next = requests.try_recv().ok().or_else(|| {
+            let patience = until.saturating_duration_since(Instant::now());
+            let worthwhile = taken.len() < last.size && !patience.is_zero();
+            worthwhile
+                .then(|| requests.recv_timeout(patience).ok())
+                .flatten()
+        });
+        let Some(next) = next else { break };
+        taken.push(next);
+    }
+    taken
 }
 
 /// Runs one batch and answers it.
@@ -140,17 +178,27 @@ fn begin(conn: &mut SqliteConnection) -> Result<(), StoreError> {
     Ok(conn.batch_execute("BEGIN IMMEDIATE")?)
 }
 
+/// Runs a statement that every request needs, compiled once.
+fn fixed(conn: &mut SqliteConnection, sql: &'static str) -> Result<(), StoreError> {
+    let statement = Prepared {
+        pieces: &[],
+        rest: sql,
+    };
+    statement.execute(conn)?;
+    Ok(())
+}
+
 /// Runs one request in its savepoint. An error means that the whole batch is lost.
 fn run_one(
     conn: &mut SqliteConnection,
     request: &mut dyn Request,
 ) -> Result<Option<i64>, StoreError> {
-    conn.batch_execute("SAVEPOINT request")?;
+    fixed(conn, "SAVEPOINT request")?;
     let mut tx = Tx::new(conn);
     let keep = request.run(&mut tx);
     let (last_event, broken) = tx.into_parts();
     if keep && broken.is_none() {
-        conn.batch_execute("RELEASE request")?;
+        fixed(conn, "RELEASE request")?;
         return Ok(last_event);
     }
     // Fails if SQLite has ended the transaction by itself: then the batch is lost, and the request's own
