@@ -89,6 +89,13 @@ pub trait Enforcer: Send {
         order: &Order,
     ) -> impl Future<Output = Result<Applied, EnforceError>> + Send;
 
+    /// Whether the target is this enforcer's to control. Decisions about others
+    /// are left alone and not acknowledged; another scheduler answers for them.
+    fn controls(&self, target: &DecisionTarget) -> bool {
+        let _ = target;
+        true
+    }
+
     /// Opens or closes the target for new work; the share stays as it is.
     fn admission(
         &mut self,

@@ -254,6 +254,10 @@ impl Enforcer for EmbeddedRuns {
         })
     }
 
+    fn controls(&self, target: &DecisionTarget) -> bool {
+        self.host.stats(&target.uid.to_string()).is_ok()
+    }
+
     /// Training admits no requests; the share is all there is to hold.
     async fn admission(&mut self, _target: &DecisionTarget, _admit_new: bool) {}
 }

@@ -18,7 +18,7 @@ use plumbline_oracle::judge::JudgeOutcome;
 use plumbline_store::decisions::{self, Decision};
 use plumbline_store::markets::{self, Market};
 use plumbline_store::policies::{self, PolicyVersion};
-use plumbline_store::runs::Run;
+use plumbline_store::runs::{Run, RunKind};
 use plumbline_store::{Tx, acks, control, evidence, prices, runs};
 use serde_json::json;
 use uuid::Uuid;
@@ -79,7 +79,10 @@ impl Service {
         let now = self.now();
         let at = timestamp(now)?;
         let window = i64::try_from(policy.document().price.window_s).unwrap_or(0) * 1000;
-        let known = self.read(|tx| look(tx, now, window))?;
+        // A run of the embedded core that is not going gets nothing: nobody could use it.
+        let is_going =
+            |run: &Run| run.kind == RunKind::External || self.host.training(&run.id).is_some();
+        let known = self.read(|tx| look(tx, now, window, &is_going))?;
         if known.views.is_empty() {
             return Ok(());
         }
@@ -173,7 +176,12 @@ impl Known {
     }
 }
 
-fn look(tx: &mut Tx, now: Millis, window: Millis) -> Result<Known> {
+fn look(
+    tx: &mut Tx,
+    now: Millis,
+    window: Millis,
+    is_going: &dyn Fn(&Run) -> bool,
+) -> Result<Known> {
     let state = match control::get(tx, STATE)? {
         Some(text) => serde_json::from_str(&text).map_err(ServiceError::internal)?,
         None => ControlState::default(),
@@ -187,7 +195,7 @@ fn look(tx: &mut Tx, now: Millis, window: Millis) -> Result<Known> {
         views: Vec::new(),
         decisions: Vec::new(),
     };
-    for run in runs::list(tx)? {
+    for run in runs::list(tx)?.into_iter().filter(is_going) {
         let uid: Uuid = run.id.parse().map_err(ServiceError::internal)?;
         let previous = decisions::latest(tx, &run.id, "training")?;
         let held = match &previous {

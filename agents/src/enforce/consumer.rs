@@ -199,6 +199,10 @@ impl<E: Enforcer> Consumer<E> {
         })
     }
 
+    fn is_mine(&self, decision: &AllocationDecision) -> bool {
+        self.config.targets.includes(decision) && self.enforcer.controls(&decision.target)
+    }
+
     /// Runs until `stop` turns true or its sender is gone.
     ///
     /// # Errors
@@ -294,7 +298,7 @@ impl<E: Enforcer> Consumer<E> {
         let mut newer = false;
         for item in &state.items {
             match self.open(item, now) {
-                Ok((envelope, decision)) if self.config.targets.includes(&decision) => {
+                Ok((envelope, decision)) if self.is_mine(&decision) => {
                     newer |= self
                         .tracker
                         .offer(envelope, decision, &item.target_name, now);
