@@ -69,7 +69,7 @@ pub mod trade;
 
 pub use digest::Digest;
 pub use evidence::{EvidenceError, EvidenceFill, apply_evidence};
-pub use ledger::{AccountId, AccountKind, Entry, LedgerError, Transfer};
+pub use ledger::{AccountId, Entry, LedgerError, Transfer};
 pub use life::{Effect, Event, Life, LifeError, Method, Rules, Status, Time};
 pub use lmsr::{Maker, MakerError};
 pub use money::{Micro, MicroShares, MoneyError};

@@ -10,6 +10,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use plumbline_store::jobs::{self, Job};
+use plumbline_store::{idempotency, sessions};
 
 use crate::context::{Context, Scope};
 use crate::time::{Millis, rfc3339};
@@ -24,6 +25,12 @@ pub(crate) const PAY_MARKET: &str = "pay-market";
 const MAX_ATTEMPTS: i64 = 6;
 /// A job whose worker died is taken over after this long.
 const LEASE_MS: Millis = 10 * 60 * 1000;
+/// Between two rounds of tidying up.
+const TIDY_EVERY: Millis = 3_600_000;
+/// An idempotency key is good for a day.
+const KEEP_ANSWERS: Millis = 24 * 3_600_000;
+/// Done jobs stay visible for a week.
+const KEEP_DONE_JOBS: Millis = 7 * 24 * 3_600_000;
 /// First pause after a failure; doubles with every attempt.
 const BACKOFF_MS: Millis = 500;
 
@@ -115,7 +122,25 @@ impl Service {
     /// One look at the deadlines and the policy.
     pub fn tick(&self) -> Result<()> {
         self.advance_markets()?;
-        self.evaluate_policy()
+        self.evaluate_policy()?;
+        self.tidy_up()
+    }
+
+    /// Forgets what nobody can ask for any more, once an hour.
+    fn tidy_up(&self) -> Result<()> {
+        let now = self.now();
+        let last = self.tidied_at.load(Ordering::Acquire);
+        if now - last < TIDY_EVERY {
+            return Ok(());
+        }
+        self.write(move |tx| {
+            idempotency::prune(tx, now - KEEP_ANSWERS)?;
+            jobs::prune(tx, now - KEEP_DONE_JOBS)?;
+            sessions::delete_expired(tx, now)?;
+            Ok(())
+        })?;
+        self.tidied_at.store(now, Ordering::Release);
+        Ok(())
     }
 
     /// Runs due jobs of these kinds until none is left.

@@ -1,18 +1,20 @@
 //! Statements and totals; how use cases post transfers.
 
+use plumbline_market::{AccountId, Entry, Micro, Transfer};
 use plumbline_store::accounts::{Account, AccountKind};
 use plumbline_store::{Tx, accounts, ledger};
 
 use crate::context::{Context, Scope};
 use crate::time::{Millis, rfc3339};
 use crate::views::{LedgerSummary, Page, TransferView};
-use crate::{Result, Service, page};
+use crate::{Result, Service, ServiceError, page};
 
 /// The account that issues credits and pays subsidies; the only one that may
 /// be negative, by exactly what it issued.
 pub(crate) const TREASURY: &str = "treasury";
 
-/// Posts one balanced transfer inside the caller's transaction.
+/// Posts one balanced transfer inside the caller's transaction. Nothing to
+/// move is nothing to post.
 pub(crate) fn post(
     tx: &mut Tx,
     id: String,
@@ -21,19 +23,23 @@ pub(crate) fn post(
     reference: &str,
     entries: Vec<(String, i64)>,
 ) -> Result<()> {
-    let entries: Vec<_> = entries
-        .into_iter()
-        .filter(|(_, amount)| *amount != 0)
-        .collect();
-    if entries.is_empty() {
+    let moves = entries.into_iter().map(|(account, amount)| Entry {
+        account: AccountId(account),
+        amount: Micro(amount),
+    });
+    let Some(balanced) = Transfer::merged(moves).map_err(ServiceError::internal)? else {
         return Ok(());
-    }
+    };
     let transfer = ledger::Transfer {
         id,
         at,
         kind: kind.to_owned(),
         reference: reference.to_owned(),
-        entries,
+        entries: balanced
+            .into_entries()
+            .into_iter()
+            .map(|entry| (entry.account.0, entry.amount.get()))
+            .collect(),
     };
     Ok(ledger::post(tx, &transfer)?)
 }

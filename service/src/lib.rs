@@ -35,6 +35,7 @@ mod training;
 pub mod views;
 
 use std::ops::Deref;
+use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, Mutex};
 
 use plumbline_governance::decision::Baseline;
@@ -122,6 +123,7 @@ pub struct Inner {
     bell: jobs::Bell,
     counters: metrics::Counters,
     compiled_policy: Mutex<Option<(i64, Arc<Policy>)>>,
+    tidied_at: AtomicI64,
 }
 
 /// The running service; cheap to clone.
@@ -167,6 +169,7 @@ impl Service {
             bell: jobs::Bell::default(),
             counters: metrics::Counters::default(),
             compiled_policy: Mutex::new(None),
+            tidied_at: AtomicI64::new(0),
         });
         let weak = Arc::downgrade(&inner);
         inner.store.on_commit(move |_last| {
