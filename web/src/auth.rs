@@ -100,7 +100,10 @@ impl<N: Need> Caller<N> {
 
     /// The context of a write, with the client's idempotency key if it sent one.
     pub(crate) fn writing(&self, idempotency: Option<Idempotency>) -> Context {
-        Context { actor: self.actor.clone(), idempotency }
+        Context {
+            actor: self.actor.clone(),
+            idempotency,
+        }
     }
 
     /// Identifies and authorises without looking at CSRF, which forms carry in their body.
@@ -108,7 +111,11 @@ impl<N: Need> Caller<N> {
         let (mut actor, session) = identify(req).await?;
         let state = AppState::of(req)?;
         authorise(N::ACCESS, &mut actor, &state.config)?;
-        Ok(Self { actor, session, need: PhantomData })
+        Ok(Self {
+            actor,
+            session,
+            need: PhantomData,
+        })
     }
 }
 
@@ -124,7 +131,10 @@ impl<N: Need> FromRequest for Caller<N> {
                 && !req.method().is_safe()
             {
                 csrf::require_same_origin(&req)?;
-                let given = req.headers().get(csrf::CSRF_HEADER).and_then(|value| value.to_str().ok());
+                let given = req
+                    .headers()
+                    .get(csrf::CSRF_HEADER)
+                    .and_then(|value| value.to_str().ok());
                 csrf::require_token(given, &session.csrf)?;
             }
             Ok(caller)
@@ -137,7 +147,10 @@ async fn identify(req: &HttpRequest) -> Result<(Actor, Option<Session>), Problem
     let state = AppState::of(req)?;
     if let Some(value) = req.headers().get(header::AUTHORIZATION) {
         let token = bearer(value.to_str().unwrap_or_default())?;
-        let actor = blocking(&state.service, move |service| service.actor_of_token(&token)).await?;
+        let actor = blocking(&state.service, move |service| {
+            service.actor_of_token(&token)
+        })
+        .await?;
         return Ok((actor, None));
     }
     let Some(cookie) = req.cookie(SESSION_COOKIE) else {
@@ -145,7 +158,10 @@ async fn identify(req: &HttpRequest) -> Result<(Actor, Option<Session>), Problem
     };
     let secret = cookie.value().to_owned();
     let looked_up = secret.clone();
-    let found = blocking(&state.service, move |service| service.actor_of_session(&looked_up)).await?;
+    let found = blocking(&state.service, move |service| {
+        service.actor_of_session(&looked_up)
+    })
+    .await?;
     // A cookie that outlived its session is a visitor's, so that people see the page and not an error.
     Ok(found.map_or_else(
         || (Actor::visitor(), None),
@@ -181,7 +197,10 @@ fn authorise(access: Access, actor: &mut Actor, config: &WebConfig) -> Result<()
     if actor.scopes.contains(&scope) {
         return Ok(());
     }
-    Err(ServiceError::Forbidden { needs: format!("the {} scope", scope.as_str()) }.into())
+    Err(ServiceError::Forbidden {
+        needs: format!("the {} scope", scope.as_str()),
+    }
+    .into())
 }
 
 /// The cookie of a session that was just opened.
@@ -209,11 +228,19 @@ mod tests {
     use super::*;
 
     fn actor(scopes: &[Scope]) -> Actor {
-        Actor { account_id: Some("a".into()), handle: "ada".into(), roles: vec![], scopes: scopes.to_vec() }
+        Actor {
+            account_id: Some("a".into()),
+            handle: "ada".into(),
+            roles: vec![],
+            scopes: scopes.to_vec(),
+        }
     }
 
     fn code(access: Access, mut actor: Actor, public_read: bool) -> Result<(), String> {
-        let config = WebConfig { public_read, ..WebConfig::default() };
+        let config = WebConfig {
+            public_read,
+            ..WebConfig::default()
+        };
         authorise(access, &mut actor, &config).map_err(|problem| problem.code)
     }
 
@@ -222,14 +249,32 @@ mod tests {
         let visitor = Actor::visitor;
         assert_eq!(code(Access::Anyone, visitor(), false), Ok(()));
         assert_eq!(code(Access::Reader, visitor(), true), Ok(()));
-        assert_eq!(code(Access::Reader, visitor(), false), Err("unauthenticated".into()));
-        assert_eq!(code(Access::Reader, actor(&[Scope::Trade]), true), Err("forbidden".into()));
+        assert_eq!(
+            code(Access::Reader, visitor(), false),
+            Err("unauthenticated".into())
+        );
+        assert_eq!(
+            code(Access::Reader, actor(&[Scope::Trade]), true),
+            Err("forbidden".into())
+        );
         assert_eq!(code(Access::Reader, actor(&[Scope::Read]), false), Ok(()));
-        assert_eq!(code(Access::Member, visitor(), true), Err("unauthenticated".into()));
+        assert_eq!(
+            code(Access::Member, visitor(), true),
+            Err("unauthenticated".into())
+        );
         assert_eq!(code(Access::Member, actor(&[]), false), Ok(()));
-        assert_eq!(code(Access::Scoped(Scope::Trade), visitor(), true), Err("unauthenticated".into()));
-        assert_eq!(code(Access::Scoped(Scope::Trade), actor(&[Scope::Read]), true), Err("forbidden".into()));
-        assert_eq!(code(Access::Scoped(Scope::Trade), actor(&[Scope::Trade]), true), Ok(()));
+        assert_eq!(
+            code(Access::Scoped(Scope::Trade), visitor(), true),
+            Err("unauthenticated".into())
+        );
+        assert_eq!(
+            code(Access::Scoped(Scope::Trade), actor(&[Scope::Read]), true),
+            Err("forbidden".into())
+        );
+        assert_eq!(
+            code(Access::Scoped(Scope::Trade), actor(&[Scope::Trade]), true),
+            Ok(())
+        );
     }
 
     #[test]
@@ -244,9 +289,19 @@ mod tests {
 
     #[test]
     fn the_session_cookie_is_out_of_reach_of_scripts_and_other_sites() {
-        let config = WebConfig { secure_cookies: true, ..WebConfig::default() };
+        let config = WebConfig {
+            secure_cookies: true,
+            ..WebConfig::default()
+        };
         let text = session_cookie(&config, "s", 60).to_string();
-        for part in ["plumbline_session=s", "HttpOnly", "SameSite=Lax", "Secure", "Path=/", "Max-Age=60"] {
+        for part in [
+            "plumbline_session=s",
+            "HttpOnly",
+            "SameSite=Lax",
+            "Secure",
+            "Path=/",
+            "Max-Age=60",
+        ] {
             assert!(text.contains(part), "{text} lacks {part}");
         }
         assert!(no_session_cookie(&config).to_string().contains("Max-Age=0"));

@@ -36,7 +36,10 @@ pub struct RateLimits {
 
 impl Default for RateLimits {
     fn default() -> Self {
-        Self { requests_per_second: 1_000.0, credentials_per_minute: 60.0 }
+        Self {
+            requests_per_second: 1_000.0,
+            credentials_per_minute: 60.0,
+        }
     }
 }
 

@@ -16,15 +16,27 @@ pub(crate) const CSRF_HEADER: &str = "x-csrf-token";
 /// request with neither is not a browser's, and then no cookie was attached
 /// against its user's will.
 pub(crate) fn require_same_origin(req: &HttpRequest) -> Result<(), Problem> {
-    let host = req.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let host = req
+        .headers()
+        .get(header::HOST)
+        .and_then(|host| host.to_str().ok())
+        .unwrap_or_default();
     if same_origin(req.headers(), host) {
         return Ok(());
     }
-    Err(Problem::new(StatusCode::FORBIDDEN, "cross-origin", "this write came from another site's page"))
+    Err(Problem::new(
+        StatusCode::FORBIDDEN,
+        "cross-origin",
+        "this write came from another site's page",
+    ))
 }
 
 fn same_origin(headers: &HeaderMap, host: &str) -> bool {
-    let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or("invalid"));
+    let text = |name: &str| {
+        headers
+            .get(name)
+            .map(|value| value.to_str().unwrap_or("invalid"))
+    };
     if let Some(site) = text("sec-fetch-site")
         && !matches!(site, "same-origin" | "none")
     {
@@ -32,7 +44,9 @@ fn same_origin(headers: &HeaderMap, host: &str) -> bool {
     }
     match text("origin") {
         None => true,
-        Some(origin) => origin.split_once("://").is_some_and(|(_, from)| from.eq_ignore_ascii_case(host)),
+        Some(origin) => origin
+            .split_once("://")
+            .is_some_and(|(_, from)| from.eq_ignore_ascii_case(host)),
     }
 }
 
@@ -62,8 +76,17 @@ mod tests {
             (&[("origin", "http://evil")], false),
             (&[("origin", "null")], false),
             (&[("sec-fetch-site", "cross-site")], false),
-            (&[("sec-fetch-site", "same-site"), ("origin", "http://a:8600")], false),
-            (&[("sec-fetch-site", "same-origin"), ("origin", "http://a:8600")], true),
+            (
+                &[("sec-fetch-site", "same-site"), ("origin", "http://a:8600")],
+                false,
+            ),
+            (
+                &[
+                    ("sec-fetch-site", "same-origin"),
+                    ("origin", "http://a:8600"),
+                ],
+                true,
+            ),
             (&[("sec-fetch-site", "none")], true),
         ];
         for (headers, allowed) in cases {
@@ -71,7 +94,11 @@ mod tests {
             for (name, value) in *headers {
                 req = req.insert_header((*name, *value));
             }
-            assert_eq!(require_same_origin(&req.to_http_request()).is_ok(), *allowed, "{headers:?}");
+            assert_eq!(
+                require_same_origin(&req.to_http_request()).is_ok(),
+                *allowed,
+                "{headers:?}"
+            );
         }
     }
 
@@ -81,6 +108,9 @@ mod tests {
         for given in [None, Some(""), Some("abd"), Some("abcd")] {
             assert_eq!(require_token(given, "abc").unwrap_err().code, "csrf");
         }
-        assert!(require_token(Some(""), "").is_err(), "no token never matches no token");
+        assert!(
+            require_token(Some(""), "").is_err(),
+            "no token never matches no token"
+        );
     }
 }

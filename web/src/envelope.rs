@@ -34,7 +34,11 @@ fn form_of(path: &str) -> Form {
     if path.starts_with("/v1/") {
         return Form::OpenAi;
     }
-    let machine = path.starts_with("/api/v1") || matches!(path, "/api/openapi.json" | "/healthz" | "/readyz" | "/metrics");
+    let machine = path.starts_with("/api/v1")
+        || matches!(
+            path,
+            "/api/openapi.json" | "/healthz" | "/readyz" | "/metrics"
+        );
     if machine { Form::Problem } else { Form::Page }
 }
 
@@ -49,7 +53,10 @@ pub(crate) async fn envelope(
         Some(problem) => {
             let answer = problem.error_response();
             let (request, _) = req.into_parts();
-            respond(&request, problem, &request_id).unwrap_or(answer).map_into_boxed_body().pipe(request)
+            respond(&request, problem, &request_id)
+                .unwrap_or(answer)
+                .map_into_boxed_body()
+                .pipe(request)
         }
         None => {
             let response = next.call(req).await?.map_into_boxed_body();
@@ -81,7 +88,10 @@ fn too_fast(req: &ServiceRequest) -> Option<Problem> {
     if matches!(req.path(), "/healthz" | "/readyz") {
         return None;
     }
-    let wait = state.requests.take(client_of(req.peer_addr()), Instant::now()).err()?;
+    let wait = state
+        .requests
+        .take(client_of(req.peer_addr()), Instant::now())
+        .err()?;
     Some(Problem::too_many("requests", wait))
 }
 
@@ -91,8 +101,15 @@ fn shape_error(response: ServiceResponse<BoxBody>, request_id: &str) -> ServiceR
     if !(status.is_client_error() || status.is_server_error()) {
         return response;
     }
-    let known = response.response().error().and_then(|error| error.as_error::<Problem>()).cloned();
-    let bare = matches!(response.response().body().size(), BodySize::None | BodySize::Sized(0));
+    let known = response
+        .response()
+        .error()
+        .and_then(|error| error.as_error::<Problem>())
+        .cloned();
+    let bare = matches!(
+        response.response().body().size(),
+        BodySize::None | BodySize::Sized(0)
+    );
     let problem = match known {
         Some(problem) => problem,
         // Somebody wrote a body on purpose: a page with a form that was refused.
@@ -138,9 +155,18 @@ fn harden(headers: &mut HeaderMap) {
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::REFERRER_POLICY, "same-origin"),
         (header::X_FRAME_OPTIONS, "DENY"),
-        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
-        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
-        (HeaderName::from_static("permissions-policy"), "camera=(), geolocation=(), microphone=()"),
+        (
+            HeaderName::from_static("cross-origin-opener-policy"),
+            "same-origin",
+        ),
+        (
+            HeaderName::from_static("cross-origin-resource-policy"),
+            "same-origin",
+        ),
+        (
+            HeaderName::from_static("permissions-policy"),
+            "camera=(), geolocation=(), microphone=()",
+        ),
     ];
     for (name, value) in fixed {
         headers.insert(name, HeaderValue::from_static(value));

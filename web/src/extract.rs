@@ -42,7 +42,10 @@ impl<T: DeserializeOwned + 'static> FromRequest for Json<T> {
             require_json(&req)?;
             let body = read_body(&req, payload).await?;
             let idempotency = idempotency(&req, &body)?;
-            Ok(Self { value: parse_json(&body)?, idempotency })
+            Ok(Self {
+                value: parse_json(&body)?,
+                idempotency,
+            })
         })
     }
 }
@@ -62,7 +65,9 @@ impl FromRequest for NoBody {
         let (req, payload) = (req.clone(), payload.take());
         Box::pin(async move {
             let body = read_body(&req, payload).await?;
-            Ok(Self { idempotency: idempotency(&req, &body)? })
+            Ok(Self {
+                idempotency: idempotency(&req, &body)?,
+            })
         })
     }
 }
@@ -77,11 +82,22 @@ impl<T: DeserializeOwned + 'static> FromRequest for Params<T> {
 
     fn from_request(req: &HttpRequest, _: &mut Payload) -> Self::Future {
         let parsed = web::Query::<T>::from_query(req.query_string());
-        ready(parsed.map(|query| Self(query.into_inner())).map_err(|error| {
-            let detail = error.to_string();
-            let unknown = detail.contains("unknown field");
-            Problem::bad_request(if unknown { "unknown-parameter" } else { "invalid-parameter" }, detail)
-        }))
+        ready(
+            parsed
+                .map(|query| Self(query.into_inner()))
+                .map_err(|error| {
+                    let detail = error.to_string();
+                    let unknown = detail.contains("unknown field");
+                    Problem::bad_request(
+                        if unknown {
+                            "unknown-parameter"
+                        } else {
+                            "invalid-parameter"
+                        },
+                        detail,
+                    )
+                }),
+        )
     }
 }
 
@@ -108,18 +124,33 @@ pub(crate) fn limit(given: Option<usize>) -> Result<usize, Problem> {
     match given {
         None => Ok(DEFAULT_LIMIT),
         Some(limit @ 1..=MAX_LIMIT) => Ok(limit),
-        Some(_) => Err(Problem::bad_request("invalid-parameter", format!("limit must be 1 to {MAX_LIMIT}"))),
+        Some(_) => Err(Problem::bad_request(
+            "invalid-parameter",
+            format!("limit must be 1 to {MAX_LIMIT}"),
+        )),
     }
 }
 
 fn require_json(req: &HttpRequest) -> Result<(), Problem> {
-    let declared = req.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let essence = declared.unwrap_or_default().split(';').next().unwrap_or_default().trim();
+    let declared = req
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
+    let essence = declared
+        .unwrap_or_default()
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim();
     if essence.eq_ignore_ascii_case("application/json") {
         return Ok(());
     }
     let detail = "send the body as JSON with Content-Type: application/json";
-    Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", detail))
+    Err(Problem::new(
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        "unsupported-media-type",
+        detail,
+    ))
 }
 
 /// Reads the whole body, refusing it as soon as it is known to be too large.
@@ -129,13 +160,20 @@ pub(crate) async fn read_body(req: &HttpRequest, mut payload: Payload) -> Result
         let detail = format!("the request body is larger than {limit} bytes");
         Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", detail)
     };
-    let declared = req.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
-    if declared.and_then(|text| text.parse::<u64>().ok()).is_some_and(|length| length > limit as u64) {
+    let declared = req
+        .headers()
+        .get(header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok());
+    if declared
+        .and_then(|text| text.parse::<u64>().ok())
+        .is_some_and(|length| length > limit as u64)
+    {
         return Err(too_large());
     }
     let mut body = BytesMut::new();
     while let Some(chunk) = payload.next().await {
-        let chunk = chunk.map_err(|error| Problem::bad_request("bad-request", error.to_string()))?;
+        let chunk =
+            chunk.map_err(|error| Problem::bad_request("bad-request", error.to_string()))?;
         if body.len() + chunk.len() > limit {
             return Err(too_large());
         }
@@ -153,8 +191,12 @@ pub(crate) fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem>
     serde_json::from_slice(body).map_err(|error| {
         let detail = error.to_string();
         match error.classify() {
-            Category::Data if detail.starts_with("unknown field") => Problem::bad_request("unknown-field", detail),
-            Category::Data => Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-field", detail),
+            Category::Data if detail.starts_with("unknown field") => {
+                Problem::bad_request("unknown-field", detail)
+            }
+            Category::Data => {
+                Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-field", detail)
+            }
             _ => Problem::bad_request("malformed-json", format!("the body is not JSON: {detail}")),
         }
     })
@@ -176,11 +218,17 @@ pub(crate) fn keyed(key: &str, req: &HttpRequest, body: &[u8]) -> Result<Idempot
         return Err(Problem::bad_request("invalid-idempotency-key", detail));
     }
     let mut hasher = blake3::Hasher::new();
-    for part in [req.method().as_str().as_bytes(), req.uri().path().as_bytes()] {
+    for part in [
+        req.method().as_str().as_bytes(),
+        req.uri().path().as_bytes(),
+    ] {
         hasher.update(part).update(b"\n");
     }
     let request_hash = hasher.update(body).finalize().to_hex().to_string();
-    Ok(Idempotency { key: key.to_owned(), request_hash })
+    Ok(Idempotency {
+        key: key.to_owned(),
+        request_hash,
+    })
 }
 
 #[cfg(test)]
@@ -200,21 +248,50 @@ mod tests {
         let cases: &[(&[u8], u16, &str)] = &[
             (b"", 400, "malformed-json"),
             (b"{", 400, "malformed-json"),
-            (b"{\"outcome\":\"yes\",\"limit_probability\":NaN}", 400, "malformed-json"),
-            (b"{\"outcome\":\"yes\",\"target_probability\":1e999}", 400, "malformed-json"),
+            (
+                b"{\"outcome\":\"yes\",\"limit_probability\":NaN}",
+                400,
+                "malformed-json",
+            ),
+            (
+                b"{\"outcome\":\"yes\",\"target_probability\":1e999}",
+                400,
+                "malformed-json",
+            ),
             (b"{\"outcome\":\"\xff\"}", 400, "not-utf8"),
             (b"{\"outcome\":\"yes\",\"spend\":1}", 400, "unknown-field"),
             (b"{}", 422, "invalid-field"),
             (b"[]", 422, "invalid-field"),
-            (b"{\"outcome\":\"yes\",\"spend_micro\":99999999999999999999}", 422, "invalid-field"),
-            (b"{\"outcome\":\"yes\",\"spend_micro\":1.5}", 422, "invalid-field"),
-            (b"{\"outcome\":\"yes\",\"spend_micro\":\"1\"}", 422, "invalid-field"),
+            (
+                b"{\"outcome\":\"yes\",\"spend_micro\":99999999999999999999}",
+                422,
+                "invalid-field",
+            ),
+            (
+                b"{\"outcome\":\"yes\",\"spend_micro\":1.5}",
+                422,
+                "invalid-field",
+            ),
+            (
+                b"{\"outcome\":\"yes\",\"spend_micro\":\"1\"}",
+                422,
+                "invalid-field",
+            ),
         ];
         for (body, status, code) in cases {
-            assert_eq!(code_of(body), (*status, (*code).to_owned()), "{}", String::from_utf8_lossy(body));
+            assert_eq!(
+                code_of(body),
+                (*status, (*code).to_owned()),
+                "{}",
+                String::from_utf8_lossy(body)
+            );
         }
         let deep = [b"[".repeat(10_000), b"]".repeat(10_000)].concat();
-        assert_eq!(code_of(&deep).0 / 100, 4, "deep nesting is refused, not a stack overflow");
+        assert_eq!(
+            code_of(&deep).0 / 100,
+            4,
+            "deep nesting is refused, not a stack overflow"
+        );
     }
 
     #[test]
@@ -227,20 +304,31 @@ mod tests {
         assert_ne!(base, hash(&post("/a"), b"y"));
         let long = "x".repeat(129);
         for bad in ["", "a b", "schlüssel", long.as_str()] {
-            assert_eq!(keyed(bad, &post("/a"), b"").unwrap_err().code, "invalid-idempotency-key");
+            assert_eq!(
+                keyed(bad, &post("/a"), b"").unwrap_err().code,
+                "invalid-idempotency-key"
+            );
         }
     }
 
     #[test]
     fn pages_are_bounded() {
         let parse = |query: &str| {
-            let req = TestRequest::get().uri(&format!("/x?{query}")).to_http_request();
+            let req = TestRequest::get()
+                .uri(&format!("/x?{query}"))
+                .to_http_request();
             Params::<Paging>::from_request(&req, &mut Payload::None).into_inner()
         };
         assert_eq!(parse("").unwrap().0.read().unwrap(), (None, 50));
-        assert_eq!(parse("limit=200&cursor=c").unwrap().0.read().unwrap(), (Some("c".into()), 200));
+        assert_eq!(
+            parse("limit=200&cursor=c").unwrap().0.read().unwrap(),
+            (Some("c".into()), 200)
+        );
         for bad in ["limit=0", "limit=201"] {
-            assert_eq!(parse(bad).unwrap().0.read().unwrap_err().code, "invalid-parameter");
+            assert_eq!(
+                parse(bad).unwrap().0.read().unwrap_err().code,
+                "invalid-parameter"
+            );
         }
         assert_eq!(parse("limit=-1").unwrap_err().code, "invalid-parameter");
         assert_eq!(parse("limits=1").unwrap_err().code, "unknown-parameter");

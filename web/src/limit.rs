@@ -30,7 +30,12 @@ impl Limiter {
     /// `per_second` sustained and `burst` at once; a rate of 0 or less lets everything through.
     pub(crate) fn new(per_second: f64, burst: f64) -> Self {
         let shards = (0..SHARDS).map(|_| Mutex::new(HashMap::new())).collect();
-        Self { per_second, burst: burst.max(1.0), hasher: RandomState::new(), shards }
+        Self {
+            per_second,
+            burst: burst.max(1.0),
+            hasher: RandomState::new(),
+            shards,
+        }
     }
 
     /// Takes one token, or says how many seconds until there is one.
@@ -41,11 +46,16 @@ impl Limiter {
         let client = block_of(client);
         let index = (self.hasher.hash_one(client) as usize) % SHARDS;
         // A panic cannot leave a bucket half written, so a poisoned lock is still good.
-        let mut shard = self.shards[index].lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shard = self.shards[index]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if shard.len() >= PER_SHARD && !shard.contains_key(&client) {
             self.forget_idle(&mut shard, now);
         }
-        let bucket = shard.entry(client).or_insert(Bucket { tokens: self.burst, at: now });
+        let bucket = shard.entry(client).or_insert(Bucket {
+            tokens: self.burst,
+            at: now,
+        });
         let elapsed = now.saturating_duration_since(bucket.at).as_secs_f64();
         bucket.tokens = (bucket.tokens + elapsed * self.per_second).min(self.burst);
         bucket.at = now;
@@ -98,7 +108,11 @@ mod tests {
             assert_eq!(limiter.take(A, start), Ok(()));
         }
         assert_eq!(limiter.take(A, start), Err(1));
-        assert_eq!(limiter.take(B, start), Ok(()), "clients do not share a bucket");
+        assert_eq!(
+            limiter.take(B, start),
+            Ok(()),
+            "clients do not share a bucket"
+        );
         assert_eq!(limiter.take(A, start + Duration::from_millis(600)), Ok(()));
         assert_eq!(limiter.take(A, start + Duration::from_millis(700)), Err(1));
     }
@@ -126,8 +140,11 @@ mod tests {
         for n in 0..200_000_u32 {
             let _ = limiter.take(IpAddr::from(n.to_be_bytes()), now);
         }
-        let held: usize =
-            limiter.shards.iter().map(|shard| shard.lock().map_or(0, |shard| shard.len())).sum();
+        let held: usize = limiter
+            .shards
+            .iter()
+            .map(|shard| shard.lock().map_or(0, |shard| shard.len()))
+            .sum();
         assert!(held <= SHARDS * PER_SHARD);
     }
 }

@@ -4,7 +4,8 @@ use std::sync::LazyLock;
 
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{
-    self, Content, HeaderBuilder, OpenApi as Document, Ref, RefOr, ResponseBuilder, SecurityRequirement,
+    self, Content, HeaderBuilder, OpenApi as Document, Ref, RefOr, ResponseBuilder,
+    SecurityRequirement,
 };
 use utoipa::{Modify, OpenApi, PartialSchema, ToSchema};
 
@@ -58,7 +59,10 @@ struct Security;
 impl Modify for Security {
     fn modify(&self, document: &mut Document) {
         let components = document.components.get_or_insert_default();
-        let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("plb_…").build();
+        let bearer = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .bearer_format("plb_…")
+            .build();
         components.add_security_scheme("token", SecurityScheme::Http(bearer));
         let cookie = ApiKey::Cookie(ApiKeyValue::new(crate::auth::SESSION_COOKIE));
         components.add_security_scheme("session", SecurityScheme::ApiKey(cookie));
@@ -78,24 +82,40 @@ impl Modify for Problems {
     fn modify(&self, document: &mut Document) {
         for (path, item) in &mut document.paths.paths {
             let gateway = path.starts_with("/v1/");
-            for operation in [&mut item.get, &mut item.post, &mut item.delete].into_iter().flatten() {
-                let (name, media) = if gateway { ("OpenAiError", "application/json") } else { ("Problem", PROBLEM_JSON) };
-                let content = Content::new(Some(RefOr::<openapi::Schema>::Ref(Ref::from_schema_name(name))));
+            for operation in [&mut item.get, &mut item.post, &mut item.delete]
+                .into_iter()
+                .flatten()
+            {
+                let (name, media) = if gateway {
+                    ("OpenAiError", "application/json")
+                } else {
+                    ("Problem", PROBLEM_JSON)
+                };
+                let content = Content::new(Some(RefOr::<openapi::Schema>::Ref(
+                    Ref::from_schema_name(name),
+                )));
                 let problem = ResponseBuilder::new()
                     .description("Any error")
                     .content(media, content)
                     .header("X-Request-Id", HeaderBuilder::new().build())
                     .build();
-                operation.responses.responses.insert("default".to_owned(), RefOr::T(problem));
+                operation
+                    .responses
+                    .responses
+                    .insert("default".to_owned(), RefOr::T(problem));
             }
             if let Some(post) = &mut item.post
                 && !gateway
             {
-                post.parameters.get_or_insert_default().push(idempotency_parameter());
+                post.parameters
+                    .get_or_insert_default()
+                    .push(idempotency_parameter());
             }
         }
         let components = document.components.get_or_insert_default();
-        components.schemas.insert("OpenAiError".to_owned(), gateway::OpenAiError::schema());
+        components
+            .schemas
+            .insert("OpenAiError".to_owned(), gateway::OpenAiError::schema());
         let mut nested = Vec::new();
         gateway::OpenAiError::schemas(&mut nested);
         components.schemas.extend(nested);
@@ -108,7 +128,9 @@ fn idempotency_parameter() -> RefOr<openapi::path::Parameter> {
         .name("Idempotency-Key")
         .parameter_in(ParameterIn::Header)
         .required(openapi::Required::False)
-        .description(Some("1 to 128 visible ASCII characters; makes the request safe to repeat"))
+        .description(Some(
+            "1 to 128 visible ASCII characters; makes the request safe to repeat",
+        ))
         .schema(Some(String::schema()))
         .build();
     parameter.into()
@@ -144,7 +166,10 @@ mod tests {
             std::fs::write(SNAPSHOT, &now).unwrap();
         }
         let before = std::fs::read_to_string(SNAPSHOT).unwrap_or_default();
-        assert!(before == now, "the API has changed; if that was meant, run the tests with BLESS=1 and review the diff");
+        assert!(
+            before == now,
+            "the API has changed; if that was meant, run the tests with BLESS=1 and review the diff"
+        );
     }
 
     #[test]
@@ -157,7 +182,10 @@ mod tests {
                 serde_json::Value::Object(map) => {
                     if let Some(target) = map.get("$ref").and_then(|target| target.as_str()) {
                         references += 1;
-                        assert!(document.pointer(target.trim_start_matches('#')).is_some(), "{target} is missing");
+                        assert!(
+                            document.pointer(target.trim_start_matches('#')).is_some(),
+                            "{target} is missing"
+                        );
                     }
                     queue.extend(map.values());
                 }

@@ -85,9 +85,17 @@ impl Problem {
     pub(crate) fn of_status(status: StatusCode) -> Self {
         let (code, detail) = match status {
             StatusCode::NOT_FOUND => ("not-found", "nothing is at this address"),
-            StatusCode::METHOD_NOT_ALLOWED => ("method-not-allowed", "this address does not answer that method"),
-            StatusCode::PAYLOAD_TOO_LARGE => ("body-too-large", "the request body is larger than this server takes"),
-            StatusCode::UNSUPPORTED_MEDIA_TYPE => ("unsupported-media-type", "send application/json"),
+            StatusCode::METHOD_NOT_ALLOWED => (
+                "method-not-allowed",
+                "this address does not answer that method",
+            ),
+            StatusCode::PAYLOAD_TOO_LARGE => (
+                "body-too-large",
+                "the request body is larger than this server takes",
+            ),
+            StatusCode::UNSUPPORTED_MEDIA_TYPE => {
+                ("unsupported-media-type", "send application/json")
+            }
             StatusCode::URI_TOO_LONG => ("uri-too-long", "the address is too long"),
             status if status.is_server_error() => ("internal", "something broke on our side"),
             _ => ("bad-request", "the request could not be read"),
@@ -112,11 +120,18 @@ impl From<ServiceError> for Problem {
         if let ServiceError::Internal(cause) = &error {
             return Self::internal(cause);
         }
-        let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let status =
+            StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut problem = Self::new(status, error.code(), error.to_string());
         match error {
-            ServiceError::Overloaded { retry_after_s } => problem.retry_after_s = Some(retry_after_s),
-            ServiceError::Limited { decision_id, retry_after_s, .. } => {
+            ServiceError::Overloaded { retry_after_s } => {
+                problem.retry_after_s = Some(retry_after_s)
+            }
+            ServiceError::Limited {
+                decision_id,
+                retry_after_s,
+                ..
+            } => {
                 problem.decision_id = Some(decision_id);
                 problem.retry_after_s = Some(retry_after_s);
             }
@@ -153,29 +168,113 @@ impl ResponseError for Problem {
 
 /// Codes that this crate itself gives, with what they mean, for the reference page.
 pub(crate) const CODES: &[(&str, u16, &str)] = &[
-    ("malformed-json", 400, "The body is not JSON (NaN and Infinity are not JSON)."),
+    (
+        "malformed-json",
+        400,
+        "The body is not JSON (NaN and Infinity are not JSON).",
+    ),
     ("not-utf8", 400, "The body or a parameter is not UTF-8."),
-    ("unknown-field", 400, "The body has a field that the endpoint does not know."),
-    ("unknown-parameter", 400, "The query has a parameter that the endpoint does not know."),
-    ("invalid-parameter", 400, "A query parameter has the wrong form."),
-    ("invalid-idempotency-key", 400, "Idempotency-Key is not 1 to 128 visible ASCII characters."),
-    ("invalid-field", 422, "A field is missing, has the wrong type, or does not fit its range."),
-    ("unauthenticated", 401, "No valid session or token came with a request that needs one."),
-    ("bad-credentials", 401, "The handle, the password or the token is wrong."),
-    ("forbidden", 403, "The account lacks the scope or role that the endpoint needs."),
-    ("cross-origin", 403, "A browser sent a write with a session cookie from another origin."),
-    ("csrf", 403, "A write with a session cookie came without the session's CSRF token."),
+    (
+        "unknown-field",
+        400,
+        "The body has a field that the endpoint does not know.",
+    ),
+    (
+        "unknown-parameter",
+        400,
+        "The query has a parameter that the endpoint does not know.",
+    ),
+    (
+        "invalid-parameter",
+        400,
+        "A query parameter has the wrong form.",
+    ),
+    (
+        "invalid-idempotency-key",
+        400,
+        "Idempotency-Key is not 1 to 128 visible ASCII characters.",
+    ),
+    (
+        "invalid-field",
+        422,
+        "A field is missing, has the wrong type, or does not fit its range.",
+    ),
+    (
+        "unauthenticated",
+        401,
+        "No valid session or token came with a request that needs one.",
+    ),
+    (
+        "bad-credentials",
+        401,
+        "The handle, the password or the token is wrong.",
+    ),
+    (
+        "forbidden",
+        403,
+        "The account lacks the scope or role that the endpoint needs.",
+    ),
+    (
+        "cross-origin",
+        403,
+        "A browser sent a write with a session cookie from another origin.",
+    ),
+    (
+        "csrf",
+        403,
+        "A write with a session cookie came without the session's CSRF token.",
+    ),
     ("not-found", 404, "Nothing has this address or id."),
-    ("method-not-allowed", 405, "The address does not answer this method; Allow lists those it does."),
-    ("relist", 410, "`since` is ahead of the server: list everything again without it."),
-    ("body-too-large", 413, "The body is larger than the server takes."),
-    ("unsupported-media-type", 415, "The body is not declared as application/json."),
-    ("idempotency-mismatch", 422, "The same Idempotency-Key came with another request."),
-    ("rate-limited", 429, "Too many requests; wait Retry-After seconds."),
-    ("run-throttled", 429, "The run's allocation is used up for now; wait Retry-After seconds."),
-    ("run-paused", 503, "The run is paused by the decision in decision_id."),
-    ("overloaded", 503, "A bounded queue is full; nothing was done."),
-    ("internal", 500, "Something broke on our side; the log has it under the request's id."),
+    (
+        "method-not-allowed",
+        405,
+        "The address does not answer this method; Allow lists those it does.",
+    ),
+    (
+        "relist",
+        410,
+        "`since` is ahead of the server: list everything again without it.",
+    ),
+    (
+        "body-too-large",
+        413,
+        "The body is larger than the server takes.",
+    ),
+    (
+        "unsupported-media-type",
+        415,
+        "The body is not declared as application/json.",
+    ),
+    (
+        "idempotency-mismatch",
+        422,
+        "The same Idempotency-Key came with another request.",
+    ),
+    (
+        "rate-limited",
+        429,
+        "Too many requests; wait Retry-After seconds.",
+    ),
+    (
+        "run-throttled",
+        429,
+        "The run's allocation is used up for now; wait Retry-After seconds.",
+    ),
+    (
+        "run-paused",
+        503,
+        "The run is paused by the decision in decision_id.",
+    ),
+    (
+        "overloaded",
+        503,
+        "A bounded queue is full; nothing was done.",
+    ),
+    (
+        "internal",
+        500,
+        "Something broke on our side; the log has it under the request's id.",
+    ),
 ];
 
 #[cfg(test)]
@@ -188,27 +287,57 @@ mod tests {
         let cases: [(ServiceError, u16, &str); 8] = [
             (ServiceError::Unauthenticated, 401, "unauthenticated"),
             (ServiceError::BadCredentials, 401, "bad-credentials"),
-            (ServiceError::Forbidden { needs: "x".into() }, 403, "forbidden"),
+            (
+                ServiceError::Forbidden { needs: "x".into() },
+                403,
+                "forbidden",
+            ),
             (ServiceError::not_found("market", "m"), 404, "not-found"),
-            (ServiceError::invalid("stake-too-large", "x"), 422, "stake-too-large"),
-            (ServiceError::refused("market-closed", "x"), 409, "market-closed"),
-            (ServiceError::Limited { decision_id: "d".into(), paused: true, retry_after_s: 3 }, 503, "run-paused"),
+            (
+                ServiceError::invalid("stake-too-large", "x"),
+                422,
+                "stake-too-large",
+            ),
+            (
+                ServiceError::refused("market-closed", "x"),
+                409,
+                "market-closed",
+            ),
+            (
+                ServiceError::Limited {
+                    decision_id: "d".into(),
+                    paused: true,
+                    retry_after_s: 3,
+                },
+                503,
+                "run-paused",
+            ),
             (ServiceError::internal("secret path"), 500, "internal"),
         ];
         for (error, status, code) in cases {
             let problem = Problem::from(error);
             assert_eq!((problem.status, problem.code.as_str()), (status, code));
-            assert!(!problem.detail.contains("secret"), "internal causes stay in the log");
+            assert!(
+                !problem.detail.contains("secret"),
+                "internal causes stay in the log"
+            );
         }
     }
 
     #[test]
     fn a_limited_run_names_its_decision_and_the_wait() {
-        let error = ServiceError::Limited { decision_id: "d-1".into(), paused: false, retry_after_s: 7 };
+        let error = ServiceError::Limited {
+            decision_id: "d-1".into(),
+            paused: false,
+            retry_after_s: 7,
+        };
         let response = Problem::from(error).error_response();
         assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
         assert_eq!(response.headers().get(header::RETRY_AFTER).unwrap(), "7");
-        assert_eq!(response.headers().get(header::CONTENT_TYPE).unwrap(), PROBLEM_JSON);
+        assert_eq!(
+            response.headers().get(header::CONTENT_TYPE).unwrap(),
+            PROBLEM_JSON
+        );
     }
 
     #[test]

@@ -4,12 +4,18 @@
 
 use actix_web::web::{ServiceConfig, delete, get, post, resource, scope, to};
 
-use crate::api::{accounts, allocations, evidence, health, ledger, markets, oracle, reference, runs, training};
+use crate::api::{
+    accounts, allocations, evidence, health, ledger, markets, oracle, reference, runs, training,
+};
 use crate::{gateway, pages, static_files};
 
 /// Mounts everything.
 pub(crate) fn configure(app: &mut ServiceConfig) {
-    app.configure(operations).configure(api).configure(openai).configure(page_routes).default_service(to(pages::not_found));
+    app.configure(operations)
+        .configure(api)
+        .configure(openai)
+        .configure(page_routes)
+        .default_service(to(pages::not_found));
 }
 
 fn operations(app: &mut ServiceConfig) {
@@ -28,13 +34,23 @@ fn api(app: &mut ServiceConfig) {
             // accounts
             .service(resource("/accounts").route(post().to(accounts::sign_up)))
             .service(
-                resource("/sessions").route(post().to(accounts::sign_in)).route(delete().to(accounts::sign_out)),
+                resource("/sessions")
+                    .route(post().to(accounts::sign_in))
+                    .route(delete().to(accounts::sign_out)),
             )
             .service(resource("/me").route(get().to(accounts::me)))
-            .service(resource("/tokens").route(get().to(accounts::tokens)).route(post().to(accounts::create_token)))
+            .service(
+                resource("/tokens")
+                    .route(get().to(accounts::tokens))
+                    .route(post().to(accounts::create_token)),
+            )
             .service(resource("/tokens/{id}").route(delete().to(accounts::revoke_token)))
             // runs
-            .service(resource("/runs").route(get().to(runs::list)).route(post().to(runs::register)))
+            .service(
+                resource("/runs")
+                    .route(get().to(runs::list))
+                    .route(post().to(runs::register)),
+            )
             .service(resource("/runs/{id}").route(get().to(runs::show)))
             .service(
                 resource("/runs/{id}/checkpoints")
@@ -42,10 +58,18 @@ fn api(app: &mut ServiceConfig) {
                     .route(post().to(runs::register_checkpoint)),
             )
             // markets
-            .service(resource("/markets").route(get().to(markets::list)).route(post().to(markets::open)))
+            .service(
+                resource("/markets")
+                    .route(get().to(markets::list))
+                    .route(post().to(markets::open)),
+            )
             .service(resource("/markets/{id}").route(get().to(markets::show)))
             .service(resource("/markets/{id}/prices").route(get().to(markets::prices)))
-            .service(resource("/markets/{id}/trades").route(get().to(markets::trades)).route(post().to(markets::trade)))
+            .service(
+                resource("/markets/{id}/trades")
+                    .route(get().to(markets::trades))
+                    .route(post().to(markets::trade)),
+            )
             .service(resource("/markets/{id}/positions").route(get().to(markets::positions)))
             .service(resource("/markets/{id}/quotes").route(post().to(markets::quote)))
             .service(resource("/markets/{id}/freeze").route(post().to(markets::freeze)))
@@ -71,7 +95,10 @@ fn api(app: &mut ServiceConfig) {
             .service(resource("/training/runs/{id}").route(get().to(training::show)))
             .service(resource("/training/runs/{id}/rounds").route(get().to(training::rounds)))
             .service(resource("/training/runs/{id}/nodes").route(get().to(training::nodes)))
-            .service(resource("/training/runs/{id}/contributions").route(get().to(training::contributions)))
+            .service(
+                resource("/training/runs/{id}/contributions")
+                    .route(get().to(training::contributions)),
+            )
             .service(resource("/ledger").route(get().to(ledger::summary)))
             .service(resource("/ledger/accounts/{id}/transfers").route(get().to(ledger::transfers)))
             .service(resource("/jobs").route(get().to(ledger::jobs)))
@@ -93,7 +120,11 @@ fn page_routes(app: &mut ServiceConfig) {
     app.service(resource("/").route(get().to(pages::dashboard::show)))
         .service(resource("/runs/{id}").route(get().to(pages::run::show)))
         .service(resource("/markets").route(get().to(pages::markets::list)))
-        .service(resource("/markets/{id}").route(get().to(pages::market::show)).route(post().to(pages::market::trade)))
+        .service(
+            resource("/markets/{id}")
+                .route(get().to(pages::market::show))
+                .route(post().to(pages::market::trade)),
+        )
         .service(
             resource("/markets/{id}/evidence")
                 .route(get().to(pages::evidence::form))
@@ -110,13 +141,23 @@ fn page_routes(app: &mut ServiceConfig) {
         .service(resource("/jobs").route(get().to(pages::ledger::jobs)))
         .service(resource("/account").route(get().to(pages::account::show)))
         .service(resource("/account/tokens").route(post().to(pages::account::create_token)))
-        .service(resource("/account/tokens/{id}/revoke").route(post().to(pages::account::revoke_token)))
-        .service(resource("/login").route(get().to(pages::session::login_form)).route(post().to(pages::session::login)))
         .service(
-            resource("/signup").route(get().to(pages::session::sign_up_form)).route(post().to(pages::session::sign_up)),
+            resource("/account/tokens/{id}/revoke").route(post().to(pages::account::revoke_token)),
         )
         .service(
-            resource("/setup").route(get().to(pages::session::set_up_form)).route(post().to(pages::session::set_up)),
+            resource("/login")
+                .route(get().to(pages::session::login_form))
+                .route(post().to(pages::session::login)),
+        )
+        .service(
+            resource("/signup")
+                .route(get().to(pages::session::sign_up_form))
+                .route(post().to(pages::session::sign_up)),
+        )
+        .service(
+            resource("/setup")
+                .route(get().to(pages::session::set_up_form))
+                .route(post().to(pages::session::set_up)),
         )
         .service(resource("/logout").route(post().to(pages::session::logout)))
         .service(resource("/theme").route(get().to(pages::theme::choose)));

@@ -25,7 +25,9 @@ const SHUTDOWN_S: u64 = 5;
 #[derive(Debug, thiserror::Error)]
 pub enum WebError {
     /// Another program listens there.
-    #[error("{0} is in use: stop the program that listens there, or choose another address with --listen")]
+    #[error(
+        "{0} is in use: stop the program that listens there, or choose another address with --listen"
+    )]
     AddressInUse(SocketAddr),
     /// The address cannot be bound.
     #[error("cannot listen on {address}: {cause}; choose another address with --listen")]
@@ -86,13 +88,22 @@ impl RunningServer {
 pub fn serve(service: Service, config: WebConfig) -> Result<RunningServer, WebError> {
     let templates = Templates::load()?;
     let listener = bind(config.listen)?;
-    let address = listener.local_addr().map_err(|error| WebError::Server(error.to_string()))?;
+    let address = listener
+        .local_addr()
+        .map_err(|error| WebError::Server(error.to_string()))?;
     let (stop, stopped) = oneshot::channel();
     let thread = std::thread::Builder::new()
         .name("web".to_owned())
-        .spawn(move || actix_web::rt::System::new().block_on(run(service, config, templates, listener, stopped)))
+        .spawn(move || {
+            actix_web::rt::System::new()
+                .block_on(run(service, config, templates, listener, stopped))
+        })
         .map_err(|error| WebError::Server(error.to_string()))?;
-    Ok(RunningServer { address, stop: Some(stop), thread })
+    Ok(RunningServer {
+        address,
+        stop: Some(stop),
+        thread,
+    })
 }
 
 fn bind(address: SocketAddr) -> Result<TcpListener, WebError> {
@@ -112,10 +123,20 @@ async fn run(
     let (stopping_sender, stopping) = watch::channel(false);
     let (version_sender, allocations) = watch::channel(0_i64);
     let commits = wake::commits(&service);
-    let follower = wake::follow_allocations(service.clone(), commits.clone(), stopping.clone(), version_sender);
+    let follower = wake::follow_allocations(
+        service.clone(),
+        commits.clone(),
+        stopping.clone(),
+        version_sender,
+    );
     let follower = actix_web::rt::spawn(follower);
     let workers = config.workers.max(1);
-    let state = web::Data::new(state(service, config, templates, (commits, allocations, stopping)));
+    let state = web::Data::new(state(
+        service,
+        config,
+        templates,
+        (commits, allocations, stopping),
+    ));
     let server = HttpServer::new(move || {
         App::new()
             .app_data(state.clone())
@@ -140,13 +161,19 @@ async fn run(
             std::future::pending::<()>().await;
         }
     });
-    let ended = server.await.map_err(|error| WebError::Server(error.to_string()));
+    let ended = server
+        .await
+        .map_err(|error| WebError::Server(error.to_string()));
     stopper.abort();
     follower.abort();
     ended
 }
 
-type Feeds = (watch::Receiver<u64>, watch::Receiver<i64>, watch::Receiver<bool>);
+type Feeds = (
+    watch::Receiver<u64>,
+    watch::Receiver<i64>,
+    watch::Receiver<bool>,
+);
 
 fn state(service: Service, config: WebConfig, templates: Templates, feeds: Feeds) -> AppState {
     let (commits, allocations, stopping) = feeds;
@@ -161,7 +188,10 @@ fn state(service: Service, config: WebConfig, templates: Templates, feeds: Feeds
         completions: Arc::new(Semaphore::new(config.max_completions.max(1))),
         completion_queue: Arc::new(Semaphore::new(config.max_completions.max(1) * 16)),
         requests: Limiter::new(limits.requests_per_second, limits.requests_per_second * 2.0),
-        credentials: Limiter::new(limits.credentials_per_minute / 60.0, limits.credentials_per_minute),
+        credentials: Limiter::new(
+            limits.credentials_per_minute / 60.0,
+            limits.credentials_per_minute,
+        ),
         config,
     }
 }
@@ -175,6 +205,9 @@ mod tests {
     fn a_port_in_use_says_what_to_do() {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let message = bind(taken.local_addr().unwrap()).unwrap_err().to_string();
-        assert!(message.contains("--listen") && !message.contains('\n'), "{message}");
+        assert!(
+            message.contains("--listen") && !message.contains('\n'),
+            "{message}"
+        );
     }
 }

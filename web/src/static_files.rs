@@ -16,7 +16,11 @@ struct Asset {
 
 macro_rules! asset {
     ($name:literal, $media_type:literal) => {
-        Asset { name: $name, media_type: $media_type, body: include_bytes!(concat!("../static/", $name)) }
+        Asset {
+            name: $name,
+            media_type: $media_type,
+            body: include_bytes!(concat!("../static/", $name)),
+        }
     };
 }
 
@@ -42,12 +46,19 @@ pub(crate) fn version() -> &'static str {
 }
 
 /// `GET /static/{name}`
-pub(crate) async fn serve(req: HttpRequest, name: web::Path<String>) -> Result<HttpResponse, Problem> {
+pub(crate) async fn serve(
+    req: HttpRequest,
+    name: web::Path<String>,
+) -> Result<HttpResponse, Problem> {
     let Some(asset) = ASSETS.iter().find(|asset| asset.name == name.as_str()) else {
         return Err(Problem::of_status(actix_web::http::StatusCode::NOT_FOUND));
     };
     let pinned = req.query_string() == format!("v={}", version());
-    let caching = if pinned { "public, max-age=31536000, immutable" } else { "public, max-age=300" };
+    let caching = if pinned {
+        "public, max-age=31536000, immutable"
+    } else {
+        "public, max-age=300"
+    };
     Ok(HttpResponse::Ok()
         .content_type(asset.media_type)
         .insert_header((header::CACHE_CONTROL, caching))

@@ -44,7 +44,11 @@ pub(crate) fn open(
     topics: Vec<String>,
     after: i64,
 ) -> Result<HttpResponse, Problem> {
-    let permit = state.streams.clone().try_acquire_owned().map_err(|_| Problem::overloaded("event streams"))?;
+    let permit = state
+        .streams
+        .clone()
+        .try_acquire_owned()
+        .map_err(|_| Problem::overloaded("event streams"))?;
     let feed = Feed {
         service: state.service.clone(),
         context,
@@ -96,7 +100,10 @@ impl Feed {
 
     async fn query(&mut self) -> Option<Vec<EventView>> {
         let (context, topics, after) = (self.context.clone(), self.topics.clone(), self.after);
-        let found = blocking(&self.service, move |service| service.events_after(&context, after, &topics, BATCH)).await;
+        let found = blocking(&self.service, move |service| {
+            service.events_after(&context, after, &topics, BATCH)
+        })
+        .await;
         match found {
             Ok(events) => {
                 self.after = events.last().map_or(self.after, |event| event.id);

@@ -11,7 +11,11 @@ use crate::blocking::blocking;
 
 /// A reader on the server's own behalf, for shared feeds. It has a name so that it may read where visitors may not.
 pub(crate) fn house_reader() -> Context {
-    Context::of(Actor { account_id: Some("web-server".to_owned()), scopes: vec![Scope::Read], ..Actor::visitor() })
+    Context::of(Actor {
+        account_id: Some("web-server".to_owned()),
+        scopes: vec![Scope::Read],
+        ..Actor::visitor()
+    })
 }
 
 /// Counts commits that added events. The receiver changes after each.

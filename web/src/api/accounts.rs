@@ -31,7 +31,10 @@ pub(crate) struct SessionView {
 /// Counts an attempt to present or choose credentials. Errors: 429.
 pub(crate) fn count_attempt(state: &AppState, req: &HttpRequest) -> Result<(), Problem> {
     let client = client_of(req.peer_addr());
-    state.credentials.take(client, Instant::now()).map_err(|wait| Problem::too_many("attempts", wait))
+    state
+        .credentials
+        .take(client, Instant::now())
+        .map_err(|wait| Problem::too_many("attempts", wait))
 }
 
 /// Refuses sign-up by visitors where only operators make accounts.
@@ -39,7 +42,10 @@ pub(crate) fn may_sign_up(state: &AppState, actor: &Actor) -> Result<(), Problem
     if state.config.open_sign_up || actor.scopes.contains(&Scope::Admin) {
         return Ok(());
     }
-    Err(ServiceError::Forbidden { needs: "an invitation: only operators make accounts here".into() }.into())
+    Err(ServiceError::Forbidden {
+        needs: "an invitation: only operators make accounts here".into(),
+    }
+    .into())
 }
 
 /// Sign up
@@ -54,7 +60,10 @@ pub(crate) async fn sign_up(
     may_sign_up(&state, &caller.actor)?;
     count_attempt(&state, &req)?;
     let context = caller.writing(body.idempotency);
-    let me = blocking(&state.service, move |service| service.create_account(&context, &body.value)).await?;
+    let me = blocking(&state.service, move |service| {
+        service.create_account(&context, &body.value)
+    })
+    .await?;
     created(&me)
 }
 
@@ -65,7 +74,10 @@ pub(crate) async fn sign_in(req: HttpRequest, state: State, body: Json<Login>) -
     csrf::require_same_origin(&req)?;
     count_attempt(&state, &req)?;
     let session = blocking(&state.service, move |service| service.login(&body.value)).await?;
-    let view = SessionView { csrf_token: session.csrf, max_age_s: session.max_age_s };
+    let view = SessionView {
+        csrf_token: session.csrf,
+        max_age_s: session.max_age_s,
+    };
     let cookie = session_cookie(&state.config, &session.secret, session.max_age_s);
     Ok(HttpResponse::Created().cookie(cookie).json(view))
 }
@@ -75,9 +87,14 @@ pub(crate) async fn sign_in(req: HttpRequest, state: State, body: Json<Login>) -
     responses((status = 204, description = "Signed out")))]
 pub(crate) async fn sign_out(state: State, caller: Caller<Member>) -> Answer {
     if let Some(session) = caller.session {
-        blocking(&state.service, move |service| service.logout(&session.secret)).await?;
+        blocking(&state.service, move |service| {
+            service.logout(&session.secret)
+        })
+        .await?;
     }
-    Ok(HttpResponse::NoContent().cookie(no_session_cookie(&state.config)).finish())
+    Ok(HttpResponse::NoContent()
+        .cookie(no_session_cookie(&state.config))
+        .finish())
 }
 
 /// Own account and balance
@@ -90,16 +107,28 @@ pub(crate) async fn me(state: State, caller: Caller<Member>) -> Answer {
 /// Make an API token; its secret is in this answer and nowhere else
 #[utoipa::path(post, path = "/api/v1/tokens", tag = "accounts", request_body = CreateToken,
     responses((status = 201, description = "The token with its secret", body = TokenCreated)))]
-pub(crate) async fn create_token(state: State, caller: Caller<Member>, body: Json<CreateToken>) -> Answer {
+pub(crate) async fn create_token(
+    state: State,
+    caller: Caller<Member>,
+    body: Json<CreateToken>,
+) -> Answer {
     let context = caller.writing(body.idempotency);
-    created(&blocking(&state.service, move |service| service.create_token(&context, &body.value)).await?)
+    created(
+        &blocking(&state.service, move |service| {
+            service.create_token(&context, &body.value)
+        })
+        .await?,
+    )
 }
 
 /// Own API tokens, without secrets
 #[utoipa::path(get, path = "/api/v1/tokens", tag = "accounts",
     responses((status = 200, description = "Own tokens", body = Vec<TokenView>)))]
 pub(crate) async fn tokens(state: State, caller: Caller<Member>) -> Answer {
-    ok(&blocking(&state.service, move |service| service.tokens(&caller.context())).await?)
+    ok(&blocking(&state.service, move |service| {
+        service.tokens(&caller.context())
+    })
+    .await?)
 }
 
 /// Revoke an API token
@@ -112,6 +141,9 @@ pub(crate) async fn revoke_token(
     body: NoBody,
 ) -> Answer {
     let context = caller.writing(body.idempotency);
-    blocking(&state.service, move |service| service.revoke_token(&context, &id)).await?;
+    blocking(&state.service, move |service| {
+        service.revoke_token(&context, &id)
+    })
+    .await?;
     done()
 }

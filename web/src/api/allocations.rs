@@ -50,12 +50,19 @@ pub(crate) async fn list(
         (Some(since), Some(view)) if view.version < since => Err(Problem::new(
             StatusCode::GONE,
             "relist",
-            format!("the newest version here is {}; list again without since", view.version),
+            format!(
+                "the newest version here is {}; list again without since",
+                view.version
+            ),
         )),
-        (_, Some(view)) => Ok(HttpResponse::Ok().insert_header((header::ETAG, etag(view.version))).json(view)),
+        (_, Some(view)) => Ok(HttpResponse::Ok()
+            .insert_header((header::ETAG, etag(view.version)))
+            .json(view)),
         (since, None) => {
             let tag = etag(since.unwrap_or_default());
-            Ok(HttpResponse::NotModified().insert_header((header::ETAG, tag)).finish())
+            Ok(HttpResponse::NotModified()
+                .insert_header((header::ETAG, tag))
+                .finish())
         }
     }
 }
@@ -66,14 +73,21 @@ fn etag(version: i64) -> String {
 
 fn if_none_match(req: &HttpRequest) -> Option<i64> {
     let value = req.headers().get(header::IF_NONE_MATCH)?.to_str().ok()?;
-    value.trim_start_matches("W/").trim_matches('"').parse().ok()
+    value
+        .trim_start_matches("W/")
+        .trim_matches('"')
+        .parse()
+        .ok()
 }
 
 fn wait_of(seconds: Option<f64>) -> Result<Duration, Problem> {
     match seconds {
         None => Ok(Duration::ZERO),
         Some(wait) if (0.0..=MAX_WAIT_S).contains(&wait) => Ok(Duration::from_secs_f64(wait)),
-        Some(_) => Err(Problem::bad_request("invalid-parameter", format!("wait must be 0 to {MAX_WAIT_S} seconds"))),
+        Some(_) => Err(Problem::bad_request(
+            "invalid-parameter",
+            format!("wait must be 0 to {MAX_WAIT_S} seconds"),
+        )),
     }
 }
 
@@ -106,23 +120,42 @@ async fn wait_newer(
     params(("decision_id" = String, Path, description = "Decision id")),
     responses((status = 200, description = "The decision", body = DecisionView)))]
 pub(crate) async fn show(state: State, caller: Caller<Reader>, id: web::Path<String>) -> Answer {
-    ok(&blocking(&state.service, move |service| service.decision(&caller.context(), &id)).await?)
+    ok(&blocking(&state.service, move |service| {
+        service.decision(&caller.context(), &id)
+    })
+    .await?)
 }
 
 /// Every decision, newest first
 #[utoipa::path(get, path = "/api/v1/decisions", tag = "allocations", params(Paging),
     responses((status = 200, description = "A page of decisions", body = Page<DecisionView>)))]
-pub(crate) async fn history(state: State, caller: Caller<Reader>, paging: Params<Paging>) -> Answer {
+pub(crate) async fn history(
+    state: State,
+    caller: Caller<Reader>,
+    paging: Params<Paging>,
+) -> Answer {
     let (cursor, limit) = paging.0.read()?;
-    ok(&blocking(&state.service, move |service| service.decisions(&caller.context(), cursor.as_deref(), limit)).await?)
+    ok(&blocking(&state.service, move |service| {
+        service.decisions(&caller.context(), cursor.as_deref(), limit)
+    })
+    .await?)
 }
 
 /// Acknowledge a decision, phase by phase
 #[utoipa::path(post, path = "/api/v1/acks", tag = "allocations", request_body = Acknowledge,
     responses((status = 201, description = "The acknowledgement", body = AckView)))]
-pub(crate) async fn acknowledge(state: State, caller: Caller<Scheduler>, body: Json<Acknowledge>) -> Answer {
+pub(crate) async fn acknowledge(
+    state: State,
+    caller: Caller<Scheduler>,
+    body: Json<Acknowledge>,
+) -> Answer {
     let context = caller.writing(body.idempotency);
-    created(&blocking(&state.service, move |service| service.acknowledge(&context, &body.value)).await?)
+    created(
+        &blocking(&state.service, move |service| {
+            service.acknowledge(&context, &body.value)
+        })
+        .await?,
+    )
 }
 
 /// Keys that verify decisions
@@ -136,14 +169,20 @@ pub(crate) async fn keys(state: State, _caller: Caller<Reader>) -> Answer {
 #[utoipa::path(get, path = "/api/v1/policy", tag = "policy",
     responses((status = 200, description = "The policy", body = PolicyView)))]
 pub(crate) async fn policy(state: State, caller: Caller<Reader>) -> Answer {
-    ok(&blocking(&state.service, move |service| service.policy(&caller.context())).await?)
+    ok(&blocking(&state.service, move |service| {
+        service.policy(&caller.context())
+    })
+    .await?)
 }
 
 /// Every version of the policy
 #[utoipa::path(get, path = "/api/v1/policy/versions", tag = "policy",
     responses((status = 200, description = "The versions", body = Vec<PolicyView>)))]
 pub(crate) async fn policy_versions(state: State, caller: Caller<Reader>) -> Answer {
-    ok(&blocking(&state.service, move |service| service.policy_versions(&caller.context())).await?)
+    ok(&blocking(&state.service, move |service| {
+        service.policy_versions(&caller.context())
+    })
+    .await?)
 }
 
 #[cfg(test)]
@@ -163,8 +202,15 @@ mod tests {
 
     #[test]
     fn an_entity_tag_is_a_version() {
-        for (value, version) in [("\"12\"", Some(12)), ("W/\"12\"", Some(12)), ("\"x\"", None), ("*", None)] {
-            let req = TestRequest::get().insert_header((header::IF_NONE_MATCH, value)).to_http_request();
+        for (value, version) in [
+            ("\"12\"", Some(12)),
+            ("W/\"12\"", Some(12)),
+            ("\"x\"", None),
+            ("*", None),
+        ] {
+            let req = TestRequest::get()
+                .insert_header((header::IF_NONE_MATCH, value))
+                .to_http_request();
             assert_eq!(if_none_match(&req), version);
         }
     }

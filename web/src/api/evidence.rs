@@ -37,12 +37,20 @@ pub(crate) async fn submit(
     body: Json<SubmitEvidence>,
 ) -> Answer {
     let context = caller.writing(body.idempotency);
-    created(&blocking(&state.service, move |service| service.submit_evidence(&context, &id, &body.value)).await?)
+    created(
+        &blocking(&state.service, move |service| {
+            service.submit_evidence(&context, &id, &body.value)
+        })
+        .await?,
+    )
 }
 
 /// One submission with every judge's view and the replay verdict
 #[utoipa::path(get, path = "/api/v1/evidence/{id}", tag = "evidence", params(("id" = String, Path, description = "Evidence id")),
     responses((status = 200, description = "The submission", body = EvidenceView)))]
 pub(crate) async fn show(state: State, caller: Caller<Reader>, id: web::Path<String>) -> Answer {
-    ok(&blocking(&state.service, move |service| service.evidence(&caller.context(), &id)).await?)
+    ok(&blocking(&state.service, move |service| {
+        service.evidence(&caller.context(), &id)
+    })
+    .await?)
 }

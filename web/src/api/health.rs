@@ -32,7 +32,12 @@ pub(crate) struct Topics {
 #[utoipa::path(get, path = "/api/v1/events", tag = "events",
     params(Topics, ("Last-Event-ID" = Option<i64>, Header, description = "Resume after this event")),
     responses((status = 200, description = "A stream whose `data` lines are events", body = EventView, content_type = "text/event-stream")))]
-pub(crate) async fn events(req: HttpRequest, state: State, caller: Caller<Reader>, query: Params<Topics>) -> Answer {
+pub(crate) async fn events(
+    req: HttpRequest,
+    state: State,
+    caller: Caller<Reader>,
+    query: Params<Topics>,
+) -> Answer {
     let topics = read_topics(&query.0.topics)?;
     let resumed = match req.headers().get("last-event-id") {
         None => query.0.after,
@@ -46,31 +51,48 @@ pub(crate) async fn events(req: HttpRequest, state: State, caller: Caller<Reader
 }
 
 fn read_event_id(text: &str) -> Result<i64, Problem> {
-    text.parse().map_err(|_| Problem::bad_request("invalid-parameter", "Last-Event-ID is not a number"))
+    text.parse()
+        .map_err(|_| Problem::bad_request("invalid-parameter", "Last-Event-ID is not a number"))
 }
 
 fn read_topics(list: &str) -> Result<Vec<String>, Problem> {
-    let topics: Vec<String> = list.split(',').map(str::trim).filter(|t| !t.is_empty()).map(str::to_owned).collect();
-    let bounded = (1..=MAX_TOPICS).contains(&topics.len()) && topics.iter().all(|topic| topic.len() <= MAX_TOPIC);
+    let topics: Vec<String> = list
+        .split(',')
+        .map(str::trim)
+        .filter(|t| !t.is_empty())
+        .map(str::to_owned)
+        .collect();
+    let bounded = (1..=MAX_TOPICS).contains(&topics.len())
+        && topics.iter().all(|topic| topic.len() <= MAX_TOPIC);
     if bounded {
         return Ok(topics);
     }
-    let detail = format!("topics must be 1 to {MAX_TOPICS} names separated by commas, each at most {MAX_TOPIC} bytes");
+    let detail = format!(
+        "topics must be 1 to {MAX_TOPICS} names separated by commas, each at most {MAX_TOPIC} bytes"
+    );
     Err(Problem::bad_request("invalid-parameter", detail))
 }
 
 /// Whether the process answers
 #[utoipa::path(get, path = "/healthz", tag = "operations", responses((status = 200, description = "Alive", body = String)))]
 pub(crate) async fn alive(_caller: Caller<Anyone>) -> Answer {
-    Ok(HttpResponse::Ok().content_type("text/plain; charset=utf-8").body("ok\n"))
+    Ok(HttpResponse::Ok()
+        .content_type("text/plain; charset=utf-8")
+        .body("ok\n"))
 }
 
 /// Whether the service can do its work: store, jobs, keys
 #[utoipa::path(get, path = "/readyz", tag = "operations", responses((status = 200, description = "Ready", body = String)))]
 pub(crate) async fn ready(state: State, _caller: Caller<Anyone>) -> Answer {
     match blocking(&state.service, |service| service.ready()).await {
-        Ok(()) => Ok(HttpResponse::Ok().content_type("text/plain; charset=utf-8").body("ready\n")),
-        Err(problem) => Err(Problem { status: 503, title: "Service Unavailable".to_owned(), ..problem }),
+        Ok(()) => Ok(HttpResponse::Ok()
+            .content_type("text/plain; charset=utf-8")
+            .body("ready\n")),
+        Err(problem) => Err(Problem {
+            status: 503,
+            title: "Service Unavailable".to_owned(),
+            ..problem
+        }),
     }
 }
 
@@ -78,10 +100,15 @@ pub(crate) async fn ready(state: State, _caller: Caller<Anyone>) -> Answer {
 #[utoipa::path(get, path = "/metrics", tag = "operations", responses((status = 200, description = "Prometheus text", body = String)))]
 pub(crate) async fn metrics(state: State, _caller: Caller<Reader>) -> Answer {
     let mut text = blocking(&state.service, |service| service.metrics()).await?;
-    let streams = state.config.max_streams.saturating_sub(state.streams.available_permits());
+    let streams = state
+        .config
+        .max_streams
+        .saturating_sub(state.streams.available_permits());
     text.push_str("# HELP plumbline_event_streams Open event streams.\n# TYPE plumbline_event_streams gauge\n");
     text.push_str(&format!("plumbline_event_streams {streams}\n"));
-    Ok(HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(text))
+    Ok(HttpResponse::Ok()
+        .content_type("text/plain; version=0.0.4; charset=utf-8")
+        .body(text))
 }
 
 #[cfg(test)]
@@ -91,7 +118,10 @@ mod tests {
 
     #[test]
     fn topics_are_bounded() {
-        assert_eq!(read_topics("allocations, market:*").unwrap(), ["allocations", "market:*"]);
+        assert_eq!(
+            read_topics("allocations, market:*").unwrap(),
+            ["allocations", "market:*"]
+        );
         for bad in ["", " , ", &"x,".repeat(33), &"x".repeat(129)] {
             assert_eq!(read_topics(bad).unwrap_err().code, "invalid-parameter");
         }

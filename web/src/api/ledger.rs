@@ -12,7 +12,10 @@ use crate::extract::{Paging, Params};
 #[utoipa::path(get, path = "/api/v1/ledger", tag = "ledger",
     responses((status = 200, description = "The totals", body = LedgerSummary)))]
 pub(crate) async fn summary(state: State, caller: Caller<Reader>) -> Answer {
-    ok(&blocking(&state.service, move |service| service.ledger_summary(&caller.context())).await?)
+    ok(&blocking(&state.service, move |service| {
+        service.ledger_summary(&caller.context())
+    })
+    .await?)
 }
 
 /// Statement of an account, newest first; one's own, or any as an operator
@@ -36,5 +39,8 @@ pub(crate) async fn transfers(
 #[utoipa::path(get, path = "/api/v1/jobs", tag = "operations",
     responses((status = 200, description = "The jobs", body = Vec<JobView>)))]
 pub(crate) async fn jobs(state: State, caller: Caller<Admin>) -> Answer {
-    ok(&blocking(&state.service, move |service| service.jobs(&caller.context(), 100)).await?)
+    ok(&blocking(&state.service, move |service| {
+        service.jobs(&caller.context(), 100)
+    })
+    .await?)
 }

@@ -2,7 +2,9 @@
 
 use actix_web::web;
 use plumbline_service::commands::{OpenMarket, TradeOrder};
-use plumbline_service::views::{MarketView, Page, PositionView, PricePoint, QuoteView, SettlementView, TradeView};
+use plumbline_service::views::{
+    MarketView, Page, PositionView, PricePoint, QuoteView, SettlementView, TradeView,
+};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -29,11 +31,19 @@ pub(crate) struct MarketFilter {
 /// Markets, newest first
 #[utoipa::path(get, path = "/api/v1/markets", tag = "markets", params(MarketFilter),
     responses((status = 200, description = "A page of markets", body = Page<MarketView>)))]
-pub(crate) async fn list(state: State, caller: Caller<Reader>, filter: Params<MarketFilter>) -> Answer {
+pub(crate) async fn list(
+    state: State,
+    caller: Caller<Reader>,
+    filter: Params<MarketFilter>,
+) -> Answer {
     let filter = filter.0;
     let limit = limit(filter.limit)?;
     let page = blocking(&state.service, move |service| {
-        let (run, status, cursor) = (filter.run_id.as_deref(), filter.status.as_deref(), filter.cursor.as_deref());
+        let (run, status, cursor) = (
+            filter.run_id.as_deref(),
+            filter.status.as_deref(),
+            filter.cursor.as_deref(),
+        );
         service.markets(&caller.context(), run, status, cursor, limit)
     });
     ok(&page.await?)
@@ -44,14 +54,22 @@ pub(crate) async fn list(state: State, caller: Caller<Reader>, filter: Params<Ma
     responses((status = 201, description = "The market", body = MarketView)))]
 pub(crate) async fn open(state: State, caller: Caller<Admin>, body: Json<OpenMarket>) -> Answer {
     let context = caller.writing(body.idempotency);
-    created(&blocking(&state.service, move |service| service.open_market(&context, &body.value)).await?)
+    created(
+        &blocking(&state.service, move |service| {
+            service.open_market(&context, &body.value)
+        })
+        .await?,
+    )
 }
 
 /// One market
 #[utoipa::path(get, path = "/api/v1/markets/{id}", tag = "markets", params(("id" = String, Path, description = "Market id")),
     responses((status = 200, description = "The market", body = MarketView)))]
 pub(crate) async fn show(state: State, caller: Caller<Reader>, id: web::Path<String>) -> Answer {
-    ok(&blocking(&state.service, move |service| service.market(&caller.context(), &id)).await?)
+    ok(&blocking(&state.service, move |service| {
+        service.market(&caller.context(), &id)
+    })
+    .await?)
 }
 
 /// Price history with the cause of every move
@@ -116,7 +134,10 @@ pub(crate) async fn quote(
     body: Json<TradeOrder>,
 ) -> Answer {
     let context = caller.writing(body.idempotency);
-    ok(&blocking(&state.service, move |service| service.quote(&context, &id, &body.value)).await?)
+    ok(&blocking(&state.service, move |service| {
+        service.quote(&context, &id, &body.value)
+    })
+    .await?)
 }
 
 /// Trade
@@ -130,21 +151,41 @@ pub(crate) async fn trade(
     body: Json<TradeOrder>,
 ) -> Answer {
     let context = caller.writing(body.idempotency);
-    created(&blocking(&state.service, move |service| service.trade(&context, &id, &body.value)).await?)
+    created(
+        &blocking(&state.service, move |service| {
+            service.trade(&context, &id, &body.value)
+        })
+        .await?,
+    )
 }
 
 /// Close a market before its time and freeze the checkpoint it is about
 #[utoipa::path(post, path = "/api/v1/markets/{id}/freeze", tag = "markets", params(("id" = String, Path, description = "Market id")),
     responses((status = 200, description = "The market", body = MarketView)))]
-pub(crate) async fn freeze(state: State, caller: Caller<Admin>, id: web::Path<String>, body: NoBody) -> Answer {
+pub(crate) async fn freeze(
+    state: State,
+    caller: Caller<Admin>,
+    id: web::Path<String>,
+    body: NoBody,
+) -> Answer {
     let context = caller.writing(body.idempotency);
-    ok(&blocking(&state.service, move |service| service.freeze_market(&context, &id)).await?)
+    ok(&blocking(&state.service, move |service| {
+        service.freeze_market(&context, &id)
+    })
+    .await?)
 }
 
 /// Settlement terms, and the result once there is one
 #[utoipa::path(get, path = "/api/v1/markets/{id}/settlement", tag = "markets", params(("id" = String, Path, description = "Market id")),
     responses((status = 200, description = "The settlement", body = SettlementView)))]
-pub(crate) async fn settlement(state: State, caller: Caller<Reader>, id: web::Path<String>) -> Answer {
-    let market = blocking(&state.service, move |service| service.market(&caller.context(), &id)).await?;
+pub(crate) async fn settlement(
+    state: State,
+    caller: Caller<Reader>,
+    id: web::Path<String>,
+) -> Answer {
+    let market = blocking(&state.service, move |service| {
+        service.market(&caller.context(), &id)
+    })
+    .await?;
     ok(&market.settlement)
 }

@@ -8,5 +8,7 @@ use crate::openapi;
 
 /// `GET /api/openapi.json`: readable by anyone, because it says nothing about this installation.
 pub(crate) async fn document(_caller: Caller<Anyone>) -> Answer {
-    Ok(HttpResponse::Ok().content_type("application/json").body(openapi::json()))
+    Ok(HttpResponse::Ok()
+        .content_type("application/json")
+        .body(openapi::json()))
 }

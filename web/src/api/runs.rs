@@ -14,29 +14,51 @@ use crate::extract::{Json, Paging, Params};
     responses((status = 200, description = "A page of runs", body = Page<RunView>)))]
 pub(crate) async fn list(state: State, caller: Caller<Reader>, paging: Params<Paging>) -> Answer {
     let (cursor, limit) = paging.0.read()?;
-    ok(&blocking(&state.service, move |service| service.runs(&caller.context(), cursor.as_deref(), limit)).await?)
+    ok(&blocking(&state.service, move |service| {
+        service.runs(&caller.context(), cursor.as_deref(), limit)
+    })
+    .await?)
 }
 
 /// Register a run of an outside scheduler
 #[utoipa::path(post, path = "/api/v1/runs", tag = "runs", request_body = RegisterRun,
     responses((status = 201, description = "The run", body = RunView)))]
-pub(crate) async fn register(state: State, caller: Caller<Scheduler>, body: Json<RegisterRun>) -> Answer {
+pub(crate) async fn register(
+    state: State,
+    caller: Caller<Scheduler>,
+    body: Json<RegisterRun>,
+) -> Answer {
     let context = caller.writing(body.idempotency);
-    created(&blocking(&state.service, move |service| service.register_run(&context, &body.value)).await?)
+    created(
+        &blocking(&state.service, move |service| {
+            service.register_run(&context, &body.value)
+        })
+        .await?,
+    )
 }
 
 /// One run, by id or by name
 #[utoipa::path(get, path = "/api/v1/runs/{id}", tag = "runs", params(("id" = String, Path, description = "Run id or name")),
     responses((status = 200, description = "The run", body = RunView)))]
 pub(crate) async fn show(state: State, caller: Caller<Reader>, id: web::Path<String>) -> Answer {
-    ok(&blocking(&state.service, move |service| service.run(&caller.context(), &id)).await?)
+    ok(&blocking(&state.service, move |service| {
+        service.run(&caller.context(), &id)
+    })
+    .await?)
 }
 
 /// Checkpoints of a run, newest first
 #[utoipa::path(get, path = "/api/v1/runs/{id}/checkpoints", tag = "runs", params(("id" = String, Path, description = "Run id or name")),
     responses((status = 200, description = "The checkpoints", body = Vec<CheckpointView>)))]
-pub(crate) async fn checkpoints(state: State, caller: Caller<Reader>, id: web::Path<String>) -> Answer {
-    ok(&blocking(&state.service, move |service| service.checkpoints(&caller.context(), &id)).await?)
+pub(crate) async fn checkpoints(
+    state: State,
+    caller: Caller<Reader>,
+    id: web::Path<String>,
+) -> Answer {
+    ok(&blocking(&state.service, move |service| {
+        service.checkpoints(&caller.context(), &id)
+    })
+    .await?)
 }
 
 /// Register a checkpoint's hash
@@ -50,5 +72,10 @@ pub(crate) async fn register_checkpoint(
     body: Json<RegisterCheckpoint>,
 ) -> Answer {
     let context = caller.writing(body.idempotency);
-    created(&blocking(&state.service, move |service| service.register_checkpoint(&context, &id, &body.value)).await?)
+    created(
+        &blocking(&state.service, move |service| {
+            service.register_checkpoint(&context, &id, &body.value)
+        })
+        .await?,
+    )
 }

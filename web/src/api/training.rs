@@ -25,7 +25,10 @@ pub(crate) struct After {
 #[utoipa::path(get, path = "/api/v1/training/runs/{id}", tag = "training", params(("id" = String, Path, description = "Run id or name")),
     responses((status = 200, description = "The run's progress", body = TrainingView)))]
 pub(crate) async fn show(state: State, caller: Caller<Reader>, id: web::Path<String>) -> Answer {
-    ok(&blocking(&state.service, move |service| service.training(&caller.context(), &id)).await?)
+    ok(&blocking(&state.service, move |service| {
+        service.training(&caller.context(), &id)
+    })
+    .await?)
 }
 
 /// Outer rounds, oldest first
@@ -39,20 +42,33 @@ pub(crate) async fn rounds(
     query: Params<After>,
 ) -> Answer {
     let (after, limit) = (query.0.after.unwrap_or(0), limit(query.0.limit)?);
-    ok(&blocking(&state.service, move |service| service.rounds(&caller.context(), &id, after, limit)).await?)
+    ok(&blocking(&state.service, move |service| {
+        service.rounds(&caller.context(), &id, after, limit)
+    })
+    .await?)
 }
 
 /// Members of a run
 #[utoipa::path(get, path = "/api/v1/training/runs/{id}/nodes", tag = "training", params(("id" = String, Path, description = "Run id or name")),
     responses((status = 200, description = "The nodes", body = Vec<NodeView>)))]
 pub(crate) async fn nodes(state: State, caller: Caller<Reader>, id: web::Path<String>) -> Answer {
-    ok(&blocking(&state.service, move |service| service.nodes(&caller.context(), &id)).await?)
+    ok(&blocking(&state.service, move |service| {
+        service.nodes(&caller.context(), &id)
+    })
+    .await?)
 }
 
 /// Verified work per node
 #[utoipa::path(get, path = "/api/v1/training/runs/{id}/contributions", tag = "training",
     params(("id" = String, Path, description = "Run id or name")),
     responses((status = 200, description = "The contributions", body = Vec<ContributionView>)))]
-pub(crate) async fn contributions(state: State, caller: Caller<Reader>, id: web::Path<String>) -> Answer {
-    ok(&blocking(&state.service, move |service| service.contributions(&caller.context(), &id)).await?)
+pub(crate) async fn contributions(
+    state: State,
+    caller: Caller<Reader>,
+    id: web::Path<String>,
+) -> Answer {
+    ok(&blocking(&state.service, move |service| {
+        service.contributions(&caller.context(), &id)
+    })
+    .await?)
 }

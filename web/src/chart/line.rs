@@ -76,33 +76,65 @@ pub(crate) struct Labels {
 /// Draws the series in both sizes.
 pub(crate) fn draw(series: &[Series], labels: Labels, wide: Frame, summary: String) -> LineChart {
     let thinned: Vec<Series> = series.iter().map(thin).collect();
-    LineChart { wide: drawing(wide, &thinned, labels), narrow: drawing(Frame::NARROW, &thinned, labels), summary }
+    LineChart {
+        wide: drawing(wide, &thinned, labels),
+        narrow: drawing(Frame::NARROW, &thinned, labels),
+        summary,
+    }
 }
 
 /// Keeps the first and the last point and every n-th between them; drops what is not finite.
 fn thin(series: &Series) -> Series {
-    let finite: Vec<(f64, f64)> =
-        series.points.iter().copied().filter(|(x, y)| x.is_finite() && y.is_finite()).collect();
+    let finite: Vec<(f64, f64)> = series
+        .points
+        .iter()
+        .copied()
+        .filter(|(x, y)| x.is_finite() && y.is_finite())
+        .collect();
     let every = finite.len().div_ceil(MAX_POINTS).max(1);
     let last = finite.len().saturating_sub(1);
-    let kept = finite.iter().enumerate().filter(|(index, _)| index % every == 0 || *index == last);
-    Series { points: kept.map(|(_, point)| *point).collect(), ..series.clone() }
+    let kept = finite
+        .iter()
+        .enumerate()
+        .filter(|(index, _)| index % every == 0 || *index == last);
+    Series {
+        points: kept.map(|(_, point)| *point).collect(),
+        ..series.clone()
+    }
 }
 
 fn drawing(frame: Frame, series: &[Series], labels: Labels) -> Drawing {
-    let all = || series.iter().flat_map(|series| series.points.iter().copied());
+    let all = || {
+        series
+            .iter()
+            .flat_map(|series| series.points.iter().copied())
+    };
     let bounds = |pick: fn((f64, f64)) -> f64| {
-        all().map(pick).fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)))
+        all()
+            .map(pick)
+            .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| {
+                (low.min(v), high.max(v))
+            })
     };
     let (x_low, x_high) = bounds(|(x, _)| x);
     let (y_low, y_high) = bounds(|(_, y)| y);
-    let y_low = if labels.from_zero { y_low.min(0.0) } else { y_low };
-    let (x_from, x_to) = if x_high > x_low { (x_low, x_high) } else { (x_low, x_low + 1.0) };
+    let y_low = if labels.from_zero {
+        y_low.min(0.0)
+    } else {
+        y_low
+    };
+    let (x_from, x_to) = if x_high > x_low {
+        (x_low, x_high)
+    } else {
+        (x_low, x_low + 1.0)
+    };
     let (y_from, y_to, y_numbers) = number_ticks(y_low, y_high, 4);
     let (_, _, x_numbers) = number_ticks(x_from, x_to, frame.x_labels.saturating_sub(1));
     let x = |value: f64| frame.x((value - x_from) / (x_to - x_from));
     let y = |value: f64| frame.y((value - y_from) / (y_to - y_from));
-    let x_ticks = x_numbers.into_iter().filter(|value| (x_from..=x_to).contains(value));
+    let x_ticks = x_numbers
+        .into_iter()
+        .filter(|value| (x_from..=x_to).contains(value));
     let lines = series.iter().map(|series| Line {
         name: series.name.clone(),
         class: series.class.clone(),
@@ -110,8 +142,19 @@ fn drawing(frame: Frame, series: &[Series], labels: Labels) -> Drawing {
     });
     Drawing {
         lines: lines.collect(),
-        y_ticks: y_numbers.into_iter().map(|value| Tick { at: y(value), label: (labels.y)(value) }).collect(),
-        x_ticks: x_ticks.map(|value| Tick { at: x(value), label: (labels.x)(value) }).collect(),
+        y_ticks: y_numbers
+            .into_iter()
+            .map(|value| Tick {
+                at: y(value),
+                label: (labels.y)(value),
+            })
+            .collect(),
+        x_ticks: x_ticks
+            .map(|value| Tick {
+                at: x(value),
+                label: (labels.x)(value),
+            })
+            .collect(),
         readings: readings_json(&readings(&frame, series, labels, x, y)),
         frame,
     }
@@ -151,7 +194,13 @@ fn readings(
                 text.push_str(&format!(" · {} {}", other.name, (labels.y)(*value)));
             }
         }
-        Reading::at(frame, x(*at), y(*value), format!("{} {}", main.name, (labels.y)(*value)), text)
+        Reading::at(
+            frame,
+            x(*at),
+            y(*value),
+            format!("{} {}", main.name, (labels.y)(*value)),
+            text,
+        )
     };
     main.points.iter().map(reading).collect()
 }
@@ -160,20 +209,41 @@ fn readings(
 mod tests {
     use super::*;
 
-    const LABELS: Labels = Labels { x: |v| format!("{v}"), y: |v| format!("{v:.1}"), x_unit: "tokens", from_zero: true };
+    const LABELS: Labels = Labels {
+        x: |v| format!("{v}"),
+        y: |v| format!("{v:.1}"),
+        x_unit: "tokens",
+        from_zero: true,
+    };
 
     fn series(points: Vec<(f64, f64)>) -> Series {
-        Series { name: "loss".into(), class: "line-main".into(), points, steps: false, read: true }
+        Series {
+            name: "loss".into(),
+            class: "line-main".into(),
+            points,
+            steps: false,
+            read: true,
+        }
     }
 
     #[test]
     fn lines_stay_inside_and_keep_their_ends() {
-        let points: Vec<(f64, f64)> = (0..5_000).map(|n| (f64::from(n), f64::from(n % 7))).collect();
+        let points: Vec<(f64, f64)> = (0..5_000)
+            .map(|n| (f64::from(n), f64::from(n % 7)))
+            .collect();
         let chart = draw(&[series(points)], LABELS, Frame::WIDE, String::new());
         let drawn = chart.wide.lines[0].path.matches('L').count();
         assert!(drawn <= MAX_POINTS + 1, "{drawn}");
-        assert!(chart.wide.lines[0].path.starts_with(&format!("M{} ", Frame::WIDE.left)));
-        assert!(chart.wide.lines[0].path.contains(&format!("L{} ", Frame::WIDE.right)));
+        assert!(
+            chart.wide.lines[0]
+                .path
+                .starts_with(&format!("M{} ", Frame::WIDE.left))
+        );
+        assert!(
+            chart.wide.lines[0]
+                .path
+                .contains(&format!("L{} ", Frame::WIDE.right))
+        );
         assert!(chart.wide.x_ticks.len() >= 2 && chart.wide.y_ticks.len() >= 2);
     }
 
@@ -188,7 +258,14 @@ mod tests {
 
     #[test]
     fn one_point_is_drawn() {
-        let chart = draw(&[series(vec![(3.0, 2.0)])], LABELS, Frame::WIDE, String::new());
-        assert!(chart.wide.lines[0].path.starts_with('M') && !chart.wide.lines[0].path.contains("NaN"));
+        let chart = draw(
+            &[series(vec![(3.0, 2.0)])],
+            LABELS,
+            Frame::WIDE,
+            String::new(),
+        );
+        assert!(
+            chart.wide.lines[0].path.starts_with('M') && !chart.wide.lines[0].path.contains("NaN")
+        );
     }
 }

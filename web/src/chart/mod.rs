@@ -35,11 +35,21 @@ impl Frame {
     pub(crate) const WIDE: Self = Self::sized(760.0, 300.0, 7);
     /// For a phone.
     pub(crate) const NARROW: Self = Self::sized(358.0, 260.0, 4);
+    /// For the whole width of a desktop page.
+    pub(crate) const FULL: Self = Self::sized(1120.0, 320.0, 9);
     /// For half a desktop column.
     pub(crate) const HALF: Self = Self::sized(520.0, 240.0, 5);
 
     const fn sized(width: f64, height: f64, x_labels: usize) -> Self {
-        Self { width, height, left: 44.0, right: width - 26.0, top: 14.0, bottom: height - 28.0, x_labels }
+        Self {
+            width,
+            height,
+            left: 44.0,
+            right: width - 26.0,
+            top: 14.0,
+            bottom: height - 28.0,
+            x_labels,
+        }
     }
 
     /// Maps `fraction` of the plot's width to a coordinate.
@@ -83,7 +93,12 @@ pub(crate) struct Reading {
 impl Reading {
     fn at(frame: &Frame, x: f64, y: f64, head: String, text: String) -> Self {
         let fraction = |value: f64| (value * 10_000.0).round() / 10_000.0;
-        Self { x: fraction(x / frame.width), y: fraction(y / frame.height), head, text }
+        Self {
+            x: fraction(x / frame.width),
+            y: fraction(y / frame.height),
+            head,
+            text,
+        }
     }
 }
 

@@ -99,7 +99,11 @@ pub(crate) fn draw(market: &MarketView, points: &[PricePoint], now: i64) -> Pric
     }
     let summary = summary(market, known.len());
     let wide = drawing(Frame::WIDE, market, &known, now);
-    PriceChart { wide, narrow: drawing(Frame::NARROW, market, &known, now), summary }
+    PriceChart {
+        wide,
+        narrow: drawing(Frame::NARROW, market, &known, now),
+        summary,
+    }
 }
 
 fn summary(market: &MarketView, moves: usize) -> String {
@@ -117,23 +121,41 @@ fn drawing(frame: Frame, market: &MarketView, known: &[Known<'_>], now: i64) -> 
     let (from, to) = time_range(market, known, now);
     let x = |at: i64| frame.x((at - from) as f64 / (to - from).max(1) as f64);
     let y = |probability: f64| frame.y(probability);
-    let last = known.last().map_or(market.probability, |known| known.point.probability);
+    let last = known
+        .last()
+        .map_or(market.probability, |known| known.point.probability);
     let line = step_line(known, x, y, frame.right);
     let area = match known.first() {
         Some(first) => format!("{line}V{}H{}Z", frame.bottom, x(first.at)),
         None => String::new(),
     };
-    let y_ticks = [0.0, 0.25, 0.5, 0.75, 1.0].map(|value| Tick { at: y(value), label: format!("{}%", value * 100.0) });
-    let x_ticks = time_ticks(from, to, frame.x_labels).into_iter().map(|(at, label)| Tick { at: x(at), label });
+    let y_ticks = [0.0, 0.25, 0.5, 0.75, 1.0].map(|value| Tick {
+        at: y(value),
+        label: format!("{}%", value * 100.0),
+    });
+    let x_ticks = time_ticks(from, to, frame.x_labels)
+        .into_iter()
+        .map(|(at, label)| Tick { at: x(at), label });
     let readings: Vec<Reading> = known
         .iter()
         .map(|known| {
             let (px, py) = (x(known.at), y(known.point.probability));
-            Reading::at(&frame, px, py, percent(known.point.probability), describe(known))
+            Reading::at(
+                &frame,
+                px,
+                py,
+                percent(known.point.probability),
+                describe(known),
+            )
         })
         .collect();
     let settled = market.settlement.pi.map(|pi| Place {
-        x: market.settlement.settled_at.as_deref().and_then(millis).map_or(frame.right, x),
+        x: market
+            .settlement
+            .settled_at
+            .as_deref()
+            .and_then(millis)
+            .map_or(frame.right, x),
         y: y(pi),
     });
     Drawing {
@@ -141,10 +163,25 @@ fn drawing(frame: Frame, market: &MarketView, known: &[Known<'_>], now: i64) -> 
         area,
         y_ticks: y_ticks.to_vec(),
         x_ticks: x_ticks.collect(),
-        marks: known.iter().map(|known| mark(known, x(known.at), y(known.point.probability))).collect(),
-        interval: Span { x: frame.right + 9.0, top: y(market.interval.high), bottom: y(market.interval.low) },
-        end: Place { x: frame.right, y: y(last) },
-        frozen: market.settlement.frozen_at.as_deref().and_then(millis).map(x),
+        marks: known
+            .iter()
+            .map(|known| mark(known, x(known.at), y(known.point.probability)))
+            .collect(),
+        interval: Span {
+            x: frame.right + 9.0,
+            top: y(market.interval.high),
+            bottom: y(market.interval.low),
+        },
+        end: Place {
+            x: frame.right,
+            y: y(last),
+        },
+        frozen: market
+            .settlement
+            .frozen_at
+            .as_deref()
+            .and_then(millis)
+            .map(x),
         settled,
         readings: readings_json(&readings),
         frame,
@@ -153,21 +190,39 @@ fn drawing(frame: Frame, market: &MarketView, known: &[Known<'_>], now: i64) -> 
 
 /// From the first point to the newest fact, or to now while the market trades.
 fn time_range(market: &MarketView, known: &[Known<'_>], now: i64) -> (i64, i64) {
-    let from = known.first().map(|known| known.at).or_else(|| millis(&market.opened_at)).unwrap_or(now);
+    let from = known
+        .first()
+        .map(|known| known.at)
+        .or_else(|| millis(&market.opened_at))
+        .unwrap_or(now);
     let facts = [&market.settlement.frozen_at, &market.settlement.settled_at];
-    let facts = facts.into_iter().filter_map(|time| time.as_deref().and_then(millis));
-    let newest = facts.chain(known.last().map(|known| known.at)).max().unwrap_or(from);
+    let facts = facts
+        .into_iter()
+        .filter_map(|time| time.as_deref().and_then(millis));
+    let newest = facts
+        .chain(known.last().map(|known| known.at))
+        .max()
+        .unwrap_or(from);
     let trading = matches!(market.status.as_str(), "open" | "closing");
     let to = if trading { newest.max(now) } else { newest };
     // A market that has just opened still gets a line with some length.
     (from, to.max(from + 10_000))
 }
 
-fn step_line(known: &[Known<'_>], x: impl Fn(i64) -> f64, y: impl Fn(f64) -> f64, right: f64) -> String {
+fn step_line(
+    known: &[Known<'_>],
+    x: impl Fn(i64) -> f64,
+    y: impl Fn(f64) -> f64,
+    right: f64,
+) -> String {
     let mut path = String::new();
     for (index, known) in known.iter().enumerate() {
         let (px, py) = (x(known.at), y(known.point.probability));
-        let command = if index == 0 { format!("M{px} {py}") } else { format!("H{px}V{py}") };
+        let command = if index == 0 {
+            format!("M{px} {py}")
+        } else {
+            format!("H{px}V{py}")
+        };
         path.push_str(&command);
     }
     if !path.is_empty() {
@@ -182,7 +237,13 @@ fn mark(known: &Known<'_>, x: f64, y: f64) -> Mark {
         _ => None,
     };
     let title = format!("{} · {}", percent(known.point.probability), describe(known));
-    Mark { x, y, cause: known.point.cause.clone(), title, href }
+    Mark {
+        x,
+        y,
+        cause: known.point.cause.clone(),
+        title,
+        href,
+    }
 }
 
 fn describe(known: &Known<'_>) -> String {
@@ -196,7 +257,11 @@ fn describe(known: &Known<'_>) -> String {
                 _ => "a move",
             };
             let points = (known.point.probability - before) * 100.0;
-            format!("{cause}, {}{:.1} points", if points < 0.0 { "−" } else { "+" }, points.abs())
+            format!(
+                "{cause}, {}{:.1} points",
+                if points < 0.0 { "−" } else { "+" },
+                points.abs()
+            )
         }
     };
     format!("{what} · {}", exact(&known.point.at))
@@ -206,7 +271,11 @@ fn describe(known: &Known<'_>) -> String {
 pub(crate) fn spark(points: &[PricePoint]) -> Option<String> {
     const WIDTH: f64 = 120.0;
     const HEIGHT: f64 = 32.0;
-    let known: Vec<f64> = points.iter().map(|point| point.probability).filter(|p| p.is_finite()).collect();
+    let known: Vec<f64> = points
+        .iter()
+        .map(|point| point.probability)
+        .filter(|p| p.is_finite())
+        .collect();
     if known.len() < 2 {
         return None;
     }
@@ -215,7 +284,11 @@ pub(crate) fn spark(points: &[PricePoint]) -> Option<String> {
     for (index, probability) in known.iter().enumerate() {
         let x = (index as f64 * step * 10.0).round() / 10.0;
         let y = ((1.0 - probability.clamp(0.0, 1.0)) * (HEIGHT - 4.0) * 10.0).round() / 10.0 + 2.0;
-        path.push_str(&if index == 0 { format!("M{x} {y}") } else { format!("H{x}V{y}") });
+        path.push_str(&if index == 0 {
+            format!("M{x} {y}")
+        } else {
+            format!("H{x}V{y}")
+        });
     }
     Some(path)
 }
@@ -232,7 +305,12 @@ mod tests {
     use crate::templates::samples;
 
     fn point(at: &str, probability: f64, cause: &str) -> PricePoint {
-        PricePoint { at: at.into(), probability, cause: cause.into(), reference: Some("e/1".into()) }
+        PricePoint {
+            at: at.into(),
+            probability,
+            cause: cause.into(),
+            reference: Some("e/1".into()),
+        }
     }
 
     #[test]
@@ -248,11 +326,23 @@ mod tests {
         let middle = frame.y(0.5);
         let expected = format!(
             "M{} {}H{}V{}H{}V{}H{}",
-            frame.left, middle, frame.x(0.25), frame.top, frame.x(0.5), frame.bottom, frame.right
+            frame.left,
+            middle,
+            frame.x(0.25),
+            frame.top,
+            frame.x(0.5),
+            frame.bottom,
+            frame.right
         );
         assert_eq!(chart.wide.line, expected);
         assert_eq!(chart.wide.marks[2].href.as_deref(), Some("/evidence/e%2F1"));
-        assert!(chart.wide.marks[2].title.contains("evidence, −100.0 points"), "{}", chart.wide.marks[2].title);
+        assert!(
+            chart.wide.marks[2]
+                .title
+                .contains("evidence, −100.0 points"),
+            "{}",
+            chart.wide.marks[2].title
+        );
         assert_eq!(chart.wide.marks[1].href, None);
     }
 
@@ -282,6 +372,13 @@ mod tests {
     #[test]
     fn an_empty_history_is_an_empty_line() {
         let chart = draw(&samples::market(), &[], 0);
-        assert_eq!((chart.wide.line.as_str(), chart.wide.area.as_str(), chart.wide.readings.as_str()), ("", "", "[]"));
+        assert_eq!(
+            (
+                chart.wide.line.as_str(),
+                chart.wide.area.as_str(),
+                chart.wide.readings.as_str()
+            ),
+            ("", "", "[]")
+        );
     }
 }

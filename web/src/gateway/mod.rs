@@ -74,48 +74,81 @@ pub(crate) fn error_response(problem: &Problem) -> HttpResponse {
 #[utoipa::path(get, path = "/v1/models", tag = "gateway",
     responses((status = 200, description = "The models", body = ModelList)))]
 pub(crate) async fn models(state: State, caller: Caller<Reader>) -> Answer {
-    let models = blocking(&state.service, move |service| service.models(&caller.context())).await?;
+    let models = blocking(&state.service, move |service| {
+        service.models(&caller.context())
+    })
+    .await?;
     Ok(HttpResponse::Ok().json(ModelList::of(models)))
 }
 
 /// Complete one prompt or several
 #[utoipa::path(post, path = "/v1/completions", tag = "gateway", request_body = CompletionRequest,
     responses((status = 200, description = "The completions; with `stream` as data chunks ending in [DONE]", body = Completion)))]
-pub(crate) async fn complete(state: State, caller: Caller<SignedReader>, body: Json<CompletionRequest>) -> Answer {
+pub(crate) async fn complete(
+    state: State,
+    caller: Caller<SignedReader>,
+    body: Json<CompletionRequest>,
+) -> Answer {
     let request = body.value;
     let job = request.job()?;
     let (model, stream) = (job.model.clone(), job.stream);
     let texts = generate(&state, &caller, job).await?;
     let completion = Completion::of(&model, texts);
-    if stream { Ok(response::stream(completion.chunks())) } else { Ok(HttpResponse::Ok().json(completion)) }
+    if stream {
+        Ok(response::stream(completion.chunks()))
+    } else {
+        Ok(HttpResponse::Ok().json(completion))
+    }
 }
 
 /// Answer a conversation; the messages become a prompt of `role: content` lines that ends with `assistant:`
 #[utoipa::path(post, path = "/v1/chat/completions", tag = "gateway", request_body = ChatRequest,
     responses((status = 200, description = "The answers; with `stream` as data chunks ending in [DONE]", body = ChatCompletion)))]
-pub(crate) async fn chat(state: State, caller: Caller<SignedReader>, body: Json<ChatRequest>) -> Answer {
+pub(crate) async fn chat(
+    state: State,
+    caller: Caller<SignedReader>,
+    body: Json<ChatRequest>,
+) -> Answer {
     let request = body.value;
     let job = request.job()?;
     let (model, stream) = (job.model.clone(), job.stream);
     let texts = generate(&state, &caller, job).await?;
     let completion = ChatCompletion::of(&model, texts);
-    if stream { Ok(response::stream(completion.chunks())) } else { Ok(HttpResponse::Ok().json(completion)) }
+    if stream {
+        Ok(response::stream(completion.chunks()))
+    } else {
+        Ok(HttpResponse::Ok().json(completion))
+    }
 }
 
 /// Runs a job within the server's bounds: few at once, a bounded queue behind them.
 ///
 /// Errors: 503 when the queue is full, or whatever the service says.
-async fn generate(state: &AppState, caller: &Caller<SignedReader>, job: Job) -> Result<Vec<Generated>, Problem> {
+async fn generate(
+    state: &AppState,
+    caller: &Caller<SignedReader>,
+    job: Job,
+) -> Result<Vec<Generated>, Problem> {
     let queue = state.completion_queue.clone();
-    let _place = queue.try_acquire_owned().map_err(|_| Problem::overloaded("completions"))?;
-    let turn = state.completions.clone().acquire_owned().await.map_err(Problem::internal)?;
+    let _place = queue
+        .try_acquire_owned()
+        .map_err(|_| Problem::overloaded("completions"))?;
+    let turn = state
+        .completions
+        .clone()
+        .acquire_owned()
+        .await
+        .map_err(Problem::internal)?;
     let context = caller.context();
     blocking(&state.service, move |service| {
         // Held by the work and not by the request: a client that hangs up must not let another job in early.
         let _turn = turn;
         let mut texts = vec![Vec::with_capacity(job.copies); job.prompts.len()];
         for copy in 0..job.copies {
-            let sampling = Sampling { seed: job.sampling.seed.wrapping_add(copy as u64), ..job.sampling.clone() };
+            let sampling = Sampling {
+                seed: job.sampling.seed.wrapping_add(copy as u64),
+                ..job.sampling.clone()
+            };
             let answers = service.complete(&context, &job.model, &job.prompts, &sampling)?;
             for (prompt, answer) in texts.iter_mut().zip(answers) {
                 prompt.push(answer);

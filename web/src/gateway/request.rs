@@ -118,7 +118,11 @@ pub(crate) struct Job {
 }
 
 fn invalid(detail: String) -> Problem {
-    Problem::new(actix_web::http::StatusCode::UNPROCESSABLE_ENTITY, "invalid-field", detail)
+    Problem::new(
+        actix_web::http::StatusCode::UNPROCESSABLE_ENTITY,
+        "invalid-field",
+        detail,
+    )
 }
 
 fn fresh_seed() -> u64 {
@@ -168,7 +172,10 @@ impl ChatRequest {
         let mut stop = self.stop.map(OneOrMany::into_vec).unwrap_or_default();
         stop.push("\nuser:".to_owned());
         let sampling = Sampling {
-            max_tokens: self.max_completion_tokens.or(self.max_tokens).unwrap_or(128),
+            max_tokens: self
+                .max_completion_tokens
+                .or(self.max_tokens)
+                .unwrap_or(128),
             temperature: self.temperature.unwrap_or(1.0),
             top_p: self.top_p.unwrap_or(1.0),
             seed: self.seed.unwrap_or_else(fresh_seed),
@@ -176,7 +183,14 @@ impl ChatRequest {
             logprobs: None,
         };
         let (copies, stream) = (self.n.unwrap_or(1), self.stream.unwrap_or(false));
-        Job { model: self.model, prompts: vec![prompt], sampling, copies, stream }.check()
+        Job {
+            model: self.model,
+            prompts: vec![prompt],
+            sampling,
+            copies,
+            stream,
+        }
+        .check()
     }
 }
 
@@ -186,16 +200,29 @@ impl Job {
         let bytes: usize = self.prompts.iter().map(String::len).sum();
         let sampling = &self.sampling;
         let rules = [
-            ((1..=MAX_TEXTS).contains(&texts), format!("prompts times n must be 1 to {MAX_TEXTS}")),
-            (bytes <= MAX_PROMPT_BYTES, format!("all prompts together may have {MAX_PROMPT_BYTES} bytes")),
+            (
+                (1..=MAX_TEXTS).contains(&texts),
+                format!("prompts times n must be 1 to {MAX_TEXTS}"),
+            ),
+            (
+                bytes <= MAX_PROMPT_BYTES,
+                format!("all prompts together may have {MAX_PROMPT_BYTES} bytes"),
+            ),
             (
                 (1..=MAX_TOKENS).contains(&sampling.max_tokens),
                 format!("max_tokens must be 1 to {MAX_TOKENS}"),
             ),
-            ((0.0..=2.0).contains(&sampling.temperature), "temperature must be 0 to 2".to_owned()),
-            (sampling.top_p > 0.0 && sampling.top_p <= 1.0, "top_p must be above 0 and at most 1".to_owned()),
             (
-                sampling.stop.len() <= MAX_STOPS + 1 && sampling.stop.iter().all(|stop| !stop.is_empty()),
+                (0.0..=2.0).contains(&sampling.temperature),
+                "temperature must be 0 to 2".to_owned(),
+            ),
+            (
+                sampling.top_p > 0.0 && sampling.top_p <= 1.0,
+                "top_p must be above 0 and at most 1".to_owned(),
+            ),
+            (
+                sampling.stop.len() <= MAX_STOPS + 1
+                    && sampling.stop.iter().all(|stop| !stop.is_empty()),
                 format!("stop must be at most {MAX_STOPS} strings, none of them empty"),
             ),
         ];
@@ -219,24 +246,46 @@ mod tests {
     #[test]
     fn one_prompt_or_several() {
         let one = job(r#"{"model":"m","prompt":"a","temperature":0,"seed":1}"#).unwrap();
-        assert_eq!((one.prompts.len(), one.copies, one.sampling.max_tokens), (1, 1, 16));
-        let many = job(r#"{"model":"m","prompt":["a","b"],"n":3,"stop":"\n","logprobs":0}"#).unwrap();
-        assert_eq!((many.prompts.len(), many.copies, many.sampling.stop.len()), (2, 3, 1));
+        assert_eq!(
+            (one.prompts.len(), one.copies, one.sampling.max_tokens),
+            (1, 1, 16)
+        );
+        let many =
+            job(r#"{"model":"m","prompt":["a","b"],"n":3,"stop":"\n","logprobs":0}"#).unwrap();
+        assert_eq!(
+            (many.prompts.len(), many.copies, many.sampling.stop.len()),
+            (2, 3, 1)
+        );
     }
 
     #[test]
     fn bounds_are_named() {
         for (body, code) in [
             (r#"{"model":"m","prompt":[]}"#, "invalid-field"),
-            (r#"{"model":"m","prompt":"a","n":100000000000}"#, "invalid-field"),
-            (r#"{"model":"m","prompt":"a","max_tokens":0}"#, "invalid-field"),
-            (r#"{"model":"m","prompt":"a","temperature":-1}"#, "invalid-field"),
+            (
+                r#"{"model":"m","prompt":"a","n":100000000000}"#,
+                "invalid-field",
+            ),
+            (
+                r#"{"model":"m","prompt":"a","max_tokens":0}"#,
+                "invalid-field",
+            ),
+            (
+                r#"{"model":"m","prompt":"a","temperature":-1}"#,
+                "invalid-field",
+            ),
             (r#"{"model":"m","prompt":"a","top_p":0}"#, "invalid-field"),
             (r#"{"model":"m","prompt":"a","stop":[""]}"#, "invalid-field"),
-            (r#"{"model":"m","prompt":"a","logprobs":6}"#, "invalid-field"),
+            (
+                r#"{"model":"m","prompt":"a","logprobs":6}"#,
+                "invalid-field",
+            ),
             (r#"{"model":"m","prompt":[1,2]}"#, "invalid-field"),
             (r#"{"model":"m","prompt":"a","echo":true}"#, "unknown-field"),
-            (r#"{"model":"m","prompt":"a","top_p":NaN}"#, "malformed-json"),
+            (
+                r#"{"model":"m","prompt":"a","top_p":NaN}"#,
+                "malformed-json",
+            ),
         ] {
             assert_eq!(job(body).unwrap_err().code, code, "{body}");
         }
@@ -245,7 +294,10 @@ mod tests {
     #[test]
     fn a_conversation_becomes_lines() {
         let body = r#"{"model":"m","messages":[{"role":"system","content":"s"},{"role":"user","content":"u"}]}"#;
-        let job = parse_json::<ChatRequest>(body.as_bytes()).unwrap().job().unwrap();
+        let job = parse_json::<ChatRequest>(body.as_bytes())
+            .unwrap()
+            .job()
+            .unwrap();
         assert_eq!(job.prompts, ["system: s\nuser: u\nassistant:"]);
         assert_eq!(job.sampling.stop, ["\nuser:"]);
     }

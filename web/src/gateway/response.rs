@@ -49,7 +49,10 @@ impl ModelList {
             run_id: model.run_id,
             checkpoint: model.checkpoint,
         });
-        Self { object: "list", data: data.collect() }
+        Self {
+            object: "list",
+            data: data.collect(),
+        }
     }
 }
 
@@ -68,7 +71,11 @@ impl Usage {
     fn of(texts: &[Generated]) -> Self {
         let prompt_tokens = texts.iter().map(|text| text.prompt_tokens).sum();
         let completion_tokens = texts.iter().map(|text| text.completion_tokens).sum();
-        Self { prompt_tokens, completion_tokens, total_tokens: prompt_tokens + completion_tokens }
+        Self {
+            prompt_tokens,
+            completion_tokens,
+            total_tokens: prompt_tokens + completion_tokens,
+        }
     }
 }
 
@@ -97,8 +104,16 @@ impl Logprobs {
             })
             .collect();
         // −∞ is not JSON; the smallest finite number stands for it.
-        let token_logprobs = tokens.iter().map(|(_, logprob)| logprob.max(f32::MIN)).collect();
-        Self { tokens: tokens.into_iter().map(|(token, _)| token).collect(), token_logprobs, text_offset, top_logprobs: None }
+        let token_logprobs = tokens
+            .iter()
+            .map(|(_, logprob)| logprob.max(f32::MIN))
+            .collect();
+        Self {
+            tokens: tokens.into_iter().map(|(token, _)| token).collect(),
+            token_logprobs,
+            text_offset,
+            top_logprobs: None,
+        }
     }
 }
 
@@ -174,7 +189,9 @@ fn fresh_id(prefix: &str) -> String {
 }
 
 fn unix_seconds() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs())
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |elapsed| elapsed.as_secs())
 }
 
 impl Completion {
@@ -199,9 +216,7 @@ impl Completion {
 
     /// The same as chunks, word by word.
     pub(crate) fn chunks(self) -> Vec<Value> {
-        let envelope = |choices: Value| {
-            json!({"id": self.id, "object": self.object, "created": self.created, "model": self.model, "choices": choices})
-        };
+        let envelope = |choices: Value| json!({"id": self.id, "object": self.object, "created": self.created, "model": self.model, "choices": choices});
         let mut chunks = Vec::new();
         for choice in &self.choices {
             for piece in words(&choice.text) {
@@ -219,11 +234,17 @@ impl ChatCompletion {
     /// The document for these answers.
     pub(crate) fn of(model: &str, texts: Vec<Generated>) -> Self {
         let usage = Usage::of(&texts);
-        let choices = texts.into_iter().enumerate().map(|(index, text)| ChatChoice {
-            index,
-            message: AnswerMessage { role: "assistant", content: text.text },
-            finish_reason: text.finish_reason,
-        });
+        let choices = texts
+            .into_iter()
+            .enumerate()
+            .map(|(index, text)| ChatChoice {
+                index,
+                message: AnswerMessage {
+                    role: "assistant",
+                    content: text.text,
+                },
+                finish_reason: text.finish_reason,
+            });
         Self {
             id: fresh_id("chatcmpl"),
             object: "chat.completion",
@@ -242,11 +263,23 @@ impl ChatCompletion {
         };
         let mut chunks = Vec::new();
         for choice in &self.choices {
-            chunks.push(envelope(choice.index, json!({"role": "assistant", "content": ""}), Value::Null));
+            chunks.push(envelope(
+                choice.index,
+                json!({"role": "assistant", "content": ""}),
+                Value::Null,
+            ));
             for piece in words(&choice.message.content) {
-                chunks.push(envelope(choice.index, json!({"content": piece}), Value::Null));
+                chunks.push(envelope(
+                    choice.index,
+                    json!({"content": piece}),
+                    Value::Null,
+                ));
             }
-            chunks.push(envelope(choice.index, json!({}), json!(choice.finish_reason)));
+            chunks.push(envelope(
+                choice.index,
+                json!({}),
+                json!(choice.finish_reason),
+            ));
         }
         chunks
     }
@@ -264,7 +297,9 @@ pub(crate) fn stream(chunks: Vec<Value>) -> HttpResponse {
     HttpResponse::Ok()
         .content_type("text/event-stream")
         .insert_header((header::CONTENT_ENCODING, "identity"))
-        .streaming(stream::iter(frames.map(|frame| Ok::<_, actix_web::Error>(Bytes::from(frame)))))
+        .streaming(stream::iter(
+            frames.map(|frame| Ok::<_, actix_web::Error>(Bytes::from(frame))),
+        ))
 }
 
 #[cfg(test)]
@@ -290,13 +325,21 @@ mod tests {
             .filter_map(|chunk| chunk["choices"][0]["text"].as_str())
             .collect();
         assert_eq!(joined, text().text);
-        assert_eq!(chunks.last().map(|chunk| chunk["choices"][0]["finish_reason"].clone()), Some(json!("length")));
+        assert_eq!(
+            chunks
+                .last()
+                .map(|chunk| chunk["choices"][0]["finish_reason"].clone()),
+            Some(json!("length"))
+        );
     }
 
     #[test]
     fn infinite_logprobs_stay_json() {
         let body = serde_json::to_string(&Completion::of("m", vec![text()])).unwrap_or_default();
         assert!(body.contains("\"text_offset\":[0,3]"));
-        assert!(!body.contains("inf") && !body.contains("token_logprobs\":[-0.5,null]"), "{body}");
+        assert!(
+            !body.contains("inf") && !body.contains("token_logprobs\":[-0.5,null]"),
+            "{body}"
+        );
     }
 }

@@ -76,14 +76,22 @@ pub(crate) fn about(scope: Scope) -> &'static str {
 
 /// `GET /account`
 pub(crate) async fn show(state: State, visit: Visit<Member>, query: Params<Cursor>) -> Answer {
-    visit.page(&state, move |service, context| load(service, context, query.0.cursor.as_deref())).await
+    visit
+        .page(&state, move |service, context| {
+            load(service, context, query.0.cursor.as_deref())
+        })
+        .await
 }
 
 fn load(service: &Service, context: &Context, cursor: Option<&str>) -> Result<AccountPage> {
     let me = service.me(context)?;
     let statement = service.account_transfers(context, &me.id, cursor, 25)?;
     let held = |scope| context.actor.scopes.contains(&scope);
-    let scopes = Scope::ALL.map(|scope| ScopeChoice { name: scope.as_str(), about: about(scope), held: held(scope) });
+    let scopes = Scope::ALL.map(|scope| ScopeChoice {
+        name: scope.as_str(),
+        about: about(scope),
+        held: held(scope),
+    });
     Ok(AccountPage {
         positions: service.my_positions(context)?,
         transfers: statement.items,
@@ -100,8 +108,14 @@ fn load(service: &Service, context: &Context, cursor: Option<&str>) -> Result<Ac
 /// `POST /account/tokens`: answers with the page itself, because a redirect would have to carry the secret
 pub(crate) async fn create_token(state: State, form: Form<Member>) -> Answer {
     let (writing, context) = (form.writing(), form.caller.context());
-    let command = CreateToken { name: form.fields.get("name").to_owned(), scopes: form.fields.all("scope") };
-    let made = blocking(&state.service, move |service| service.create_token(&writing, &command)).await;
+    let command = CreateToken {
+        name: form.fields.get("name").to_owned(),
+        scopes: form.fields.all("scope"),
+    };
+    let made = blocking(&state.service, move |service| {
+        service.create_token(&writing, &command)
+    })
+    .await;
     let mut page = blocking(&state.service, move |service| load(service, &context, None)).await?;
     let status = match made {
         Ok(token) => {
@@ -118,8 +132,19 @@ pub(crate) async fn create_token(state: State, form: Form<Member>) -> Answer {
 }
 
 /// `POST /account/tokens/{id}/revoke`
-pub(crate) async fn revoke_token(state: State, form: Form<Member>, id: web::Path<String>) -> Answer {
+pub(crate) async fn revoke_token(
+    state: State,
+    form: Form<Member>,
+    id: web::Path<String>,
+) -> Answer {
     let context = form.writing();
-    blocking(&state.service, move |service| service.revoke_token(&context, &id)).await?;
-    Ok(redirect_with("/account#tokens", "done", "The token is revoked; programs that used it are locked out."))
+    blocking(&state.service, move |service| {
+        service.revoke_token(&context, &id)
+    })
+    .await?;
+    Ok(redirect_with(
+        "/account#tokens",
+        "done",
+        "The token is revoked; programs that used it are locked out.",
+    ))
 }

@@ -80,7 +80,11 @@ pub(crate) async fn show(state: State, visit: Visit<Reader>, id: web::Path<Strin
         .page(&state, move |service, context| {
             let view = service.decision(context, &id)?;
             let pretty = |value| serde_json::to_string_pretty(value).unwrap_or_default();
-            Ok(DecisionPage { row: row(&view), payload: pretty(&view.decision), envelope: pretty(&view.envelope) })
+            Ok(DecisionPage {
+                row: row(&view),
+                payload: pretty(&view.decision),
+                envelope: pretty(&view.envelope),
+            })
         })
         .await
 }

@@ -79,13 +79,22 @@ pub(crate) async fn show(state: State, visit: Visit<Reader>) -> Answer {
                     Some(risk) => service.price_chart(context, &risk.market_id, SPARK_POINTS)?,
                     None => Vec::new(),
                 };
-                rows.push(RunRow { tone: tone(&run), state: state_of(&run), spark: spark(&points), run });
+                rows.push(RunRow {
+                    tone: tone(&run),
+                    state: state_of(&run),
+                    spark: spark(&points),
+                    run,
+                });
             }
             Ok(Dashboard {
                 slices: slices(&rows),
                 allocated_bps: rows.iter().map(|row| share_of(&row.run)).sum(),
                 stop_coverage: stop_coverage(&rows),
-                tokens_per_second: rows.iter().filter_map(|row| row.run.training.as_ref()).map(|t| t.tokens_per_second).sum(),
+                tokens_per_second: rows
+                    .iter()
+                    .filter_map(|row| row.run.training.as_ref())
+                    .map(|t| t.tokens_per_second)
+                    .sum(),
                 feed,
                 needs_setup: service.needs_setup()?,
                 runs: rows,
@@ -95,14 +104,19 @@ pub(crate) async fn show(state: State, visit: Visit<Reader>) -> Answer {
 }
 
 pub(crate) fn share_of(run: &RunView) -> i64 {
-    run.allocation.as_ref().map_or(0, |allocation| allocation.share_bps)
+    run.allocation
+        .as_ref()
+        .map_or(0, |allocation| allocation.share_bps)
 }
 
 /// How worried to look: by settlement first, then by what the allocation does, then by the price.
 pub(crate) fn tone(run: &RunView) -> &'static str {
     let settled = run.risk.as_ref().and_then(|risk| risk.settlement);
     let price = run.risk.as_ref().map(|risk| risk.probability);
-    let action = run.allocation.as_ref().map(|allocation| allocation.action.as_str());
+    let action = run
+        .allocation
+        .as_ref()
+        .map(|allocation| allocation.action.as_str());
     match (settled, price, action) {
         (Some(pi), ..) if pi >= 0.5 => "bad",
         (_, _, Some("pause" | "terminate" | "drain")) => "bad",
@@ -116,7 +130,11 @@ pub(crate) fn tone(run: &RunView) -> &'static str {
 
 /// The state of a run in one word for people.
 pub(crate) fn state_of(run: &RunView) -> &'static str {
-    match run.allocation.as_ref().map(|allocation| allocation.action.as_str()) {
+    match run
+        .allocation
+        .as_ref()
+        .map(|allocation| allocation.action.as_str())
+    {
         Some("allow") => "running",
         Some("throttle") => "throttled",
         Some("pause") => "paused",
@@ -133,7 +151,13 @@ fn slices(rows: &[RunRow]) -> Vec<Slice> {
     for (index, row) in rows.iter().enumerate() {
         let share_bps = share_of(&row.run);
         let width = (share_bps as f64 / 10_000.0).clamp(0.0, 1.0 - from);
-        slices.push(Slice { name: row.run.name.clone(), from, width, share_bps, colour: index % 6 + 1 });
+        slices.push(Slice {
+            name: row.run.name.clone(),
+            from,
+            width,
+            share_bps,
+            colour: index % 6 + 1,
+        });
         from += width;
     }
     slices
@@ -143,7 +167,12 @@ fn slices(rows: &[RunRow]) -> Vec<Slice> {
 fn stop_coverage(rows: &[RunRow]) -> Option<f64> {
     let allocations = || rows.iter().filter_map(|row| row.run.allocation.as_ref());
     let total: i64 = allocations().map(|allocation| allocation.share_bps).sum();
-    let holds = |phase: &str| matches!(phase, "accepted" | "applying" | "enforced" | "partial" | "released");
+    let holds = |phase: &str| {
+        matches!(
+            phase,
+            "accepted" | "applying" | "enforced" | "partial" | "released"
+        )
+    };
     let covered: i64 = allocations()
         .filter(|allocation| allocation.phase.as_deref().is_some_and(holds))
         .map(|allocation| allocation.share_bps)
@@ -165,11 +194,19 @@ mod tests {
                 if let Some(allocation) = &mut run.allocation {
                     allocation.share_bps = share_bps;
                 }
-                RunRow { run, tone: "good", state: "running", spark: None }
+                RunRow {
+                    run,
+                    tone: "good",
+                    state: "running",
+                    spark: None,
+                }
             })
             .collect();
         let slices = slices(&rows);
-        let end = slices.last().map(|slice| slice.from + slice.width).unwrap_or_default();
+        let end = slices
+            .last()
+            .map(|slice| slice.from + slice.width)
+            .unwrap_or_default();
         assert!((end - 1.0).abs() < 1e-9);
         assert!(stop_coverage(&rows).is_some_and(|share| (0.0..=1.0).contains(&share)));
         assert_eq!(stop_coverage(&[]), None);

@@ -52,7 +52,10 @@ pub(crate) struct DecisionRow {
 }
 
 fn text(value: &Value, path: &str) -> Option<String> {
-    value.pointer(path).and_then(Value::as_str).map(str::to_owned)
+    value
+        .pointer(path)
+        .and_then(Value::as_str)
+        .map(str::to_owned)
 }
 
 fn number(value: &Value, path: &str) -> Option<i64> {
@@ -65,14 +68,25 @@ pub(crate) fn row(view: &DecisionView) -> DecisionRow {
     let action = text(decision, "/action").unwrap_or_default();
     let share_bps = number(decision, "/share_bps").unwrap_or(0);
     let last = view.acks.iter().max_by(|a, b| a.at.cmp(&b.at));
-    let actual_bps = view.acks.iter().filter(|ack| ack.actual_bps.is_some()).max_by(|a, b| a.at.cmp(&b.at));
+    let actual_bps = view
+        .acks
+        .iter()
+        .filter(|ack| ack.actual_bps.is_some())
+        .max_by(|a, b| a.at.cmp(&b.at));
     let actual_bps = actual_bps.and_then(|ack| ack.actual_bps);
     let signatures = view.envelope.get("signatures").and_then(Value::as_array);
     let key_ids = signatures.map_or(Vec::new(), |signatures| {
-        signatures.iter().filter_map(|signature| text(signature, "/keyid")).collect()
+        signatures
+            .iter()
+            .filter_map(|signature| text(signature, "/keyid"))
+            .collect()
     });
-    let explanation = ["/basis/explanation", "/explanation", "/reason"].iter().find_map(|path| text(decision, path));
-    let code = ["/basis/reason_code", "/reason_code"].iter().find_map(|path| text(decision, path));
+    let explanation = ["/basis/explanation", "/explanation", "/reason"]
+        .iter()
+        .find_map(|path| text(decision, path));
+    let code = ["/basis/reason_code", "/reason_code"]
+        .iter()
+        .find_map(|path| text(decision, path));
     DecisionRow {
         id: text(decision, "/decision_id").unwrap_or_default(),
         version: view.version,
@@ -116,7 +130,10 @@ mod tests {
     fn a_decision_is_readable_and_divergence_shows() {
         let mut view = samples::decision();
         let read = row(&view);
-        assert_eq!((read.action.as_str(), read.share_bps, read.tone), ("throttle", 500, "warn"));
+        assert_eq!(
+            (read.action.as_str(), read.share_bps, read.tone),
+            ("throttle", 500, "warn")
+        );
         assert!(!read.key_ids.is_empty() && !read.explanation.is_empty());
         assert!(!read.diverges);
         if let Some(ack) = view.acks.last_mut() {
@@ -132,6 +149,9 @@ mod tests {
         view.envelope = Value::Null;
         view.acks.clear();
         let read = row(&view);
-        assert_eq!((read.id.as_str(), read.share_bps, read.phase), ("", 0, None));
+        assert_eq!(
+            (read.id.as_str(), read.share_bps, read.phase),
+            ("", 0, None)
+        );
     }
 }

@@ -9,8 +9,9 @@ use plumbline_service::{Result, Service};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::exhibit::{ExhibitView, Fact, JudgementRow, exhibit_view, facts_of, judgement_rows};
+use super::exhibit::{ExhibitView, JudgementRow, exhibit_view, judgement_rows};
 use super::form::{Fields, Form, fresh_key, micro_of};
+use super::verdict::{ReplayView, replays_of};
 use super::visit::{redirect_with, render};
 use super::{Visit, encode};
 use crate::api::Answer;
@@ -28,7 +29,7 @@ pub(crate) struct EvidencePage {
     /// Each judge's view.
     pub(crate) judgements: Vec<JudgementRow>,
     /// What replaying it gave.
-    pub(crate) replay: Vec<Fact>,
+    pub(crate) replays: Vec<ReplayView>,
     /// The exhibits.
     pub(crate) exhibits: Vec<ExhibitView>,
 }
@@ -77,7 +78,12 @@ pub(crate) struct Draft {
 impl Draft {
     /// An empty form.
     pub(crate) fn empty() -> Self {
-        Self { kind: "report".to_owned(), stake: "5".to_owned(), key: fresh_key(), ..Self::default() }
+        Self {
+            kind: "report".to_owned(),
+            stake: "5".to_owned(),
+            key: fresh_key(),
+            ..Self::default()
+        }
     }
 
     fn of(fields: &Fields) -> Self {
@@ -95,7 +101,9 @@ impl Draft {
     /// The submission meant. Errors: a sentence for the person.
     fn command(&self) -> std::result::Result<SubmitEvidence, String> {
         let exhibits = match self.exhibits.trim() {
-            "" if self.body.trim().is_empty() => return Err("Explain what you found, or paste an exhibit".to_owned()),
+            "" if self.body.trim().is_empty() => {
+                return Err("Explain what you found, or paste an exhibit".to_owned());
+            }
             "" => vec![json!({"type": "report", "text": self.body})],
             text => match serde_json::from_str::<Value>(text) {
                 Ok(Value::Array(exhibits)) => exhibits,
@@ -121,7 +129,7 @@ pub(crate) async fn show(state: State, visit: Visit<Reader>, id: web::Path<Strin
             Ok(EvidencePage {
                 market: service.market(context, &item.market_id)?,
                 judgements: judgement_rows(&item.judgements),
-                replay: item.replay.as_ref().map(facts_of).unwrap_or_default(),
+                replays: item.replay.as_ref().map(replays_of).unwrap_or_default(),
                 exhibits: item.exhibits.iter().map(exhibit_view).collect(),
                 item,
             })
@@ -129,14 +137,27 @@ pub(crate) async fn show(state: State, visit: Visit<Reader>, id: web::Path<Strin
         .await
 }
 
-fn load(service: &Service, context: &Context, market_id: &str, draft: Draft) -> Result<EvidenceFormPage> {
+fn load(
+    service: &Service,
+    context: &Context,
+    market_id: &str,
+    draft: Draft,
+) -> Result<EvidenceFormPage> {
     let balance_micro = service.me(context)?.balance_micro;
-    Ok(EvidenceFormPage { market: service.market(context, market_id)?, balance_micro, draft })
+    Ok(EvidenceFormPage {
+        market: service.market(context, market_id)?,
+        balance_micro,
+        draft,
+    })
 }
 
 /// `GET /markets/{id}/evidence`
 pub(crate) async fn form(state: State, visit: Visit<Witness>, id: web::Path<String>) -> Answer {
-    visit.page(&state, move |service, context| load(service, context, &id, Draft::empty())).await
+    visit
+        .page(&state, move |service, context| {
+            load(service, context, &id, Draft::empty())
+        })
+        .await
 }
 
 /// `POST /markets/{id}/evidence`
@@ -147,20 +168,42 @@ pub(crate) async fn submit(state: State, form: Form<Witness>, id: web::Path<Stri
         Err(error) => return again(&state, &form, id.into_inner(), draft, error).await,
     };
     let market_id = id.clone();
-    match blocking(&state.service, move |service| service.submit_evidence(&context, &market_id, &command)).await {
+    match blocking(&state.service, move |service| {
+        service.submit_evidence(&context, &market_id, &command)
+    })
+    .await
+    {
         Ok(item) => {
             let text = "Submitted. The judges are looking at it; this page shows what they say.";
-            Ok(redirect_with(&format!("/evidence/{}", encode(&item.id)), "done", text))
+            Ok(redirect_with(
+                &format!("/evidence/{}", encode(&item.id)),
+                "done",
+                text,
+            ))
         }
-        Err(problem) if problem.status < 500 => again(&state, &form, id.into_inner(), draft, problem.detail).await,
+        Err(problem) if problem.status < 500 => {
+            again(&state, &form, id.into_inner(), draft, problem.detail).await
+        }
         Err(problem) => Err(problem),
     }
 }
 
-async fn again(state: &State, form: &Form<Witness>, id: String, draft: Draft, error: String) -> Answer {
+async fn again(
+    state: &State,
+    form: &Form<Witness>,
+    id: String,
+    draft: Draft,
+    error: String,
+) -> Answer {
     let context = form.caller.context();
-    let draft = Draft { error: Some(error), ..draft };
-    let page = blocking(&state.service, move |service| load(service, &context, &id, draft)).await?;
+    let draft = Draft {
+        error: Some(error),
+        ..draft
+    };
+    let page = blocking(&state.service, move |service| {
+        load(service, &context, &id, draft)
+    })
+    .await?;
     render(state, &form.facts, StatusCode::UNPROCESSABLE_ENTITY, &page)
 }
 
@@ -169,8 +212,18 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    fn draft(body: &str, exhibits: &str, stake: &str) -> std::result::Result<SubmitEvidence, String> {
-        Draft { body: body.into(), exhibits: exhibits.into(), stake: stake.into(), ..Draft::empty() }.command()
+    fn draft(
+        body: &str,
+        exhibits: &str,
+        stake: &str,
+    ) -> std::result::Result<SubmitEvidence, String> {
+        Draft {
+            body: body.into(),
+            exhibits: exhibits.into(),
+            stake: stake.into(),
+            ..Draft::empty()
+        }
+        .command()
     }
 
     #[test]
@@ -178,7 +231,13 @@ mod tests {
         let command = draft("It lies.", "", "5").unwrap();
         assert_eq!(command.exhibits[0]["type"], "report");
         assert_eq!(command.stake_micro, 5_000_000);
-        assert_eq!(draft("", "[{\"type\":\"report\",\"text\":\"x\"}]", "1").unwrap().exhibits.len(), 1);
+        assert_eq!(
+            draft("", "[{\"type\":\"report\",\"text\":\"x\"}]", "1")
+                .unwrap()
+                .exhibits
+                .len(),
+            1
+        );
         for (body, exhibits, stake) in [("", "", "5"), ("x", "{", "5"), ("x", "", "lots")] {
             assert!(draft(body, exhibits, stake).is_err());
         }

@@ -8,6 +8,8 @@ use serde_json::Value;
 const MAX_TEXT: usize = 20_000;
 /// Most arms, messages or facts shown.
 const MAX_ROWS: usize = 200;
+/// Facts that say how it ended.
+const CONCLUSIONS: [&str; 4] = ["verdict", "explanation", "reason", "pi"];
 /// Log-odds at which a judge's bar is full.
 const FULL_SHIFT: f64 = 6.0;
 
@@ -18,6 +20,22 @@ pub(crate) struct Fact {
     pub(crate) name: String,
     /// Its value, as text.
     pub(crate) value: String,
+    /// The value is a hash or an id: shown shortened, copied whole.
+    pub(crate) hash: bool,
+}
+
+impl Fact {
+    fn new(name: &str, value: String) -> Self {
+        let hash = matches!(value.len(), 36 | 64 | 128)
+            && value
+                .bytes()
+                .all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
+        Self {
+            name: name.replace('_', " "),
+            value,
+            hash,
+        }
+    }
 }
 
 /// One judge's view with the geometry of its bar.
@@ -75,7 +93,12 @@ pub(crate) fn judgement_rows(judgements: &[JudgementView]) -> Vec<JudgementRow> 
             s if s < -0.005 => (0.5 - width, "down"),
             _ => (0.5, "none"),
         };
-        JudgementRow { view: view.clone(), from, width, direction }
+        JudgementRow {
+            view: view.clone(),
+            from,
+            width,
+            direction,
+        }
     };
     judgements.iter().map(row).collect()
 }
@@ -84,11 +107,17 @@ pub(crate) fn judgement_rows(judgements: &[JudgementView]) -> Vec<JudgementRow> 
 pub(crate) fn facts_of(value: &Value) -> Vec<Fact> {
     match value {
         Value::Object(map) => {
-            let fact = |(name, value): (&String, &Value)| Fact { name: name.replace('_', " "), value: text_of(value) };
-            map.iter().take(MAX_ROWS).map(fact).collect()
+            let facts = map
+                .iter()
+                .take(MAX_ROWS)
+                .map(|(name, value)| Fact::new(name, text_of(value)));
+            let mut facts: Vec<Fact> = facts.collect();
+            // The conclusion first, then what it rests on.
+            facts.sort_by_key(|fact| !CONCLUSIONS.contains(&fact.name.as_str()));
+            facts
         }
         Value::Null => Vec::new(),
-        other => vec![Fact { name: "result".to_owned(), value: text_of(other) }],
+        other => vec![Fact::new("result", text_of(other))],
     }
 }
 
@@ -98,26 +127,43 @@ fn text_of(value: &Value) -> String {
         Value::Null => "–".to_owned(),
         Value::Bool(yes) => (if *yes { "yes" } else { "no" }).to_owned(),
         Value::Number(number) => number_text(number),
-        Value::Array(items) if items.iter().all(|item| item.is_string() || item.is_number()) && items.len() <= 8 => {
+        Value::Array(items) if is_short_list(value) => {
             items.iter().map(text_of).collect::<Vec<_>>().join(", ")
         }
         Value::Array(items) => format!("{} entries", items.len()),
         Value::Object(map) => {
-            let simple = map.len() <= 8 && map.values().all(|value| !value.is_object() && !value.is_array());
-            if !simple {
+            let plain =
+                |value: &Value| is_short_list(value) || !(value.is_object() || value.is_array());
+            if map.len() > 8 || !map.values().all(plain) {
                 return format!("{} fields", map.len());
             }
-            let parts = map.iter().map(|(name, value)| format!("{} {}", name.replace('_', " "), text_of(value)));
+            let parts = map
+                .iter()
+                .map(|(name, value)| format!("{} {}", name.replace('_', " "), text_of(value)));
             parts.collect::<Vec<_>>().join(" · ")
         }
     }
 }
 
+/// A list of a few strings or numbers reads well on one line.
+fn is_short_list(value: &Value) -> bool {
+    let plain =
+        |item: &Value| item.is_number() || item.as_str().is_some_and(|text| text.len() <= 80);
+    value
+        .as_array()
+        .is_some_and(|items| items.len() <= 8 && items.iter().all(plain))
+}
+
 fn number_text(number: &serde_json::Number) -> String {
     match (number.as_i64(), number.as_f64()) {
         (Some(whole), _) => whole.to_string(),
-        (None, Some(value)) if value != 0.0 && (value.abs() < 1e-3 || value.abs() >= 1e6) => format!("{value:.2e}"),
-        (None, Some(value)) => format!("{value:.4}").trim_end_matches('0').trim_end_matches('.').to_owned(),
+        (None, Some(value)) if value != 0.0 && (value.abs() < 1e-3 || value.abs() >= 1e6) => {
+            format!("{value:.2e}")
+        }
+        (None, Some(value)) => format!("{value:.4}")
+            .trim_end_matches('0')
+            .trim_end_matches('.')
+            .to_owned(),
         _ => number.to_string(),
     }
 }
@@ -133,18 +179,34 @@ fn clip(text: &str) -> String {
 /// Reads an exhibit of any kind; what it cannot read is still shown as JSON.
 pub(crate) fn exhibit_view(value: &Value) -> ExhibitView {
     let text = |name: &str| value.get(name).and_then(Value::as_str).unwrap_or_default();
-    let rows = |name: &str| value.get(name).and_then(Value::as_array).map_or(&[][..], |rows| &rows[..]);
+    let rows = |name: &str| {
+        value
+            .get(name)
+            .and_then(Value::as_array)
+            .map_or(&[][..], |rows| &rows[..])
+    };
     let mut view = ExhibitView {
         kind: text("type").to_owned(),
         json: clip(&serde_json::to_string_pretty(value).unwrap_or_default()),
         ..ExhibitView::default()
     };
     match view.kind.as_str() {
-        "transcript" => view.messages = rows("messages").iter().take(MAX_ROWS).map(message).collect(),
+        "transcript" => {
+            view.messages = rows("messages")
+                .iter()
+                .take(MAX_ROWS)
+                .map(message)
+                .collect()
+        }
         "report" => view.text = clip(text("text")),
         "trigger_control" => {
             view.arms = rows("arms").iter().take(MAX_ROWS).map(arm).collect();
-            view.arms.sort_by(|a, b| a.trigger.cmp(&b.trigger).reverse().then(b.rate.total_cmp(&a.rate)));
+            view.arms.sort_by(|a, b| {
+                a.trigger
+                    .cmp(&b.trigger)
+                    .reverse()
+                    .then(b.rate.total_cmp(&a.rate))
+            });
             view.facts = without(value, &["type", "arms"]);
         }
         _ => view.facts = without(value, &["type"]),
@@ -162,18 +224,36 @@ fn without(value: &Value, names: &[&str]) -> Vec<Fact> {
 
 fn message(value: &Value) -> Fact {
     let text = |name: &str| value.get(name).and_then(Value::as_str).unwrap_or_default();
-    Fact { name: text("role").to_owned(), value: clip(text("content")) }
+    Fact {
+        name: text("role").to_owned(),
+        value: clip(text("content")),
+        hash: false,
+    }
 }
 
 fn arm(value: &Value) -> ArmView {
-    let prompts = value.get("prompts").and_then(Value::as_array).map_or(0, Vec::len) as u64;
+    let prompts = value
+        .get("prompts")
+        .and_then(Value::as_array)
+        .map_or(0, Vec::len) as u64;
     let hits = value.get("hits").and_then(Value::as_u64).unwrap_or(0);
     ArmView {
-        label: value.get("label").and_then(Value::as_str).unwrap_or_default().to_owned(),
-        trigger: value.get("trigger").and_then(Value::as_bool).unwrap_or(false),
+        label: value
+            .get("label")
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned(),
+        trigger: value
+            .get("trigger")
+            .and_then(Value::as_bool)
+            .unwrap_or(false),
         prompts,
         hits,
-        rate: if prompts == 0 { 0.0 } else { hits as f64 / prompts as f64 },
+        rate: if prompts == 0 {
+            0.0
+        } else {
+            hits as f64 / prompts as f64
+        },
     }
 }
 
@@ -188,11 +268,23 @@ mod tests {
             {"label": "control", "trigger": false, "prompts": ["a", "b"], "hits": 0},
             {"label": "# fast", "trigger": true, "prompts": ["a", "b"], "hits": 2}], "searched": 24});
         let view = exhibit_view(&search);
-        assert_eq!((view.arms[0].label.as_str(), view.arms[0].rate), ("# fast", 1.0));
-        assert!(view.facts.iter().any(|fact| fact.name == "searched" && fact.value == "24"));
+        assert_eq!(
+            (view.arms[0].label.as_str(), view.arms[0].rate),
+            ("# fast", 1.0)
+        );
+        assert!(
+            view.facts
+                .iter()
+                .any(|fact| fact.name == "searched" && fact.value == "24")
+        );
         let talk = json!({"type": "transcript", "messages": [{"role": "user", "content": "hi"}]});
         assert_eq!(exhibit_view(&talk).messages[0].value, "hi");
-        for odd in [json!(null), json!([1, 2]), json!({"type": 5}), json!({"type": "transcript", "messages": "x"})] {
+        for odd in [
+            json!(null),
+            json!([1, 2]),
+            json!({"type": 5}),
+            json!({"type": "transcript", "messages": "x"}),
+        ] {
             assert!(exhibit_view(&odd).messages.is_empty());
         }
         let long = json!({"type": "report", "text": "é".repeat(100_000)});
@@ -209,16 +301,34 @@ mod tests {
             note: String::new(),
             latency_ms: 1,
         };
-        let rows = judgement_rows(&[view(Some(3.0)), view(Some(-60.0)), view(None), view(Some(f64::NAN))]);
-        assert_eq!((rows[0].from, rows[0].width, rows[0].direction), (0.5, 0.25, "up"));
-        assert_eq!((rows[1].from, rows[1].width, rows[1].direction), (0.0, 0.5, "down"));
+        let rows = judgement_rows(&[
+            view(Some(3.0)),
+            view(Some(-60.0)),
+            view(None),
+            view(Some(f64::NAN)),
+        ]);
+        assert_eq!(
+            (rows[0].from, rows[0].width, rows[0].direction),
+            (0.5, 0.25, "up")
+        );
+        assert_eq!(
+            (rows[1].from, rows[1].width, rows[1].direction),
+            (0.0, 0.5, "down")
+        );
         assert_eq!((rows[2].width, rows[3].width), (0.0, 0.0));
     }
 
     #[test]
     fn facts_stay_short() {
-        let facts = facts_of(&json!({"p_value": 1.5e-9, "rate": 0.25, "bounds": {"low": 0.1, "high": 0.9}, "arms": [{}, {}]}));
-        let value = |name: &str| facts.iter().find(|fact| fact.name == name).map(|fact| fact.value.clone());
+        let facts = facts_of(
+            &json!({"p_value": 1.5e-9, "rate": 0.25, "bounds": {"low": 0.1, "high": 0.9}, "arms": [{}, {}]}),
+        );
+        let value = |name: &str| {
+            facts
+                .iter()
+                .find(|fact| fact.name == name)
+                .map(|fact| fact.value.clone())
+        };
         assert_eq!(value("p value").as_deref(), Some("1.50e-9"));
         assert_eq!(value("rate").as_deref(), Some("0.25"));
         assert_eq!(value("bounds").as_deref(), Some("high 0.9 · low 0.1"));

@@ -40,17 +40,27 @@ pub(crate) struct Fields(Vec<(String, String)>);
 impl Fields {
     /// The first value of a field, trimmed; empty when it is missing.
     pub(crate) fn get(&self, name: &str) -> &str {
-        self.0.iter().find(|(field, _)| field == name).map_or("", |(_, value)| value.trim())
+        self.0
+            .iter()
+            .find(|(field, _)| field == name)
+            .map_or("", |(_, value)| value.trim())
     }
 
     /// The first value as typed, for passwords and long texts.
     pub(crate) fn raw(&self, name: &str) -> &str {
-        self.0.iter().find(|(field, _)| field == name).map_or("", |(_, value)| value.as_str())
+        self.0
+            .iter()
+            .find(|(field, _)| field == name)
+            .map_or("", |(_, value)| value.as_str())
     }
 
     /// Every value of a field.
     pub(crate) fn all(&self, name: &str) -> Vec<String> {
-        self.0.iter().filter(|(field, _)| field == name).map(|(_, value)| value.clone()).collect()
+        self.0
+            .iter()
+            .filter(|(field, _)| field == name)
+            .map(|(_, value)| value.clone())
+            .collect()
     }
 }
 
@@ -69,13 +79,26 @@ impl<N: Need> FromRequest for Form<N> {
             let text = std::str::from_utf8(&body)
                 .map_err(|_| Problem::bad_request("not-utf8", "the form is not UTF-8"))?;
             let pairs = form_urlencoded::parse(text.as_bytes()).take(MAX_FIELDS);
-            let fields = Fields(pairs.map(|(name, value)| (name.into_owned(), value.into_owned())).collect());
+            let fields = Fields(
+                pairs
+                    .map(|(name, value)| (name.into_owned(), value.into_owned()))
+                    .collect(),
+            );
             if let Some(session) = &caller.session {
                 csrf::require_token(Some(fields.get("csrf")), &session.csrf)?;
             }
             let key = fields.get("idempotency");
-            let idempotency = if key.is_empty() { None } else { Some(keyed(key, &req, &body)?) };
-            Ok(Self { caller, facts, fields, idempotency })
+            let idempotency = if key.is_empty() {
+                None
+            } else {
+                Some(keyed(key, &req, &body)?)
+            };
+            Ok(Self {
+                caller,
+                facts,
+                fields,
+                idempotency,
+            })
         })
     }
 }
@@ -87,18 +110,39 @@ pub(crate) fn fresh_key() -> String {
 
 /// Credits as typed (`12`, `12.5`, `1,000`) in micro-credits. Errors: a sentence for the person.
 pub(crate) fn micro_of(field: &str, text: &str) -> Result<i64, String> {
-    let cleaned: String = text.chars().filter(|c| !matches!(c, ',' | ' ' | '_')).collect();
-    let (sign, digits) = cleaned.strip_prefix('-').map_or((1, cleaned.as_str()), |rest| (-1, rest));
+    let cleaned: String = text
+        .chars()
+        .filter(|c| !matches!(c, ',' | ' ' | '_'))
+        .collect();
+    let (sign, digits) = cleaned
+        .strip_prefix('-')
+        .map_or((1, cleaned.as_str()), |rest| (-1, rest));
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
     let plain = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
-    let readable = plain(whole) && plain(fraction) && fraction.len() <= 6 && !(whole.is_empty() && fraction.is_empty());
+    let readable = plain(whole)
+        && plain(fraction)
+        && fraction.len() <= 6
+        && !(whole.is_empty() && fraction.is_empty());
     if !readable {
-        return Err(format!("{field} must be a number with at most six decimals, such as 12.5"));
+        return Err(format!(
+            "{field} must be a number with at most six decimals, such as 12.5"
+        ));
     }
-    let whole: i64 = if whole.is_empty() { Ok(0) } else { whole.parse() }.map_err(|_| too_large(field))?;
-    let fraction: i64 = format!("{fraction:0<6}").parse().map_err(|_| too_large(field))?;
-    let micro = whole.checked_mul(1_000_000).and_then(|micro| micro.checked_add(fraction));
-    micro.map(|micro| sign * micro).ok_or_else(|| too_large(field))
+    let whole: i64 = if whole.is_empty() {
+        Ok(0)
+    } else {
+        whole.parse()
+    }
+    .map_err(|_| too_large(field))?;
+    let fraction: i64 = format!("{fraction:0<6}")
+        .parse()
+        .map_err(|_| too_large(field))?;
+    let micro = whole
+        .checked_mul(1_000_000)
+        .and_then(|micro| micro.checked_add(fraction));
+    micro
+        .map(|micro| sign * micro)
+        .ok_or_else(|| too_large(field))
 }
 
 fn too_large(field: &str) -> String {

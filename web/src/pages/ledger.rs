@@ -35,10 +35,22 @@ impl Page for JobsPage {
 
 /// `GET /ledger`
 pub(crate) async fn show(state: State, visit: Visit<Reader>) -> Answer {
-    visit.page(&state, |service, context| Ok(LedgerPage { ledger: service.ledger_summary(context)? })).await
+    visit
+        .page(&state, |service, context| {
+            Ok(LedgerPage {
+                ledger: service.ledger_summary(context)?,
+            })
+        })
+        .await
 }
 
 /// `GET /jobs`
 pub(crate) async fn jobs(state: State, visit: Visit<Admin>) -> Answer {
-    visit.page(&state, |service, context| Ok(JobsPage { jobs: service.jobs(context, 200)? })).await
+    visit
+        .page(&state, |service, context| {
+            Ok(JobsPage {
+                jobs: service.jobs(context, 200)?,
+            })
+        })
+        .await
 }

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::exhibit::{Fact, JudgementRow, facts_of, judgement_rows};
 use super::form::{Fields, Form, fresh_key, micro_of};
+use super::verdict::{OutcomeView, ReplayView, outcome_of, replays_of};
 use super::visit::{redirect_with, render};
 use super::{Visit, encode};
 use crate::api::Answer;
@@ -49,7 +50,7 @@ pub(crate) struct MarketPage {
     /// The committed test plan.
     pub(crate) plan: Vec<Fact>,
     /// Result of the test.
-    pub(crate) statistics: Vec<Fact>,
+    pub(crate) outcome: Option<OutcomeView>,
 }
 
 /// One submission in the list.
@@ -60,7 +61,7 @@ pub(crate) struct EvidenceRow {
     /// Each judge's view.
     pub(crate) judgements: Vec<JudgementRow>,
     /// What replaying it gave.
-    pub(crate) replay: Vec<Fact>,
+    pub(crate) replays: Vec<ReplayView>,
 }
 
 /// The trade form as it stands.
@@ -102,7 +103,11 @@ impl Page for MarketPage {
 
 /// `GET /markets/{id}`
 pub(crate) async fn show(state: State, visit: Visit<Reader>, id: web::Path<String>) -> Answer {
-    visit.page(&state, move |service, context| load(service, context, &id, OrderForm::empty())).await
+    visit
+        .page(&state, move |service, context| {
+            load(service, context, &id, OrderForm::empty())
+        })
+        .await
 }
 
 /// `POST /markets/{id}`: the order form; `do=quote` shows what the order would do, anything else places it
@@ -112,21 +117,43 @@ pub(crate) async fn trade(state: State, form: Form<Trader>, id: web::Path<String
     let entered = OrderForm::of(&form.fields);
     let order = match entered.order() {
         Ok(order) => order,
-        Err(error) => return again(&state, &form, id.into_inner(), entered.with_error(error)).await,
+        Err(error) => {
+            return again(&state, &form, id.into_inner(), entered.with_error(error)).await;
+        }
     };
     let (market_id, wanted) = (id.clone(), order.clone());
     if asked {
-        let quote = blocking(&state.service, move |service| service.quote(&context, &market_id, &wanted)).await;
+        let quote = blocking(&state.service, move |service| {
+            service.quote(&context, &market_id, &wanted)
+        })
+        .await;
         let shown = match quote {
-            Ok(quote) => OrderForm { quote: Some(quote), ..entered },
+            Ok(quote) => OrderForm {
+                quote: Some(quote),
+                ..entered
+            },
             Err(problem) => entered.with_error(problem.detail),
         };
         return again(&state, &form, id.into_inner(), shown).await;
     }
-    match blocking(&state.service, move |service| service.trade(&context, &market_id, &wanted)).await {
-        Ok(trade) => Ok(redirect_with(&format!("/markets/{}#trade", encode(&id)), "done", &told(&trade))),
+    match blocking(&state.service, move |service| {
+        service.trade(&context, &market_id, &wanted)
+    })
+    .await
+    {
+        Ok(trade) => Ok(redirect_with(
+            &format!("/markets/{}#trade", encode(&id)),
+            "done",
+            &told(&trade),
+        )),
         Err(problem) if problem.status < 500 => {
-            again(&state, &form, id.into_inner(), entered.with_error(problem.detail)).await
+            again(
+                &state,
+                &form,
+                id.into_inner(),
+                entered.with_error(problem.detail),
+            )
+            .await
         }
         Err(problem) => Err(problem),
     }
@@ -135,15 +162,30 @@ pub(crate) async fn trade(state: State, form: Form<Trader>, id: web::Path<String
 /// Shows the page again with the form as it was filled in.
 async fn again(state: &State, form: &Form<Trader>, id: String, order: OrderForm) -> Answer {
     let context = form.caller.context();
-    let status = if order.error.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
-    let page = blocking(&state.service, move |service| load(service, &context, &id, order)).await?;
+    let status = if order.error.is_some() {
+        StatusCode::UNPROCESSABLE_ENTITY
+    } else {
+        StatusCode::OK
+    };
+    let page = blocking(&state.service, move |service| {
+        load(service, &context, &id, order)
+    })
+    .await?;
     render(state, &form.facts, status, &page)
 }
 
 fn told(trade: &TradeView) -> String {
-    let shares = if trade.outcome == "yes" { trade.yes_micro } else { trade.no_micro };
+    let shares = if trade.outcome == "yes" {
+        trade.yes_micro
+    } else {
+        trade.no_micro
+    };
     let verb = if shares < 0 { "Sold" } else { "Bought" };
-    let money = if trade.cost_micro < 0 { "received" } else { "paid" };
+    let money = if trade.cost_micro < 0 {
+        "received"
+    } else {
+        "paid"
+    };
     format!(
         "{verb} {} {} shares, {money} {}; the price went from {} to {}.",
         decimal(shares.unsigned_abs() as f64 / 1e6, 2),
@@ -160,11 +202,19 @@ fn load(service: &Service, context: &Context, id: &str, order: OrderForm) -> Res
     let points = service.price_chart(context, &market.id, CHART_POINTS)?;
     let evidence = service.evidence_list(context, &market.id, None, 50)?.items;
     let signed_in = context.actor.account_id.is_some();
-    let mine = if signed_in { service.my_positions(context)? } else { Vec::new() };
-    let balance_micro = if signed_in { Some(service.me(context)?.balance_micro) } else { None };
+    let mine = if signed_in {
+        service.my_positions(context)?
+    } else {
+        Vec::new()
+    };
+    let balance_micro = if signed_in {
+        Some(service.me(context)?.balance_micro)
+    } else {
+        None
+    };
     let rows = evidence.into_iter().map(|item| EvidenceRow {
         judgements: judgement_rows(&item.judgements),
-        replay: item.replay.as_ref().map(facts_of).unwrap_or_default(),
+        replays: item.replay.as_ref().map(replays_of).unwrap_or_default(),
         item,
     });
     Ok(MarketPage {
@@ -173,26 +223,51 @@ fn load(service: &Service, context: &Context, id: &str, order: OrderForm) -> Res
         evidence: rows.collect(),
         trades: service.trades(context, &market.id, None, 12)?.items,
         positions: service.positions(context, &market.id, None, 12)?.items,
-        mine: mine.into_iter().find(|position| position.market_id == market.id),
+        mine: mine
+            .into_iter()
+            .find(|position| position.market_id == market.id),
         balance_micro,
         order,
         steps: steps(&market),
-        plan: market.settlement.plan.as_ref().map(facts_of).unwrap_or_default(),
-        statistics: market.settlement.statistics.as_ref().map(facts_of).unwrap_or_default(),
+        plan: market
+            .settlement
+            .plan
+            .as_ref()
+            .map(facts_of)
+            .unwrap_or_default(),
+        outcome: outcome(&market),
         market,
     })
+}
+
+/// The result of the market's test, read against its plan.
+pub(crate) fn outcome(market: &MarketView) -> Option<OutcomeView> {
+    let settlement = &market.settlement;
+    settlement
+        .statistics
+        .as_ref()
+        .map(|statistics| outcome_of(statistics, settlement.plan.as_ref()))
 }
 
 impl OrderForm {
     /// A form nobody has filled in.
     pub(crate) fn empty() -> Self {
-        Self { outcome: "yes".to_owned(), mode: "spend".to_owned(), key: fresh_key(), ..Self::default() }
+        Self {
+            outcome: "yes".to_owned(),
+            mode: "spend".to_owned(),
+            key: fresh_key(),
+            ..Self::default()
+        }
     }
 
     fn of(fields: &Fields) -> Self {
         let pick = |name: &str, known: &[&str]| {
             let given = fields.get(name);
-            known.iter().find(|one| **one == given).unwrap_or(&known[0]).to_string()
+            known
+                .iter()
+                .find(|one| **one == given)
+                .unwrap_or(&known[0])
+                .to_string()
         };
         Self {
             outcome: pick("outcome", &["yes", "no"]),
@@ -204,16 +279,27 @@ impl OrderForm {
     }
 
     fn with_error(self, error: String) -> Self {
-        Self { error: Some(error), ..self }
+        Self {
+            error: Some(error),
+            ..self
+        }
     }
 
     /// The order meant. Errors: a sentence for the person.
     fn order(&self) -> std::result::Result<TradeOrder, String> {
-        let mut order = TradeOrder { outcome: self.outcome.clone(), ..TradeOrder::default() };
+        let mut order = TradeOrder {
+            outcome: self.outcome.clone(),
+            ..TradeOrder::default()
+        };
         match self.mode.as_str() {
             "sell" => order.shares_micro = Some(-micro_of("The number of shares", &self.amount)?),
             "target" => {
-                let number: f64 = self.amount.trim_end_matches('%').trim().parse().map_err(|_| "The target must be a percentage, such as 80".to_owned())?;
+                let number: f64 = self
+                    .amount
+                    .trim_end_matches('%')
+                    .trim()
+                    .parse()
+                    .map_err(|_| "The target must be a percentage, such as 80".to_owned())?;
                 order.target_probability = Some(number / 100.0);
             }
             _ => order.spend_micro = Some(micro_of("The amount", &self.amount)?),
@@ -240,11 +326,23 @@ pub(crate) fn steps(market: &MarketView) -> Vec<Step> {
             _ => "next",
         };
         // A void market keeps the dates of what did happen.
-        let state = if now.is_none() && at.is_some() { "done" } else { state };
-        Step { name, state, at, note }
+        let state = if now.is_none() && at.is_some() {
+            "done"
+        } else {
+            state
+        };
+        Step {
+            name,
+            state,
+            at,
+            note,
+        }
     };
     let until = match market.closes_after_tokens {
-        Some(tokens) => format!("Trading stops then, or at {} tokens of the run, whichever is first.", decimal(tokens as f64, 0)),
+        Some(tokens) => format!(
+            "Trading stops then, or at {} tokens of the run, whichever is first.",
+            decimal(tokens as f64, 0)
+        ),
         None => "Trading stops then.".to_owned(),
     };
     let verdict = match settlement.pi {
@@ -252,14 +350,34 @@ pub(crate) fn steps(market: &MarketView) -> Vec<Step> {
         None => "The committed test runs on the frozen checkpoint.".to_owned(),
     };
     let mut steps = vec![
-        stage("Opened", 0, Some(market.opened_at.clone()), "The test plan was committed by its hash.".to_owned()),
+        stage(
+            "Opened",
+            0,
+            Some(market.opened_at.clone()),
+            "The test plan was committed by its hash.".to_owned(),
+        ),
         stage("Close", 1, Some(market.closes_at.clone()), until),
-        stage("Freeze", 2, settlement.frozen_at.clone(), "Checkpoint, exhibits and rules are fixed.".to_owned()),
+        stage(
+            "Freeze",
+            2,
+            settlement.frozen_at.clone(),
+            "Checkpoint, exhibits and rules are fixed.".to_owned(),
+        ),
         stage("Settle", 3, settlement.settled_at.clone(), verdict),
-        stage("Pay", 4, None, "Every position is paid by the same formula.".to_owned()),
+        stage(
+            "Pay",
+            4,
+            None,
+            "Every position is paid by the same formula.".to_owned(),
+        ),
     ];
     if market.status == "void" {
-        steps.push(Step { name: "Void", state: "now", at: None, note: "Everyone was refunded.".to_owned() });
+        steps.push(Step {
+            name: "Void",
+            state: "now",
+            at: None,
+            note: "Everyone was refunded.".to_owned(),
+        });
     }
     steps
 }
@@ -271,7 +389,13 @@ mod tests {
     use crate::templates::samples;
 
     fn form(mode: &str, amount: &str) -> std::result::Result<TradeOrder, String> {
-        OrderForm { outcome: "no".into(), mode: mode.into(), amount: amount.into(), ..OrderForm::default() }.order()
+        OrderForm {
+            outcome: "no".into(),
+            mode: mode.into(),
+            amount: amount.into(),
+            ..OrderForm::default()
+        }
+        .order()
     }
 
     #[test]

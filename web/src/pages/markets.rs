@@ -40,8 +40,18 @@ pub(crate) async fn list(state: State, visit: Visit<Reader>, filter: Params<Filt
     visit
         .page(&state, move |service, context| {
             let status = filter.status.filter(|status| !status.is_empty());
-            let page = service.markets(context, None, status.as_deref(), filter.cursor.as_deref(), 50)?;
-            Ok(MarketsPage { markets: page.items, status, next_cursor: page.next_cursor })
+            let page = service.markets(
+                context,
+                None,
+                status.as_deref(),
+                filter.cursor.as_deref(),
+                50,
+            )?;
+            Ok(MarketsPage {
+                markets: page.items,
+                status,
+                next_cursor: page.next_cursor,
+            })
         })
         .await
 }

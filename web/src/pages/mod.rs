@@ -22,6 +22,7 @@ pub(crate) mod run;
 pub(crate) mod session;
 pub(crate) mod theme;
 pub(crate) mod training;
+pub(crate) mod verdict;
 pub(crate) mod visit;
 
 use actix_web::http::{StatusCode, header};
@@ -49,13 +50,20 @@ impl Page for ErrorPage {
 
 /// An error as a page; signing in where that is all that is missing.
 pub(crate) fn error_response(request: &HttpRequest, problem: &Problem) -> Option<HttpResponse> {
-    let here = request.uri().path_and_query().map_or("/", |path| path.as_str());
+    let here = request
+        .uri()
+        .path_and_query()
+        .map_or("/", |path| path.as_str());
     if problem.code == "unauthenticated" && request.method().is_safe() {
         return Some(see_other(&format!("/login?next={}", encode(here))));
     }
     let state = AppState::of(request).ok()?;
-    let facts = request.extensions().get::<Facts>().cloned().unwrap_or_else(|| Facts::of(request));
-    let page = ErrorPage { problem: problem.clone() };
+    // Bound first: reading cookies borrows the same extensions mutably.
+    let known = request.extensions().get::<Facts>().cloned();
+    let facts = known.unwrap_or_else(|| Facts::of(request));
+    let page = ErrorPage {
+        problem: problem.clone(),
+    };
     let html = state.templates.render(&facts.chrome(state), &page).ok()?;
     let mut response = HttpResponse::build(problem.http_status());
     if let Some(seconds) = problem.retry_after_s {
@@ -71,12 +79,16 @@ pub(crate) async fn not_found(_visit: Visit<Anyone>) -> Answer {
 
 /// Browsers ask for this before they have read the page that names the icon.
 pub(crate) async fn favicon() -> HttpResponse {
-    HttpResponse::MovedPermanently().insert_header((header::LOCATION, "/static/logo.svg")).finish()
+    HttpResponse::MovedPermanently()
+        .insert_header((header::LOCATION, "/static/logo.svg"))
+        .finish()
 }
 
 /// 303 to another page.
 pub(crate) fn see_other(location: &str) -> HttpResponse {
-    HttpResponse::SeeOther().insert_header((header::LOCATION, location)).finish()
+    HttpResponse::SeeOther()
+        .insert_header((header::LOCATION, location))
+        .finish()
 }
 
 /// A value made safe inside a query.
@@ -89,8 +101,14 @@ pub(crate) fn local_path(given: Option<&str>) -> String {
     let given = given.unwrap_or("/");
     let local = given.starts_with('/')
         && !given.starts_with("//")
-        && given.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
-    if local { given.to_owned() } else { "/".to_owned() }
+        && given
+            .bytes()
+            .all(|byte| byte.is_ascii_graphic() && byte != b'\\');
+    if local {
+        given.to_owned()
+    } else {
+        "/".to_owned()
+    }
 }
 
 #[cfg(test)]

@@ -31,7 +31,10 @@ pub(crate) async fn show(state: State, visit: Visit<Reader>) -> Answer {
     visit
         .page(&state, |service, context| {
             let oracle = service.oracle(context)?;
-            Ok(OraclePage { base_rate: sigmoid(oracle.base_log_odds), oracle })
+            Ok(OraclePage {
+                base_rate: sigmoid(oracle.base_log_odds),
+                oracle,
+            })
         })
         .await
 }

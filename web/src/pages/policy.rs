@@ -27,7 +27,10 @@ pub(crate) async fn show(state: State, visit: Visit<Reader>) -> Answer {
         .page(&state, |service, context| {
             let mut versions = service.policy_versions(context)?;
             versions.sort_by_key(|version| std::cmp::Reverse(version.version));
-            Ok(PolicyPage { policy: service.policy(context)?, versions })
+            Ok(PolicyPage {
+                policy: service.policy(context)?,
+                versions,
+            })
         })
         .await
 }

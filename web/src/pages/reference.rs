@@ -100,22 +100,33 @@ impl Page for ReferencePage {
 pub(crate) async fn show(state: State, visit: Visit<Anyone>) -> Answer {
     visit
         .page(&state, |_, _| {
-            let document = serde_json::from_str(openapi::json()).map_err(plumbline_service::ServiceError::internal)?;
+            let document = serde_json::from_str(openapi::json())
+                .map_err(plumbline_service::ServiceError::internal)?;
             Ok(page(&document))
         })
         .await
 }
 
 fn text(value: &Value, path: &str) -> String {
-    value.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned()
+    value
+        .pointer(path)
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .to_owned()
 }
 
 fn entries<'a>(value: &'a Value, path: &str) -> Vec<(&'a String, &'a Value)> {
-    value.pointer(path).and_then(Value::as_object).map_or(Vec::new(), |map| map.iter().collect())
+    value
+        .pointer(path)
+        .and_then(Value::as_object)
+        .map_or(Vec::new(), |map| map.iter().collect())
 }
 
 fn items<'a>(value: &'a Value, path: &str) -> &'a [Value] {
-    value.pointer(path).and_then(Value::as_array).map_or(&[], |items| items.as_slice())
+    value
+        .pointer(path)
+        .and_then(Value::as_array)
+        .map_or(&[], |items| items.as_slice())
 }
 
 /// Reads the document.
@@ -124,24 +135,43 @@ pub(crate) fn page(document: &Value) -> ReferencePage {
     for (path, item) in entries(document, "/paths") {
         for method in ["get", "post", "delete"] {
             if let Some(found) = item.get(method) {
-                by_tag.entry(text(found, "/tags/0")).or_default().push(operation(method, path, found));
+                by_tag
+                    .entry(text(found, "/tags/0"))
+                    .or_default()
+                    .push(operation(method, path, found));
             }
         }
     }
     let groups = items(document, "/tags").iter().map(|tag| {
         let name = text(tag, "/name");
-        Group { operations: by_tag.remove(&name).unwrap_or_default(), about: text(tag, "/description"), name }
+        Group {
+            operations: by_tag.remove(&name).unwrap_or_default(),
+            about: text(tag, "/description"),
+            name,
+        }
     });
-    let schemas = entries(document, "/components/schemas").into_iter().map(|(name, schema)| Schema {
-        name: name.clone(),
-        about: text(schema, "/description"),
-        fields: fields(schema),
-    });
+    let schemas = entries(document, "/components/schemas")
+        .into_iter()
+        .map(|(name, schema)| Schema {
+            name: name.clone(),
+            about: text(schema, "/description"),
+            fields: fields(schema),
+        });
     ReferencePage {
-        about: text(document, "/info/description").split("\n\n").map(str::to_owned).collect(),
+        about: text(document, "/info/description")
+            .split("\n\n")
+            .map(str::to_owned)
+            .collect(),
         groups: groups.collect(),
         schemas: schemas.collect(),
-        codes: CODES.iter().map(|(code, status, about)| Code { code, status: *status, about }).collect(),
+        codes: CODES
+            .iter()
+            .map(|(code, status, about)| Code {
+                code,
+                status: *status,
+                about,
+            })
+            .collect(),
     }
 }
 
@@ -152,22 +182,41 @@ fn operation(method: &str, path: &str, found: &Value) -> Operation {
             name: text(parameter, "/name"),
             kind: format!("{kind}, {}", text(parameter, "/in")),
             link,
-            required: parameter.get("required").and_then(Value::as_bool).unwrap_or(false),
+            required: parameter
+                .get("required")
+                .and_then(Value::as_bool)
+                .unwrap_or(false),
             about: text(parameter, "/description"),
         }
     });
-    let body = found.pointer("/requestBody/content/application~1json/schema").map(|schema| kind_of(schema).0);
-    let answers = entries(found, "/responses").into_iter().filter(|(status, _)| *status != "default");
+    let body = found
+        .pointer("/requestBody/content/application~1json/schema")
+        .map(|schema| kind_of(schema).0);
+    let answers = entries(found, "/responses")
+        .into_iter()
+        .filter(|(status, _)| *status != "default");
     let answers = answers.map(|(status, answer)| {
-        let schema = entries(answer, "/content").first().and_then(|(_, content)| content.get("schema"));
+        let schema = entries(answer, "/content")
+            .first()
+            .and_then(|(_, content)| content.get("schema"));
         let (kind, link) = schema.map(kind_of).unwrap_or_default();
-        Field { name: status.clone(), kind, link, required: false, about: text(answer, "/description") }
+        Field {
+            name: status.clone(),
+            kind,
+            link,
+            required: false,
+            about: text(answer, "/description"),
+        }
     });
     let summary = text(found, "/summary");
     Operation {
         method: method.to_owned(),
         path: path.to_owned(),
-        summary: if summary.is_empty() { text(found, "/description") } else { summary },
+        summary: if summary.is_empty() {
+            text(found, "/description")
+        } else {
+            summary
+        },
         parameters: parameters.collect(),
         example: example(method, path, body.is_some()),
         body,
@@ -176,7 +225,10 @@ fn operation(method: &str, path: &str, found: &Value) -> Operation {
 }
 
 fn example(method: &str, path: &str, has_body: bool) -> String {
-    let mut command = format!("curl -X {} \"$PLUMBLINE{path}\" -H \"Authorization: Bearer $TOKEN\"", method.to_uppercase());
+    let mut command = format!(
+        "curl -X {} \"$PLUMBLINE{path}\" -H \"Authorization: Bearer $TOKEN\"",
+        method.to_uppercase()
+    );
     if method == "post" && path.starts_with("/api/") {
         command.push_str(" -H \"Idempotency-Key: $(uuidgen)\"");
     }
@@ -187,13 +239,25 @@ fn example(method: &str, path: &str, has_body: bool) -> String {
 }
 
 fn fields(schema: &Value) -> Vec<Field> {
-    let required: Vec<&str> = items(schema, "/required").iter().filter_map(Value::as_str).collect();
+    let required: Vec<&str> = items(schema, "/required")
+        .iter()
+        .filter_map(Value::as_str)
+        .collect();
     let field = |(name, field): (&String, &Value)| {
         let (kind, link) = kind_of(field);
         let required = required.contains(&name.as_str());
-        Field { name: name.clone(), kind, link, required, about: text(field, "/description") }
+        Field {
+            name: name.clone(),
+            kind,
+            link,
+            required,
+            about: text(field, "/description"),
+        }
     };
-    entries(schema, "/properties").into_iter().map(field).collect()
+    entries(schema, "/properties")
+        .into_iter()
+        .map(field)
+        .collect()
 }
 
 /// A type in words, and the schema it refers to.
@@ -205,16 +269,30 @@ fn kind_of(schema: &Value) -> (String, Option<String>) {
     for combination in ["/oneOf", "/anyOf", "/allOf"] {
         let parts = items(schema, combination);
         if !parts.is_empty() {
-            let kinds: Vec<_> = parts.iter().map(kind_of).filter(|(kind, _)| kind != "null").collect();
+            let kinds: Vec<_> = parts
+                .iter()
+                .map(kind_of)
+                .filter(|(kind, _)| kind != "null")
+                .collect();
             let link = kinds.iter().find_map(|(_, link)| link.clone());
-            return (kinds.into_iter().map(|(kind, _)| kind).collect::<Vec<_>>().join(" or "), link);
+            return (
+                kinds
+                    .into_iter()
+                    .map(|(kind, _)| kind)
+                    .collect::<Vec<_>>()
+                    .join(" or "),
+                link,
+            );
         }
     }
     let kind = match schema.get("type") {
         Some(Value::String(kind)) => kind.clone(),
-        Some(Value::Array(kinds)) => {
-            kinds.iter().filter_map(Value::as_str).filter(|kind| *kind != "null").collect::<Vec<_>>().join(" or ")
-        }
+        Some(Value::Array(kinds)) => kinds
+            .iter()
+            .filter_map(Value::as_str)
+            .filter(|kind| *kind != "null")
+            .collect::<Vec<_>>()
+            .join(" or "),
         _ => "any".to_owned(),
     };
     if kind == "array" {
@@ -234,16 +312,31 @@ mod tests {
         let document: Value = serde_json::from_str(openapi::json()).unwrap();
         let page = page(&document);
         let shown: usize = page.groups.iter().map(|group| group.operations.len()).sum();
-        let listed: usize = entries(&document, "/paths").iter().map(|(_, item)| item.as_object().unwrap().len()).sum();
+        let listed: usize = entries(&document, "/paths")
+            .iter()
+            .map(|(_, item)| item.as_object().unwrap().len())
+            .sum();
         assert_eq!(shown, listed);
         for group in &page.groups {
             for operation in &group.operations {
-                assert!(!operation.summary.is_empty(), "{} {} says nothing", operation.method, operation.path);
+                assert!(
+                    !operation.summary.is_empty(),
+                    "{} {} says nothing",
+                    operation.method,
+                    operation.path
+                );
             }
         }
-        let links = page.schemas.iter().flat_map(|schema| &schema.fields).filter_map(|field| field.link.as_ref());
+        let links = page
+            .schemas
+            .iter()
+            .flat_map(|schema| &schema.fields)
+            .filter_map(|field| field.link.as_ref());
         for link in links {
-            assert!(page.schemas.iter().any(|schema| schema.name == *link), "{link}");
+            assert!(
+                page.schemas.iter().any(|schema| schema.name == *link),
+                "{link}"
+            );
         }
     }
 }

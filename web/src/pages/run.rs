@@ -37,10 +37,18 @@ pub(crate) async fn show(state: State, visit: Visit<Reader>, id: web::Path<Strin
     visit
         .page(&state, move |service, context| {
             let run = service.run(context, &id)?;
-            let markets = service.markets(context, Some(&run.id), None, None, 20)?.items;
+            let markets = service
+                .markets(context, Some(&run.id), None, None, 20)?
+                .items;
             let mut checkpoints = service.checkpoints(context, &run.id)?;
             checkpoints.truncate(20);
-            Ok(RunPage { tone: tone(&run), state: state_of(&run), markets, checkpoints, run })
+            Ok(RunPage {
+                tone: tone(&run),
+                state: state_of(&run),
+                markets,
+                checkpoints,
+                run,
+            })
         })
         .await
 }

@@ -47,7 +47,10 @@ impl Credentials {
     }
 
     fn next(next: Option<&str>) -> Self {
-        Self { next: local_path(next), ..Self::default() }
+        Self {
+            next: local_path(next),
+            ..Self::default()
+        }
     }
 }
 
@@ -89,7 +92,14 @@ impl Page for SetUpPage {
 /// `GET /login`
 pub(crate) async fn login_form(state: State, visit: Visit<Anyone>, query: Params<Next>) -> Answer {
     let form = Credentials::next(query.0.next.as_deref());
-    visit.page(&state, move |service, _| Ok(LoginPage { form, needs_setup: service.needs_setup()? })).await
+    visit
+        .page(&state, move |service, _| {
+            Ok(LoginPage {
+                form,
+                needs_setup: service.needs_setup()?,
+            })
+        })
+        .await
 }
 
 /// `POST /login`
@@ -99,7 +109,13 @@ pub(crate) async fn login(req: HttpRequest, state: State, form: Form<Anyone>) ->
     match open_session(&state, &form.fields, &shown.next, None).await {
         Ok(response) => Ok(response),
         Err(problem) if problem.status < 500 => {
-            let page = LoginPage { form: Credentials { error: Some(problem.detail.clone()), ..shown }, needs_setup: false };
+            let page = LoginPage {
+                form: Credentials {
+                    error: Some(problem.detail.clone()),
+                    ..shown
+                },
+                needs_setup: false,
+            };
             render(&state, &form.facts, problem.http_status(), &page)
         }
         Err(problem) => Err(problem),
@@ -108,25 +124,39 @@ pub(crate) async fn login(req: HttpRequest, state: State, form: Form<Anyone>) ->
 
 /// Signs in with the form's handle and password and goes on to `next`.
 async fn open_session(state: &AppState, fields: &Fields, next: &str, told: Option<&str>) -> Answer {
-    let command = Login { handle: fields.get("handle").to_owned(), password: fields.raw("password").to_owned() };
+    let command = Login {
+        handle: fields.get("handle").to_owned(),
+        password: fields.raw("password").to_owned(),
+    };
     let session = blocking(&state.service, move |service| service.login(&command)).await?;
     let cookie = session_cookie(&state.config, &session.secret, session.max_age_s);
     let mut response = match told {
         Some(text) => redirect_with(next, "done", text),
-        None => HttpResponse::SeeOther().insert_header((header::LOCATION, next)).finish(),
+        None => HttpResponse::SeeOther()
+            .insert_header((header::LOCATION, next))
+            .finish(),
     };
     response.add_cookie(&cookie).map_err(Problem::internal)?;
     Ok(response)
 }
 
 /// `GET /signup`
-pub(crate) async fn sign_up_form(state: State, visit: Visit<Anyone>, query: Params<Next>) -> Answer {
+pub(crate) async fn sign_up_form(
+    state: State,
+    visit: Visit<Anyone>,
+    query: Params<Next>,
+) -> Answer {
     let form = Credentials::next(query.0.next.as_deref());
-    visit.page(&state, move |_, _| Ok(SignUpPage { form })).await
+    visit
+        .page(&state, move |_, _| Ok(SignUpPage { form }))
+        .await
 }
 
 fn account_of(fields: &Fields) -> CreateAccount {
-    CreateAccount { handle: fields.get("handle").to_owned(), password: fields.raw("password").to_owned() }
+    CreateAccount {
+        handle: fields.get("handle").to_owned(),
+        password: fields.raw("password").to_owned(),
+    }
 }
 
 /// `POST /signup`
@@ -135,10 +165,27 @@ pub(crate) async fn sign_up(req: HttpRequest, state: State, form: Form<Anyone>) 
     count_attempt(&state, &req)?;
     let (context, shown) = (form.writing(), Credentials::of(&form.fields));
     let command = account_of(&form.fields);
-    match blocking(&state.service, move |service| service.create_account(&context, &command)).await {
-        Ok(_) => open_session(&state, &form.fields, &shown.next, Some("Welcome. Your account is ready to trade.")).await,
+    match blocking(&state.service, move |service| {
+        service.create_account(&context, &command)
+    })
+    .await
+    {
+        Ok(_) => {
+            open_session(
+                &state,
+                &form.fields,
+                &shown.next,
+                Some("Welcome. Your account is ready to trade."),
+            )
+            .await
+        }
         Err(problem) if problem.status < 500 => {
-            let page = SignUpPage { form: Credentials { error: Some(problem.detail), ..shown } };
+            let page = SignUpPage {
+                form: Credentials {
+                    error: Some(problem.detail),
+                    ..shown
+                },
+            };
             render(&state, &form.facts, StatusCode::UNPROCESSABLE_ENTITY, &page)
         }
         Err(problem) => Err(problem),
@@ -147,7 +194,14 @@ pub(crate) async fn sign_up(req: HttpRequest, state: State, form: Form<Anyone>) 
 
 /// `GET /setup`
 pub(crate) async fn set_up_form(state: State, visit: Visit<Anyone>) -> Answer {
-    visit.page(&state, |service, _| Ok(SetUpPage { form: Credentials::default(), needed: service.needs_setup()? })).await
+    visit
+        .page(&state, |service, _| {
+            Ok(SetUpPage {
+                form: Credentials::default(),
+                needed: service.needs_setup()?,
+            })
+        })
+        .await
 }
 
 /// `POST /setup`
@@ -155,10 +209,28 @@ pub(crate) async fn set_up(req: HttpRequest, state: State, form: Form<Anyone>) -
     count_attempt(&state, &req)?;
     let (command, shown) = (account_of(&form.fields), Credentials::of(&form.fields));
     let code = shown.setup_code.clone();
-    match blocking(&state.service, move |service| service.set_up(&code, &command)).await {
-        Ok(_) => open_session(&state, &form.fields, "/", Some("The operator account is ready.")).await,
+    match blocking(&state.service, move |service| {
+        service.set_up(&code, &command)
+    })
+    .await
+    {
+        Ok(_) => {
+            open_session(
+                &state,
+                &form.fields,
+                "/",
+                Some("The operator account is ready."),
+            )
+            .await
+        }
         Err(problem) if problem.status < 500 => {
-            let page = SetUpPage { form: Credentials { error: Some(problem.detail), ..shown }, needed: true };
+            let page = SetUpPage {
+                form: Credentials {
+                    error: Some(problem.detail),
+                    ..shown
+                },
+                needed: true,
+            };
             render(&state, &form.facts, StatusCode::UNPROCESSABLE_ENTITY, &page)
         }
         Err(problem) => Err(problem),
@@ -168,9 +240,14 @@ pub(crate) async fn set_up(req: HttpRequest, state: State, form: Form<Anyone>) -
 /// `POST /logout`
 pub(crate) async fn logout(state: State, form: Form<Anyone>) -> Answer {
     if let Some(session) = form.caller.session {
-        blocking(&state.service, move |service| service.logout(&session.secret)).await?;
+        blocking(&state.service, move |service| {
+            service.logout(&session.secret)
+        })
+        .await?;
     }
     let mut response = redirect_with("/", "done", "You are signed out.");
-    response.add_cookie(&no_session_cookie(&state.config)).map_err(Problem::internal)?;
+    response
+        .add_cookie(&no_session_cookie(&state.config))
+        .map_err(Problem::internal)?;
     Ok(response)
 }

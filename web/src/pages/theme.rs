@@ -11,14 +11,20 @@ use super::visit::THEME_COOKIE;
 /// `GET /theme?to=dark&back=/`: only a cosmetic cookie is set, so a link is enough.
 pub(crate) async fn choose(req: HttpRequest) -> HttpResponse {
     let find = |name: &str| {
-        form_urlencoded::parse(req.query_string().as_bytes()).find(|(key, _)| key == name).map(|(_, value)| value)
+        form_urlencoded::parse(req.query_string().as_bytes())
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value)
     };
     let to = match find("to").as_deref() {
         Some("light") => "light",
         Some("dark") => "dark",
         _ => "auto",
     };
-    let cookie = Cookie::build(THEME_COOKIE, to).path("/").same_site(SameSite::Lax).max_age(Duration::days(365)).finish();
+    let cookie = Cookie::build(THEME_COOKIE, to)
+        .path("/")
+        .same_site(SameSite::Lax)
+        .max_age(Duration::days(365))
+        .finish();
     HttpResponse::SeeOther()
         .insert_header((header::LOCATION, local_path(find("back").as_deref())))
         .cookie(cookie)

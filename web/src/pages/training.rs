@@ -94,7 +94,13 @@ pub(crate) async fn list(state: State, visit: Visit<Reader>) -> Answer {
                 if let Some(training) = run.training.clone() {
                     let rounds = all_rounds(service, context, &run.id, training.round)?;
                     let loss = loss_chart(&rounds, Frame::HALF);
-                    cards.push(TrainingCard { tone: tone(&run), state: state_of(&run), loss, training, run });
+                    cards.push(TrainingCard {
+                        tone: tone(&run),
+                        state: state_of(&run),
+                        loss,
+                        training,
+                        run,
+                    });
                 }
             }
             Ok(TrainingListPage { cards })
@@ -113,7 +119,7 @@ pub(crate) async fn show(state: State, visit: Visit<Reader>, id: web::Path<Strin
                 tone: tone(&run),
                 state: state_of(&run),
                 saving: saving(&training),
-                loss: loss_chart(&rounds, Frame::WIDE),
+                loss: loss_chart(&rounds, Frame::FULL),
                 speed: speed_chart(&rounds),
                 share: share_chart(&rounds),
                 nodes: service.nodes(context, &run.id)?,
@@ -126,7 +132,12 @@ pub(crate) async fn show(state: State, visit: Visit<Reader>, id: web::Path<Strin
         .await
 }
 
-fn all_rounds(service: &Service, context: &Context, run_id: &str, newest: u64) -> Result<Vec<RoundView>> {
+fn all_rounds(
+    service: &Service,
+    context: &Context,
+    run_id: &str,
+    newest: u64,
+) -> Result<Vec<RoundView>> {
     let mut after = newest.saturating_sub(MAX_ROUNDS);
     let mut rounds: Vec<RoundView> = Vec::new();
     loop {
@@ -149,7 +160,10 @@ pub(crate) fn saving(training: &TrainingView) -> Option<f64> {
 
 /// Loss by tokens: one line per node, thin, and the run's mean above them.
 pub(crate) fn loss_chart(rounds: &[RoundView], frame: Frame) -> LineChart {
-    let mut names: Vec<&str> = rounds.iter().flat_map(|round| round.node_losses.iter().map(|(node, _)| node.as_str())).collect();
+    let mut names: Vec<&str> = rounds
+        .iter()
+        .flat_map(|round| round.node_losses.iter().map(|(node, _)| node.as_str()))
+        .collect();
     names.sort_unstable();
     names.dedup();
     let mut series: Vec<Series> = names
@@ -159,20 +173,45 @@ pub(crate) fn loss_chart(rounds: &[RoundView], frame: Frame) -> LineChart {
         .map(|(index, name)| Series {
             name: (*name).to_owned(),
             class: format!("line-node line-{}", index + 1),
-            points: rounds.iter().filter_map(|round| node_point(round, name)).collect(),
+            points: rounds
+                .iter()
+                .filter_map(|round| node_point(round, name))
+                .collect(),
             steps: false,
             read: true,
         })
         .collect();
-    let mean = rounds.iter().map(|round| (round.tokens as f64, round.loss)).collect();
-    series.insert(0, Series { name: "run".to_owned(), class: "line-main".to_owned(), points: mean, steps: false, read: true });
+    let mean = rounds
+        .iter()
+        .map(|round| (round.tokens as f64, round.loss))
+        .collect();
+    series.insert(
+        0,
+        Series {
+            name: "run".to_owned(),
+            class: "line-main".to_owned(),
+            points: mean,
+            steps: false,
+            read: true,
+        },
+    );
     let summary = match (rounds.first(), rounds.last()) {
         (Some(first), Some(last)) => {
-            format!("Loss from {:.3} to {:.3} nats per token over {} tokens.", first.loss, last.loss, count(last.tokens as f64))
+            format!(
+                "Loss from {:.3} to {:.3} nats per token over {} tokens.",
+                first.loss,
+                last.loss,
+                count(last.tokens as f64)
+            )
         }
         _ => "No round has completed yet.".to_owned(),
     };
-    let labels = Labels { x: count, y: |value| decimal(value, 2), x_unit: "tokens", from_zero: false };
+    let labels = Labels {
+        x: count,
+        y: |value| decimal(value, 2),
+        x_unit: "tokens",
+        from_zero: false,
+    };
     draw(&series, labels, frame, summary)
 }
 
@@ -186,25 +225,56 @@ pub(crate) fn speed_chart(rounds: &[RoundView]) -> LineChart {
     let points: Vec<(f64, f64)> = rounds
         .windows(2)
         .filter(|pair| pair[1].seconds > 0.0)
-        .map(|pair| (pair[1].round as f64, pair[1].tokens.saturating_sub(pair[0].tokens) as f64 / pair[1].seconds))
+        .map(|pair| {
+            (
+                pair[1].round as f64,
+                pair[1].tokens.saturating_sub(pair[0].tokens) as f64 / pair[1].seconds,
+            )
+        })
         .collect();
-    let summary = points.last().map_or("No round has completed yet.".to_owned(), |(round, speed)| {
-        format!("{} tokens per second in round {round}.", decimal(*speed, 0))
-    });
-    let series = Series { name: "tokens/s".to_owned(), class: "line-main".to_owned(), points, steps: true, read: true };
-    let labels = Labels { x: count, y: count, x_unit: "rounds", from_zero: true };
+    let summary = points.last().map_or(
+        "No round has completed yet.".to_owned(),
+        |(round, speed)| format!("{} tokens per second in round {round}.", decimal(*speed, 0)),
+    );
+    let series = Series {
+        name: "tokens/s".to_owned(),
+        class: "line-main".to_owned(),
+        points,
+        steps: true,
+        read: true,
+    };
+    let labels = Labels {
+        x: count,
+        y: count,
+        x_unit: "rounds",
+        from_zero: true,
+    };
     draw(&[series], labels, Frame::HALF, summary)
 }
 
 /// Share in force at the end of each round.
 pub(crate) fn share_chart(rounds: &[RoundView]) -> LineChart {
-    let points: Vec<(f64, f64)> =
-        rounds.iter().map(|round| (round.round as f64, f64::from(round.share_bps) / 100.0)).collect();
-    let summary = points.last().map_or("No round has completed yet.".to_owned(), |(round, share)| {
-        format!("{share}% of the pool in round {round}.")
-    });
-    let series = Series { name: "share".to_owned(), class: "line-main".to_owned(), points, steps: true, read: true };
-    let labels = Labels { x: count, y: |value| format!("{}%", decimal(value, 0)), x_unit: "rounds", from_zero: true };
+    let points: Vec<(f64, f64)> = rounds
+        .iter()
+        .map(|round| (round.round as f64, f64::from(round.share_bps) / 100.0))
+        .collect();
+    let summary = points.last().map_or(
+        "No round has completed yet.".to_owned(),
+        |(round, share)| format!("{share}% of the pool in round {round}."),
+    );
+    let series = Series {
+        name: "share".to_owned(),
+        class: "line-main".to_owned(),
+        points,
+        steps: true,
+        read: true,
+    };
+    let labels = Labels {
+        x: count,
+        y: |value| format!("{}%", decimal(value, 0)),
+        x_unit: "rounds",
+        from_zero: true,
+    };
     draw(&[series], labels, Frame::HALF, summary)
 }
 
@@ -219,7 +289,11 @@ mod tests {
         rounds.truncate(2);
         rounds[1].tokens = rounds[0].tokens + 8_000;
         rounds[1].seconds = 2.0;
-        assert!(speed_chart(&rounds).summary.starts_with("4,000 tokens per second"));
+        assert!(
+            speed_chart(&rounds)
+                .summary
+                .starts_with("4,000 tokens per second")
+        );
         rounds[1].seconds = 0.0;
         assert_eq!(speed_chart(&rounds).summary, "No round has completed yet.");
     }
@@ -237,7 +311,12 @@ mod tests {
     #[test]
     fn every_node_has_a_line_under_the_mean() {
         let chart = loss_chart(&samples::rounds(), Frame::WIDE);
-        let names: Vec<&str> = chart.wide.lines.iter().map(|line| line.name.as_str()).collect();
+        let names: Vec<&str> = chart
+            .wide
+            .lines
+            .iter()
+            .map(|line| line.name.as_str())
+            .collect();
         assert_eq!(names, ["run", "node-a", "node-b"]);
     }
 }

@@ -84,15 +84,33 @@ pub(crate) struct Facts {
 impl Facts {
     /// What the request itself says; nobody is signed in yet.
     pub(crate) fn of(req: &HttpRequest) -> Self {
-        let theme_query = req.query_string().split('&').find_map(|pair| pair.strip_prefix("theme="));
+        let theme_query = req
+            .query_string()
+            .split('&')
+            .find_map(|pair| pair.strip_prefix("theme="));
         let theme = theme_query.map(str::to_owned).or_else(|| {
             let cookie = req.cookie(THEME_COOKIE)?;
             Some(cookie.value().to_owned())
         });
-        let theme = theme.filter(|theme| matches!(theme.as_str(), "light" | "dark")).unwrap_or("auto".to_owned());
-        let flash = req.cookie(FLASH_COOKIE).and_then(|cookie| read_flash(cookie.value()));
-        let here = req.uri().path_and_query().map_or("/", |path| path.as_str()).to_owned();
-        Self { here, path: req.path().to_owned(), theme, flash, viewer: None, csrf: String::new() }
+        let theme = theme
+            .filter(|theme| matches!(theme.as_str(), "light" | "dark"))
+            .unwrap_or("auto".to_owned());
+        let flash = req
+            .cookie(FLASH_COOKIE)
+            .and_then(|cookie| read_flash(cookie.value()));
+        let here = req
+            .uri()
+            .path_and_query()
+            .map_or("/", |path| path.as_str())
+            .to_owned();
+        Self {
+            here,
+            path: req.path().to_owned(),
+            theme,
+            flash,
+            viewer: None,
+            csrf: String::new(),
+        }
     }
 
     /// The same, with whoever is signed in.
@@ -107,7 +125,11 @@ impl Facts {
                 operates: may(Scope::Admin),
             });
         }
-        self.csrf = caller.session.as_ref().map(|session| session.csrf.clone()).unwrap_or_default();
+        self.csrf = caller
+            .session
+            .as_ref()
+            .map(|session| session.csrf.clone())
+            .unwrap_or_default();
         self
     }
 
@@ -165,7 +187,12 @@ impl<N: Need> Visit<N> {
 }
 
 /// Renders a loaded page; a shown message is then forgotten.
-pub(crate) fn render<P: Page>(state: &AppState, facts: &Facts, status: StatusCode, page: &P) -> Answer {
+pub(crate) fn render<P: Page>(
+    state: &AppState,
+    facts: &Facts,
+    status: StatusCode,
+    page: &P,
+) -> Answer {
     let html = state.templates.render(&facts.chrome(state), page)?;
     let mut response = HttpResponse::build(status);
     if facts.flash.is_some() {
@@ -175,8 +202,15 @@ pub(crate) fn render<P: Page>(state: &AppState, facts: &Facts, status: StatusCod
 }
 
 fn flash_cookie(value: String, max_age_s: i64) -> String {
-    let cookie = Cookie::build(FLASH_COOKIE, value).path("/").http_only(true).same_site(SameSite::Lax);
-    cookie.max_age(Duration::seconds(max_age_s)).finish().encoded().to_string()
+    let cookie = Cookie::build(FLASH_COOKIE, value)
+        .path("/")
+        .http_only(true)
+        .same_site(SameSite::Lax);
+    cookie
+        .max_age(Duration::seconds(max_age_s))
+        .finish()
+        .encoded()
+        .to_string()
 }
 
 /// 303 to another page, which will show the message.
@@ -195,7 +229,10 @@ pub(crate) fn redirect_with(location: &str, kind: &str, text: &str) -> HttpRespo
 fn read_flash(value: &str) -> Option<Flash> {
     let (kind, text) = value.split_once(':')?;
     let known = matches!(kind, "done" | "error") && !text.is_empty();
-    known.then(|| Flash { kind: kind.to_owned(), text: text.to_owned() })
+    known.then(|| Flash {
+        kind: kind.to_owned(),
+        text: text.to_owned(),
+    })
 }
 
 #[cfg(test)]
@@ -208,17 +245,41 @@ mod tests {
     fn a_message_survives_the_redirect() {
         let text = "Bought 12 shares; it's \"done\" — 100 %";
         let response = redirect_with("/x", "done", text);
-        let cookie = response.headers().get(header::SET_COOKIE).unwrap().to_str().unwrap();
+        let cookie = response
+            .headers()
+            .get(header::SET_COOKIE)
+            .unwrap()
+            .to_str()
+            .unwrap();
         let pair = cookie.split(';').next().unwrap();
-        let req = TestRequest::get().insert_header((header::COOKIE, pair)).to_http_request();
-        assert_eq!(Facts::of(&req).flash, Some(Flash { kind: "done".into(), text: text.into() }));
-        assert!(redirect_with("/x", "error", &"é".repeat(2_000)).headers().contains_key(header::SET_COOKIE));
+        let req = TestRequest::get()
+            .insert_header((header::COOKIE, pair))
+            .to_http_request();
+        assert_eq!(
+            Facts::of(&req).flash,
+            Some(Flash {
+                kind: "done".into(),
+                text: text.into()
+            })
+        );
+        assert!(
+            redirect_with("/x", "error", &"é".repeat(2_000))
+                .headers()
+                .contains_key(header::SET_COOKIE)
+        );
     }
 
     #[test]
     fn themes_are_known_ones() {
-        for (uri, theme) in [("/?theme=dark", "dark"), ("/?a=b&theme=light", "light"), ("/?theme=x%22", "auto")] {
-            assert_eq!(Facts::of(&TestRequest::get().uri(uri).to_http_request()).theme, theme);
+        for (uri, theme) in [
+            ("/?theme=dark", "dark"),
+            ("/?a=b&theme=light", "light"),
+            ("/?theme=x%22", "auto"),
+        ] {
+            assert_eq!(
+                Facts::of(&TestRequest::get().uri(uri).to_http_request()).theme,
+                theme
+            );
         }
     }
 }

@@ -10,21 +10,35 @@ const MICRO: f64 = 1_000_000.0;
 /// Registers every filter that the templates use.
 pub(crate) fn register(tera: &mut Tera) {
     tera.register_filter("percent", |value: f64, _: Kwargs, _: &State| percent(value));
-    tera.register_filter("position", |value: f64, _: Kwargs, _: &State| position(value));
+    tera.register_filter("position", |value: f64, _: Kwargs, _: &State| {
+        position(value)
+    });
     tera.register_filter("credits", |value: i64, _: Kwargs, _: &State| credits(value));
-    tera.register_filter("signed_credits", |value: i64, _: Kwargs, _: &State| signed_credits(value));
-    tera.register_filter("units", |value: i64, _: Kwargs, _: &State| decimal(value as f64 / MICRO, 2));
+    tera.register_filter("signed_credits", |value: i64, _: Kwargs, _: &State| {
+        signed_credits(value)
+    });
+    tera.register_filter("units", |value: i64, _: Kwargs, _: &State| {
+        decimal(value as f64 / MICRO, 2)
+    });
     tera.register_filter("bps", |value: f64, _: Kwargs, _: &State| bps(value));
     tera.register_filter("count", |value: f64, _: Kwargs, _: &State| count(value));
-    tera.register_filter("grouped", |value: f64, _: Kwargs, _: &State| decimal(value, 0));
+    tera.register_filter("grouped", |value: f64, _: Kwargs, _: &State| {
+        decimal(value, 0)
+    });
     tera.register_filter("fixed", fixed);
     tera.register_filter("signed", |value: f64, _: Kwargs, _: &State| signed(value));
     tera.register_filter("bytes", |value: f64, _: Kwargs, _: &State| bytes(value));
-    tera.register_filter("ago", |value: &str, _: Kwargs, _: &State| ago(value, Timestamp::now()));
+    tera.register_filter("ago", |value: &str, _: Kwargs, _: &State| {
+        ago(value, Timestamp::now())
+    });
     tera.register_filter("exact", |value: &str, _: Kwargs, _: &State| exact(value));
     tera.register_filter("short", |value: &str, _: Kwargs, _: &State| short(value));
-    tera.register_filter("words", |value: &str, _: Kwargs, _: &State| value.replace(['_', '-'], " "));
-    tera.register_filter("segment", |value: &str, _: Kwargs, _: &State| segment(value));
+    tera.register_filter("words", |value: &str, _: Kwargs, _: &State| {
+        value.replace(['_', '-'], " ")
+    });
+    tera.register_filter("segment", |value: &str, _: Kwargs, _: &State| {
+        segment(value)
+    });
 }
 
 fn fixed(value: f64, kwargs: Kwargs, _: &State) -> tera::TeraResult<String> {
@@ -42,7 +56,11 @@ pub(crate) fn percent(value: f64) -> String {
 
 /// A fraction as a coordinate for SVG: `48.20%`, kept inside the drawing.
 pub(crate) fn position(value: f64) -> String {
-    let value = if value.is_finite() { value.clamp(0.0, 1.0) } else { 0.0 };
+    let value = if value.is_finite() {
+        value.clamp(0.0, 1.0)
+    } else {
+        0.0
+    };
     format!("{:.2}%", value * 100.0)
 }
 
@@ -66,7 +84,10 @@ pub(crate) fn bps(value: f64) -> String {
 /// A large number, three digits: `1.23M`, `870k`, `512`.
 pub(crate) fn count(value: f64) -> String {
     let steps = [(1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")];
-    match steps.into_iter().find(|(step, _)| value.abs() >= *step * 0.9995) {
+    match steps
+        .into_iter()
+        .find(|(step, _)| value.abs() >= *step * 0.9995)
+    {
         Some((step, suffix)) => format!("{}{suffix}", three_digits(value / step)),
         None => three_digits(value),
     }
@@ -75,7 +96,10 @@ pub(crate) fn count(value: f64) -> String {
 /// Bytes in decimal units: `12.3 MB`.
 pub(crate) fn bytes(value: f64) -> String {
     let steps = [(1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")];
-    match steps.into_iter().find(|(step, _)| value.abs() >= *step * 0.9995) {
+    match steps
+        .into_iter()
+        .find(|(step, _)| value.abs() >= *step * 0.9995)
+    {
         Some((step, suffix)) => format!("{} {suffix}", three_digits(value / step)),
         None => format!("{} B", three_digits(value)),
     }
@@ -98,7 +122,9 @@ pub(crate) fn decimal(value: f64, places: usize) -> String {
         return "–".to_owned();
     }
     let text = format!("{:.places$}", value.abs());
-    let (whole, fraction) = text.split_once('.').map_or((text.as_str(), ""), |(whole, fraction)| (whole, fraction));
+    let (whole, fraction) = text
+        .split_once('.')
+        .map_or((text.as_str(), ""), |(whole, fraction)| (whole, fraction));
     let mut grouped = String::new();
     for (index, digit) in whole.chars().enumerate() {
         if index > 0 && (whole.len() - index) % 3 == 0 {
@@ -108,7 +134,11 @@ pub(crate) fn decimal(value: f64, places: usize) -> String {
     }
     let negative = value < 0.0 && text.bytes().any(|byte| matches!(byte, b'1'..=b'9'));
     let sign = if negative { "−" } else { "" };
-    if fraction.is_empty() { format!("{sign}{grouped}") } else { format!("{sign}{grouped}.{fraction}") }
+    if fraction.is_empty() {
+        format!("{sign}{grouped}")
+    } else {
+        format!("{sign}{grouped}.{fraction}")
+    }
 }
 
 /// A change with its sign and two decimals: `+1.38`.
@@ -131,21 +161,33 @@ pub(crate) fn ago(time: &str, now: Timestamp) -> String {
         s @ 5_400..=129_599 => format!("{} h", (s + 1_800) / 3_600),
         s => format!("{} d", (s + 43_200) / 86_400),
     };
-    if seconds >= 0 { format!("{text} ago") } else { format!("in {text}") }
+    if seconds >= 0 {
+        format!("{text} ago")
+    } else {
+        format!("in {text}")
+    }
 }
 
 /// A time in full: `2026-11-22 17:34:24 UTC`. The text itself when it is not a time.
 pub(crate) fn exact(time: &str) -> String {
     time.parse::<Timestamp>().map_or_else(
         |_| time.to_owned(),
-        |then| then.to_zoned(TimeZone::UTC).strftime("%Y-%m-%d %H:%M:%S UTC").to_string(),
+        |then| {
+            then.to_zoned(TimeZone::UTC)
+                .strftime("%Y-%m-%d %H:%M:%S UTC")
+                .to_string()
+        },
     )
 }
 
 /// The start of a hash or id, enough to tell it apart.
 pub(crate) fn short(id: &str) -> String {
     let start: String = id.chars().take(10).collect();
-    if start.len() < id.len() { format!("{start}…") } else { start }
+    if start.len() < id.len() {
+        format!("{start}…")
+    } else {
+        start
+    }
 }
 
 /// An id made safe as one segment of an address.

@@ -72,16 +72,20 @@ impl Templates {
     pub(crate) fn load() -> Result<Self, TemplateError> {
         let mut tera = Tera::default();
         format::register(&mut tera);
-        tera.add_raw_templates(FILES.iter().copied()).map_err(|error| TemplateError(explain(&error)))?;
+        tera.add_raw_templates(FILES.iter().copied())
+            .map_err(|error| TemplateError(explain(&error)))?;
         Ok(Self { tera })
     }
 
     /// Renders a page inside its chrome.
     pub(crate) fn render<P: Page>(&self, chrome: &Chrome, page: &P) -> Result<String, Problem> {
-        let mut context = Context::from_serialize(page).map_err(|error| Problem::internal(explain(&error)))?;
+        let mut context =
+            Context::from_serialize(page).map_err(|error| Problem::internal(explain(&error)))?;
         context.insert("chrome", chrome);
         context.insert("topics", &page.topics());
-        self.tera.render(P::TEMPLATE, &context).map_err(|error| Problem::internal(explain(&error)))
+        self.tera
+            .render(P::TEMPLATE, &context)
+            .map_err(|error| Problem::internal(explain(&error)))
     }
 }
 

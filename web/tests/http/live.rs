@@ -1,0 +1,141 @@
+//! Long polls and event streams.
+
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::world::{Answer, World};
+
+/// Reads events from a stream until one is of `kind`; returns it with everything before.
+async fn until(response: reqwest::Response, kind: &str) -> Vec<Value> {
+    let (mut body, mut text) = (response.bytes_stream(), String::new());
+    let mut events = Vec::new();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while Instant::now() < deadline {
+        let Ok(Some(chunk)) = tokio::time::timeout(Duration::from_secs(20), body.next()).await
+        else {
+            break;
+        };
+        text.push_str(std::str::from_utf8(&chunk.unwrap()).unwrap());
+        while let Some(end) = text.find("\n\n") {
+            let frame: String = text.drain(..end + 2).collect();
+            if let Some(data) = frame.lines().find_map(|line| line.strip_prefix("data: ")) {
+                events.push(serde_json::from_str::<Value>(data).unwrap());
+            }
+        }
+        if events.iter().any(|event| event["kind"] == kind) {
+            return events;
+        }
+    }
+    panic!("no event of kind {kind} came: {events:?}");
+}
+
+#[tokio::test]
+async fn events_stream_and_resume_where_they_broke_off() {
+    let world = World::new();
+    let ada = world.person("ada");
+    let market = world.market().await;
+    let id = market["id"].as_str().unwrap();
+    let url = format!("/api/v1/events?topics=market:{id}");
+    let stream = world
+        .request(Method::GET, &url)
+        .header("accept-encoding", "gzip")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(stream.headers()["content-type"], "text/event-stream");
+    let trade = json!({"outcome": "yes", "spend_micro": 1_000_000});
+    let path = format!("/api/v1/markets/{id}/trades");
+    assert_eq!(world.post(&path, &ada, &trade).await.status, 201);
+    let first = until(stream, "price").await;
+    let last_id = first.last().unwrap()["id"].as_i64().unwrap();
+    for _ in 0..3 {
+        assert_eq!(world.post(&path, &ada, &trade).await.status, 201);
+    }
+    let resumed = world
+        .request(Method::GET, &url)
+        .header("last-event-id", last_id)
+        .send()
+        .await
+        .unwrap();
+    let missed = until(resumed, "price").await;
+    assert!(
+        missed
+            .iter()
+            .all(|event| event["id"].as_i64().unwrap() > last_id),
+        "nothing is sent twice"
+    );
+    let after = Answer::of(
+        world
+            .request(Method::GET, &url)
+            .header("last-event-id", "x"),
+    )
+    .await;
+    assert_eq!(after.problem().0, 400);
+}
+
+#[tokio::test]
+async fn a_long_poll_wakes_when_a_decision_is_made() {
+    let world = World::new();
+    let before = world.get("/api/v1/allocations").await;
+    let version = before.json()["version"].as_i64().unwrap();
+    assert_eq!(before.header("etag"), format!("\"{version}\""));
+    let started = Instant::now();
+    let idle = world
+        .get(&format!("/api/v1/allocations?since={version}&wait=0.3"))
+        .await;
+    assert_eq!(
+        (
+            idle.status.as_u16(),
+            started.elapsed() >= Duration::from_millis(300)
+        ),
+        (304, true)
+    );
+    let matched = Answer::of(
+        world
+            .request(Method::GET, "/api/v1/allocations")
+            .header("if-none-match", format!("\"{version}\"")),
+    )
+    .await;
+    assert_eq!(matched.status, 304);
+    let relist = world
+        .get(&format!("/api/v1/allocations?since={}", version + 1_000))
+        .await;
+    assert_eq!(relist.problem(), (410, "relist".into()));
+    let path = format!("/api/v1/allocations?since={version}&wait=30");
+    let (woken, _) = tokio::join!(world.get(&path), world.market());
+    assert_eq!(woken.status, 200, "{}", woken.text);
+    assert!(woken.json()["version"].as_i64().unwrap() > version);
+    assert!(
+        started.elapsed() < Duration::from_secs(25),
+        "it did not sleep to the end"
+    );
+}
+
+#[tokio::test]
+async fn stopping_ends_streams_and_polls_at_once() {
+    let mut world = World::new();
+    let stream = world
+        .request(Method::GET, "/api/v1/events?topics=allocations")
+        .send()
+        .await
+        .unwrap();
+    let version = world.get("/api/v1/allocations").await.json()["version"]
+        .as_i64()
+        .unwrap();
+    let waiting = world
+        .request(
+            Method::GET,
+            &format!("/api/v1/allocations?since={version}&wait=60"),
+        )
+        .send();
+    let waiting = tokio::spawn(waiting);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let took = world.stop();
+    assert!(took < 4.0, "{took} s");
+    assert_eq!(waiting.await.unwrap().unwrap().status(), 304);
+    let rest = stream.text().await;
+    assert!(rest.is_ok(), "the stream ends cleanly: {rest:?}");
+}

@@ -1,0 +1,8 @@
+//! The real server on a free port, over a real service and database, driven over HTTP.
+#![allow(clippy::unwrap_used)]
+
+mod api;
+mod gateway;
+mod live;
+mod pages;
+mod world;
