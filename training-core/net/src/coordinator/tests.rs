@@ -332,10 +332,7 @@ fn contributions_that_are_no_vectors_are_not_counted() {
     let liar = rig.hub.connect(NodeId::new("liar").unwrap()).unwrap();
     liar.announce(&Message::Hello).unwrap();
     let poison = payload::encode(VectorKind::PseudoGradient, &[f32::NAN; 256]);
-    loop {
-        let Some(envelope) = liar.receive(Duration::from_secs(10)).unwrap() else {
-            break;
-        };
+    while let Some(envelope) = liar.receive(Duration::from_secs(10)).unwrap() {
         match envelope.message {
             Message::Open(open) => {
                 let digest = Digest::of(&poison);
