@@ -386,3 +386,54 @@ fn markets_are_refused_with_a_reason() {
         "forbidden"
     );
 }
+
+#[test]
+fn the_scheduler_inside_the_process_is_not_the_operator() {
+    let folder = tempfile::tempdir().unwrap();
+    let service = fresh(&folder);
+    service.system_scheduler("embedded-scheduler").unwrap();
+    assert!(service.needs_setup().unwrap(), "nobody can sign in yet");
+    let cmd = CreateAccount {
+        handle: "operator".into(),
+        password: PASSWORD.into(),
+    };
+    let code = service.setup_code().to_owned();
+    service.set_up(&code, &cmd).unwrap();
+    assert!(!service.needs_setup().unwrap());
+}
+
+#[test]
+fn a_market_on_a_run_that_cannot_be_reached_is_voided_and_refunds_exactly() {
+    let world = World::new(false);
+    let (ada, bob) = (world.person("ada"), world.person("bob"));
+    let market = world.market();
+    world.host.gone.store(true, Ordering::SeqCst);
+    for (who, outcome) in [(&ada, "yes"), (&bob, "no"), (&ada, "yes")] {
+        world
+            .service
+            .trade(who, &market.id, &spend(outcome, 7 * CREDIT))
+            .unwrap();
+    }
+    let sell = TradeOrder {
+        outcome: "yes".into(),
+        shares_micro: Some(-CREDIT),
+        ..TradeOrder::default()
+    };
+    world.service.trade(&ada, &market.id, &sell).unwrap();
+    world.pass(61_000);
+    let void = world.until_status(&market.id, "void");
+    assert!(void.settlement.statistics.unwrap()["void"].is_string());
+    let runner = plumbline_service::jobs::JobRunner::start(&world.service).unwrap();
+    for _ in 0..500 {
+        if world.service.ledger_summary(&ada).unwrap().escrow_micro == 0 {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    drop(runner);
+    for person in [&ada, &bob] {
+        let me = world.service.me(person).unwrap();
+        assert_eq!((me.balance_micro, me.locked_micro), (1_000 * CREDIT, 0));
+    }
+    assert_eq!(world.sum(), 0);
+}

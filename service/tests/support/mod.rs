@@ -40,6 +40,8 @@ pub struct TestHost {
     pub tokens: AtomicI64,
     /// Checkpoints of runs that are clean although the others are poisoned.
     pub clean: std::sync::Mutex<Vec<String>>,
+    /// No run can be reached any more.
+    pub gone: std::sync::atomic::AtomicBool,
 }
 
 impl RunHost for TestHost {
@@ -71,6 +73,9 @@ impl RunHost for TestHost {
         Vec::new()
     }
     fn freeze(&self, run_id: &str) -> Result<FrozenCheckpoint, HostError> {
+        if self.gone.load(Ordering::SeqCst) {
+            return Err(HostError::UnknownModel(run_id.to_owned()));
+        }
         Ok(FrozenCheckpoint {
             id: checkpoint_of(run_id),
             round: 1,
@@ -164,6 +169,7 @@ impl World {
             poisoned,
             tokens: AtomicI64::new(0),
             clean: std::sync::Mutex::default(),
+            gone: std::sync::atomic::AtomicBool::new(false),
         });
         let clock = Arc::new(TestClock(AtomicI64::new(1_790_000_000_000)));
         let service = open(&folder, &host, &clock);
@@ -300,6 +306,17 @@ impl World {
         }
         panic!("the evidence was never judged");
     }
+}
+
+/// A service that nobody has set up.
+pub fn fresh(folder: &tempfile::TempDir) -> Service {
+    let host = TestHost {
+        poisoned: false,
+        tokens: AtomicI64::new(0),
+        clean: std::sync::Mutex::default(),
+    };
+    let clock = TestClock(AtomicI64::new(1_790_000_000_000));
+    open(folder, &Arc::new(host), &Arc::new(clock))
 }
 
 fn open(folder: &tempfile::TempDir, host: &Arc<TestHost>, clock: &Arc<TestClock>) -> Service {
