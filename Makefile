@@ -3,7 +3,6 @@
 
 SHELL := /bin/bash
 CARGO ?= cargo
-DATA_DIR ?= data/demo
 LISTEN ?= 127.0.0.1:8600
 
 .PHONY: help run serve test lint docs browser bench bench-training dist clean

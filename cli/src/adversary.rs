@@ -69,6 +69,11 @@ impl Adversary {
         } else {
             print_report(&report);
         }
+        anyhow::ensure!(
+            !report.ended.starts_with("contact was lost"),
+            "{}",
+            report.ended
+        );
         Ok(())
     }
 }

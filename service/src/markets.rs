@@ -31,6 +31,8 @@ const SHORTEST_LIFE: Millis = 1_000;
 
 impl Service {
     /// Opens a market; the treasury pays its subsidy, so only the operator may.
+    /// If the run's checkpoint cannot be reached when the market freezes, the
+    /// market is voided and everybody gets back what they put in.
     pub fn open_market(&self, ctx: &Context, cmd: &OpenMarket) -> Result<MarketView> {
         self.allow(&ctx.actor, Scope::Admin)?;
         let creator = account_of(&ctx.actor)?;

@@ -18,7 +18,7 @@ use plumbline_store::{Tx, accounts, evidence, jobs, positions};
 use serde_json::json;
 
 use crate::context::{Context, Scope};
-use crate::host::{FrozenCheckpoint, Sampling};
+use crate::host::{FrozenCheckpoint, HostError, Sampling};
 use crate::jobs::{PAY_MARKET, SETTLE_MARKET};
 use crate::ledger::{TREASURY, post};
 use crate::markets::{announce, life_error, life_of, view_of, with_life};
@@ -124,7 +124,14 @@ impl Service {
         if life.status != Status::Closing || !stopped || pending > 0 {
             return Ok(());
         }
-        let checkpoint = self.host.freeze(&market.run_id).map_err(host_error)?;
+        let checkpoint = match self.host.freeze(&market.run_id) {
+            Ok(checkpoint) => checkpoint,
+            // The run is gone for good; nobody's money waits for it.
+            Err(HostError::UnknownModel(name)) => {
+                return self.void_market(&market.id, &format!("{name} is no longer hosted here"));
+            }
+            Err(error) => return Err(host_error(error)),
+        };
         let now = self.now();
         self.write(move |tx| book_freeze(tx, &market.id, &checkpoint, now))
     }

@@ -137,7 +137,7 @@ fn start_run(
         sources: sources.to_vec(),
         share_bps: 0,
         checkpoint_every: 2,
-        keep_checkpoints: 50,
+        keep_checkpoints: 8,
         ..spec
     })?;
     Ok(run.id)

@@ -314,6 +314,7 @@ pub fn fresh(folder: &tempfile::TempDir) -> Service {
         poisoned: false,
         tokens: AtomicI64::new(0),
         clean: std::sync::Mutex::default(),
+        gone: std::sync::atomic::AtomicBool::new(false),
     };
     let clock = TestClock(AtomicI64::new(1_790_000_000_000));
     open(folder, &Arc::new(host), &Arc::new(clock))
