@@ -9,7 +9,7 @@ use utoipa::openapi::{
 };
 use utoipa::{Modify, OpenApi, PartialSchema, ToSchema};
 
-use crate::problem::{PROBLEM_JSON, Problem};
+use crate::problem::{PROBLEM_JSON, ProblemDocument};
 use crate::{api, gateway};
 
 #[derive(OpenApi)]
@@ -34,7 +34,7 @@ use crate::{api, gateway};
         api::health::events, api::health::alive, api::health::ready, api::health::metrics,
         gateway::models, gateway::complete, gateway::chat,
     ),
-    components(schemas(Problem)),
+    components(schemas(ProblemDocument)),
     modifiers(&Security, &Problems),
     tags(
         (name = "accounts", description = "Sign-up, sessions, API tokens"),

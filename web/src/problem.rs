@@ -14,37 +14,53 @@ use utoipa::ToSchema;
 /// Media type of RFC 9457 problem documents.
 pub(crate) const PROBLEM_JSON: &str = "application/problem+json";
 
-/// An error as clients see it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+/// Why a request was refused. Small, because every handler may return one.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Problem {
-    /// Where the code is explained.
-    #[serde(rename = "type")]
-    pub(crate) kind: String,
-    /// Short name of the HTTP status.
-    pub(crate) title: String,
     /// HTTP status.
     pub(crate) status: u16,
     /// Stable, machine-readable code.
     pub(crate) code: String,
     /// What is wrong and what to do about it.
     pub(crate) detail: String,
-    /// The request's id, as in the `X-Request-Id` header and the server's log.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// The request's id, once the answer is shaped.
     pub(crate) instance: Option<String>,
     /// Decision that limits the run, for `run-throttled` and `run-paused`.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) decision_id: Option<String>,
+    /// Seconds to wait.
+    pub(crate) retry_after_s: Option<u32>,
+}
+
+/// An error as clients see it (RFC 9457).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub(crate) struct ProblemDocument {
+    /// Where the code is explained.
+    #[serde(rename = "type")]
+    kind: String,
+    /// Short name of the HTTP status.
+    title: String,
+    /// HTTP status.
+    status: u16,
+    /// Stable, machine-readable code.
+    code: String,
+    /// What is wrong and what to do about it.
+    detail: String,
+    /// The request's id, as in the `X-Request-Id` header and the server's log.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    instance: Option<String>,
+    /// Decision that limits the run, for `run-throttled` and `run-paused`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    decision_id: Option<String>,
     /// Seconds to wait, as in the `Retry-After` header.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) retry_after_s: Option<u32>,
+    retry_after_s: Option<u32>,
 }
 
 impl Problem {
     /// A problem of that status and code.
     pub(crate) fn new(status: StatusCode, code: &str, detail: impl Into<String>) -> Self {
         Self {
-            kind: format!("/api/docs#problem-{code}"),
-            title: status.canonical_reason().unwrap_or("Error").to_owned(),
             status: status.as_u16(),
             code: code.to_owned(),
             detail: detail.into(),
@@ -101,6 +117,21 @@ impl Problem {
             _ => ("bad-request", "the request could not be read"),
         };
         Self::new(status, code, detail)
+    }
+
+    /// The problem as it is sent.
+    pub(crate) fn document(&self) -> ProblemDocument {
+        let title = self.http_status().canonical_reason().unwrap_or("Error");
+        ProblemDocument {
+            kind: format!("/api/docs#problem-{}", self.code),
+            title: title.to_owned(),
+            status: self.status,
+            code: self.code.clone(),
+            detail: self.detail.clone(),
+            instance: self.instance.clone(),
+            decision_id: self.decision_id.clone(),
+            retry_after_s: self.retry_after_s,
+        }
     }
 
     /// The same, with the seconds to wait.
@@ -162,7 +193,7 @@ impl ResponseError for Problem {
         if self.status == 401 {
             response.insert_header((header::WWW_AUTHENTICATE, "Bearer realm=\"plumbline\""));
         }
-        response.content_type(PROBLEM_JSON).json(self)
+        response.content_type(PROBLEM_JSON).json(self.document())
     }
 }
 

@@ -81,30 +81,34 @@ fn api(app: &mut ServiceConfig) {
                     .route(post().to(evidence::submit)),
             )
             .service(resource("/evidence/{id}").route(get().to(evidence::show)))
-            // allocations and policy
-            .service(resource("/allocations").route(get().to(allocations::list)))
-            .service(resource("/allocations/{id}").route(get().to(allocations::show)))
-            .service(resource("/decisions").route(get().to(allocations::history)))
-            .service(resource("/acks").route(post().to(allocations::acknowledge)))
-            .service(resource("/keys").route(get().to(allocations::keys)))
-            .service(resource("/policy").route(get().to(allocations::policy)))
-            .service(resource("/policy/versions").route(get().to(allocations::policy_versions)))
-            // oracle, training, ledger
-            .service(resource("/oracle").route(get().to(oracle::show)))
-            .service(resource("/oracle/judges").route(get().to(oracle::judges)))
-            .service(resource("/training/runs/{id}").route(get().to(training::show)))
-            .service(resource("/training/runs/{id}/rounds").route(get().to(training::rounds)))
-            .service(resource("/training/runs/{id}/nodes").route(get().to(training::nodes)))
-            .service(
-                resource("/training/runs/{id}/contributions")
-                    .route(get().to(training::contributions)),
-            )
-            .service(resource("/ledger").route(get().to(ledger::summary)))
-            .service(resource("/ledger/accounts/{id}/transfers").route(get().to(ledger::transfers)))
-            .service(resource("/jobs").route(get().to(ledger::jobs)))
+            .configure(governance)
             // events
             .service(resource("/events").route(get().to(health::events))),
     );
+}
+
+fn governance(api: &mut ServiceConfig) {
+    api
+        // allocations and policy
+        .service(resource("/allocations").route(get().to(allocations::list)))
+        .service(resource("/allocations/{id}").route(get().to(allocations::show)))
+        .service(resource("/decisions").route(get().to(allocations::history)))
+        .service(resource("/acks").route(post().to(allocations::acknowledge)))
+        .service(resource("/keys").route(get().to(allocations::keys)))
+        .service(resource("/policy").route(get().to(allocations::policy)))
+        .service(resource("/policy/versions").route(get().to(allocations::policy_versions)))
+        // oracle, training, ledger
+        .service(resource("/oracle").route(get().to(oracle::show)))
+        .service(resource("/oracle/judges").route(get().to(oracle::judges)))
+        .service(resource("/training/runs/{id}").route(get().to(training::show)))
+        .service(resource("/training/runs/{id}/rounds").route(get().to(training::rounds)))
+        .service(resource("/training/runs/{id}/nodes").route(get().to(training::nodes)))
+        .service(
+            resource("/training/runs/{id}/contributions").route(get().to(training::contributions)),
+        )
+        .service(resource("/ledger").route(get().to(ledger::summary)))
+        .service(resource("/ledger/accounts/{id}/transfers").route(get().to(ledger::transfers)))
+        .service(resource("/jobs").route(get().to(ledger::jobs)));
 }
 
 fn openai(app: &mut ServiceConfig) {

@@ -14,7 +14,7 @@ use super::{Answer, created, ok};
 use crate::auth::{Caller, Reader, Scheduler, State};
 use crate::blocking::blocking;
 use crate::extract::{Json, Paging, Params};
-use crate::problem::Problem;
+use crate::problem::{Problem, ProblemDocument};
 use crate::state::AppState;
 
 /// Longest wait of a long poll, seconds.
@@ -36,7 +36,7 @@ pub(crate) struct Since {
 #[utoipa::path(get, path = "/api/v1/allocations", tag = "allocations", params(Since),
     responses((status = 200, description = "Newest decision of each target", body = AllocationsView),
         (status = 304, description = "Nothing newer than `since` or If-None-Match"),
-        (status = 410, description = "`since` is ahead of the server: list everything again", body = Problem)))]
+        (status = 410, description = "`since` is ahead of the server: list everything again", body = ProblemDocument)))]
 pub(crate) async fn list(
     req: HttpRequest,
     state: State,

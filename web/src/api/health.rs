@@ -90,7 +90,6 @@ pub(crate) async fn ready(state: State, _caller: Caller<Anyone>) -> Answer {
             .body("ready\n")),
         Err(problem) => Err(Problem {
             status: 503,
-            title: "Service Unavailable".to_owned(),
             ..problem
         }),
     }

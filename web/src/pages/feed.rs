@@ -86,89 +86,124 @@ pub(crate) fn recent(
     let topics = ["market:*", "run:*", "allocations"].map(str::to_owned);
     let events = service.events_after(context, after, &topics, LOOK_BACK as usize)?;
     let names = Names::load(service, context, runs)?;
-    Ok(events
-        .iter()
-        .rev()
-        .filter_map(|event| describe(event, &names))
-        .take(SHOWN)
-        .collect())
+    Ok(digest(&events, &names))
+}
+
+/// The lines for a run of events, newest first: renewed decisions that change nothing are left out, and a burst of
+/// trades is one line with the newest price.
+pub(crate) fn digest(events: &[EventView], names: &Names) -> Vec<FeedItem> {
+    let mut said: HashMap<(&str, String), String> = HashMap::new();
+    let mut lines: Vec<FeedItem> = Vec::new();
+    for event in events {
+        let Some(item) = describe(event, names) else {
+            continue;
+        };
+        if item.kind == "allocation" {
+            let run = names.of(event).unwrap_or_default().to_owned();
+            let before = said.insert((&event.kind, run), item.text.clone());
+            if before.as_ref() == Some(&item.text) {
+                continue;
+            }
+        }
+        let last = lines.last();
+        if last.is_some_and(|last| (last.kind, &last.href) == ("price", &item.href))
+            && item.kind == "price"
+        {
+            lines.pop();
+        }
+        lines.push(item);
+    }
+    lines.into_iter().rev().take(SHOWN).collect()
 }
 
 /// A sentence for an event; `None` for one that another event tells better. An unknown kind is shown by its name.
 pub(crate) fn describe(event: &EventView, names: &Names) -> Option<FeedItem> {
-    let number = |name: &str| event.data.get(name).and_then(Value::as_f64);
-    let text = |name: &str| {
-        event
-            .data
-            .get(name)
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-    };
     let run = names.of(event).unwrap_or("a run");
-    let pair = (number("probability_before"), number("probability_after"));
-    let (kind, sentence) = match (
-        event.topic.split(':').next().unwrap_or_default(),
-        event.kind.as_str(),
-    ) {
-        // The evidence's own event says more.
-        ("market", "price") if text("cause") == "evidence" => return None,
-        ("market", "price") => {
-            let price = number("probability")
-                .map_or_else(|| "moved".to_owned(), |p| format!("now {}", percent(p)));
-            ("price", format!("{run}: {price} after a {}", text("cause")))
-        }
-        ("market", "opened") => ("price", format!("{run}: a market opened")),
-        ("market", "frozen") => (
-            "settlement",
-            format!("{run}: trading ended, checkpoint frozen"),
-        ),
-        ("market", "settled") => {
-            let pi =
-                number("settlement").map_or(String::new(), |pi| format!(" at {}", percent(pi)));
-            ("settlement", format!("{run}: settled{pi}"))
-        }
-        ("market", "paid") => ("settlement", format!("{run}: every position is paid")),
-        ("market", kind) if kind.contains("evidence") || !text("evidence_id").is_empty() => {
-            let what = match pair {
-                (Some(before), Some(after)) => {
-                    format!("evidence moved {} → {}", percent(before), percent(after))
-                }
-                _ if text("status") == "pending" => "evidence submitted".to_owned(),
-                _ => format!("evidence {}", text("status")),
-            };
-            ("evidence", format!("{run}: {what}"))
-        }
-        ("allocations", "decided") => {
-            let share = number("share_bps").map_or(String::new(), |share| {
-                format!(", {} of the pool", bps(share))
-            });
-            ("allocation", format!("{run}: {}{share}", text("action")))
-        }
-        ("allocations", "acknowledged")
-            if !matches!(
-                text("phase"),
-                "enforced" | "partial" | "failed" | "rejected"
-            ) =>
-        {
-            return None;
-        }
-        ("allocations", "acknowledged") => {
-            let share =
-                number("actual_bps").map_or(String::new(), |share| format!(" at {}", bps(share)));
-            (
-                "allocation",
-                format!("{run}: {}{share} by {}", text("phase"), text("scheduler")),
-            )
-        }
-        ("run", "checkpoint") => return None,
-        ("run", kind) => ("run", format!("{run}: {}", kind.replace('_', " "))),
-        (_, kind) => ("other", format!("{run}: {}", kind.replace(['_', '.'], " "))),
+    let topic = event.topic.split(':').next().unwrap_or_default();
+    let (kind, text) = match topic {
+        "market" => of_market(event)?,
+        "allocations" => of_allocations(event)?,
+        "run" if event.kind == "checkpoint" => return None,
+        "run" => ("run", event.kind.replace('_', " ")),
+        _ => ("other", event.kind.replace(['_', '.'], " ")),
     };
     Some(FeedItem {
         at: event.at.clone(),
         kind,
-        text: sentence,
-        href: href(event, text("decision_id")),
+        text: format!("{run}: {text}"),
+        href: href(event, text_of(event, "decision_id")),
+    })
+}
+
+fn text_of<'a>(event: &'a EventView, name: &str) -> &'a str {
+    event
+        .data
+        .get(name)
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+}
+
+fn number_of(event: &EventView, name: &str) -> Option<f64> {
+    event.data.get(name).and_then(Value::as_f64)
+}
+
+fn of_market(event: &EventView) -> Option<(&'static str, String)> {
+    let at = |name: &str| {
+        number_of(event, name).map_or(String::new(), |p| format!(" at {}", percent(p)))
+    };
+    Some(match event.kind.as_str() {
+        // The evidence's own event says more.
+        "price" if text_of(event, "cause") == "evidence" => return None,
+        "price" => {
+            let price = number_of(event, "probability")
+                .map_or_else(|| "moved".to_owned(), |p| format!("now {}", percent(p)));
+            (
+                "price",
+                format!("{price} after a {}", text_of(event, "cause")),
+            )
+        }
+        "opened" => ("settlement", "a market opened".to_owned()),
+        "frozen" => ("settlement", "trading ended, checkpoint frozen".to_owned()),
+        "settled" => ("settlement", format!("settled{}", at("settlement"))),
+        "paid" => ("settlement", "every position is paid".to_owned()),
+        kind if kind.contains("evidence") || !text_of(event, "evidence_id").is_empty() => {
+            let moved = (
+                number_of(event, "probability_before"),
+                number_of(event, "probability_after"),
+            );
+            let what = match moved {
+                (Some(before), Some(after)) => {
+                    format!("evidence moved {} → {}", percent(before), percent(after))
+                }
+                _ if text_of(event, "status") == "pending" => "evidence submitted".to_owned(),
+                _ => format!("evidence {}", text_of(event, "status")),
+            };
+            ("evidence", what)
+        }
+        kind => ("settlement", kind.replace(['_', '.'], " ")),
+    })
+}
+
+fn of_allocations(event: &EventView) -> Option<(&'static str, String)> {
+    let share = |name: &str| number_of(event, name).map(bps);
+    Some(match event.kind.as_str() {
+        "decided" => {
+            let share =
+                share("share_bps").map_or(String::new(), |share| format!(", {share} of the pool"));
+            ("allocation", format!("{}{share}", text_of(event, "action")))
+        }
+        "acknowledged" => {
+            let phase = text_of(event, "phase");
+            if !matches!(phase, "enforced" | "partial" | "failed" | "rejected") {
+                return None;
+            }
+            let share = share("actual_bps").map_or(String::new(), |share| format!(" at {share}"));
+            (
+                "allocation",
+                format!("{phase}{share} by {}", text_of(event, "scheduler")),
+            )
+        }
+        kind => ("allocation", kind.replace(['_', '.'], " ")),
     })
 }
 
@@ -264,6 +299,49 @@ mod tests {
         for (got, expected) in table {
             assert_eq!(got.as_deref(), expected);
         }
+    }
+
+    #[test]
+    fn renewals_and_bursts_are_one_line() {
+        let decided = |share: i64| {
+            event(
+                "allocations",
+                "decided",
+                json!({"run_id": "r", "action": "allow", "share_bps": share}),
+            )
+        };
+        let price = |p: f64| {
+            event(
+                "market:m",
+                "price",
+                json!({"cause": "trade", "probability": p}),
+            )
+        };
+        let events = [
+            decided(5_000),
+            decided(5_000),
+            price(0.4),
+            price(0.5),
+            decided(5_000),
+            price(0.6),
+            decided(9_500),
+        ];
+        let names = Names {
+            runs: HashMap::from([("r".to_owned(), "clean".to_owned())]),
+            ..Names::default()
+        };
+        let told: Vec<String> = digest(&events, &names)
+            .into_iter()
+            .map(|item| item.text)
+            .collect();
+        assert_eq!(
+            told,
+            [
+                "clean: allow, 95% of the pool",
+                "a run: now 60.0% after a trade",
+                "clean: allow, 50% of the pool"
+            ]
+        );
     }
 
     #[test]

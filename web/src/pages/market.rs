@@ -308,75 +308,74 @@ impl OrderForm {
     }
 }
 
-/// The life of a market: what is done, what is now, what comes.
-pub(crate) fn steps(market: &MarketView) -> Vec<Step> {
-    let now = match market.status.as_str() {
+/// Where a market is among its stages; `None` when it is void.
+fn stage_now(status: &str) -> Option<usize> {
+    match status {
         "open" | "closing" => Some(1),
         "frozen" => Some(2),
         "auditing" | "settling" => Some(3),
         "final" => Some(4),
         "paid" => Some(5),
         _ => None,
-    };
+    }
+}
+
+/// The life of a market: what is done, what is now, what comes.
+pub(crate) fn steps(market: &MarketView) -> Vec<Step> {
     let settlement = &market.settlement;
-    let stage = |name, index: i32, at: Option<String>, note: String| {
-        let state = match now {
-            Some(now) if index < now => "done",
-            Some(now) if index == now => "now",
-            _ => "next",
-        };
-        // A void market keeps the dates of what did happen.
-        let state = if now.is_none() && at.is_some() {
-            "done"
-        } else {
-            state
-        };
-        Step {
-            name,
-            state,
-            at,
-            note,
-        }
-    };
-    let until = match market.closes_after_tokens {
-        Some(tokens) => format!(
-            "Trading stops then, or at {} tokens of the run, whichever is first.",
-            decimal(tokens as f64, 0)
-        ),
-        None => "Trading stops then.".to_owned(),
-    };
-    let verdict = match settlement.pi {
-        Some(pi) => format!("Settled at {}.", percent(pi)),
-        None => "The committed test runs on the frozen checkpoint.".to_owned(),
-    };
-    let mut steps = vec![
-        stage(
+    let until = market
+        .closes_after_tokens
+        .map_or("Trading stops then.".to_owned(), |tokens| {
+            let tokens = decimal(tokens as f64, 0);
+            format!("Trading stops then, or at {tokens} tokens of the run, whichever is first.")
+        });
+    let verdict = settlement.pi.map_or(
+        "The committed test runs on the frozen checkpoint.".to_owned(),
+        |pi| format!("Settled at {}.", percent(pi)),
+    );
+    let stages = [
+        (
             "Opened",
-            0,
-            Some(market.opened_at.clone()),
+            Some(&market.opened_at),
             "The test plan was committed by its hash.".to_owned(),
         ),
-        stage("Close", 1, Some(market.closes_at.clone()), until),
-        stage(
+        ("Close", Some(&market.closes_at), until),
+        (
             "Freeze",
-            2,
-            settlement.frozen_at.clone(),
+            settlement.frozen_at.as_ref(),
             "Checkpoint, exhibits and rules are fixed.".to_owned(),
         ),
-        stage("Settle", 3, settlement.settled_at.clone(), verdict),
-        stage(
+        ("Settle", settlement.settled_at.as_ref(), verdict),
+        (
             "Pay",
-            4,
             None,
             "Every position is paid by the same formula.".to_owned(),
         ),
     ];
+    let now = stage_now(&market.status);
+    let step = |(index, (name, at, note)): (usize, (&'static str, Option<&String>, String))| {
+        let state = match now {
+            Some(now) if index < now => "done",
+            Some(now) if index == now => "now",
+            // A void market keeps the dates of what did happen.
+            None if at.is_some() => "done",
+            _ => "next",
+        };
+        Step {
+            name,
+            state,
+            at: at.cloned(),
+            note,
+        }
+    };
+    let mut steps: Vec<Step> = stages.into_iter().enumerate().map(step).collect();
     if market.status == "void" {
+        let note = "Everyone was refunded.".to_owned();
         steps.push(Step {
             name: "Void",
             state: "now",
             at: None,
-            note: "Everyone was refunded.".to_owned(),
+            note,
         });
     }
     steps

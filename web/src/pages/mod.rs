@@ -31,7 +31,7 @@ use serde::Serialize;
 
 use crate::api::Answer;
 use crate::auth::Anyone;
-use crate::problem::Problem;
+use crate::problem::{Problem, ProblemDocument};
 use crate::state::AppState;
 use crate::templates::Page;
 use visit::Facts;
@@ -41,7 +41,7 @@ pub(crate) use visit::{Chrome, Visit};
 #[derive(Debug, Serialize)]
 pub(crate) struct ErrorPage {
     /// What to show.
-    pub(crate) problem: Problem,
+    pub(crate) problem: ProblemDocument,
 }
 
 impl Page for ErrorPage {
@@ -62,7 +62,7 @@ pub(crate) fn error_response(request: &HttpRequest, problem: &Problem) -> Option
     let known = request.extensions().get::<Facts>().cloned();
     let facts = known.unwrap_or_else(|| Facts::of(request));
     let page = ErrorPage {
-        problem: problem.clone(),
+        problem: problem.document(),
     };
     let html = state.templates.render(&facts.chrome(state), &page).ok()?;
     let mut response = HttpResponse::build(problem.http_status());

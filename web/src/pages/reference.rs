@@ -159,7 +159,12 @@ pub(crate) fn page(document: &Value) -> ReferencePage {
         });
     ReferencePage {
         about: text(document, "/info/description")
-            .split("\n\n")
+            .replace('`', "")
+            .split(
+                "
+
+",
+            )
             .map(str::to_owned)
             .collect(),
         groups: groups.collect(),

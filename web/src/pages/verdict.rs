@@ -121,12 +121,24 @@ fn count(value: Option<&Value>) -> Count {
     }
 }
 
+/// Three decimals, or a power of ten where they would all be zero: `3.1 × 10⁻¹¹`.
 fn small(value: f64) -> String {
-    if value != 0.0 && value.abs() < 1e-3 {
-        format!("{value:.1e}").replace("e-", " × 10^−")
-    } else {
-        format!("{value:.3}")
+    let scientific = format!("{value:.1e}");
+    match scientific.split_once('e') {
+        Some((digits, power)) if value != 0.0 && value.abs() < 1e-3 => {
+            format!(
+                "{digits} × 10{}",
+                power.chars().map(raised).collect::<String>()
+            )
+        }
+        _ => format!("{value:.3}"),
     }
+}
+
+/// A digit or sign as a superscript.
+fn raised(c: char) -> char {
+    const DIGITS: [char; 10] = ['⁰', '¹', '²', '³', '⁴', '⁵', '⁶', '⁷', '⁸', '⁹'];
+    c.to_digit(10).map_or('⁻', |digit| DIGITS[digit as usize])
 }
 
 /// Reads the replay judge's record: a list with one entry per exhibit.
@@ -291,7 +303,7 @@ mod tests {
         );
         assert_eq!(
             (outcome.p_value.as_deref(), outcome.alpha),
-            (Some("3.1 × 10^−11"), Some(0.01))
+            (Some("3.1 × 10⁻¹¹"), Some(0.01))
         );
     }
 }

@@ -336,31 +336,45 @@ impl Gallery {
 }
 
 fn gallery(dress: Dress, theme: &'static str) -> Gallery {
-    let mut g = Gallery {
-        templates: Templates::load().unwrap(),
+    let templates = Templates::load().unwrap();
+    let mut gallery = Gallery {
+        templates,
         dress,
         theme,
         rendered: Vec::new(),
     };
+    add_market_pages(&mut gallery, dress);
+    add_governance_pages(&mut gallery, dress);
+    add_account_pages(&mut gallery, dress);
+    gallery
+}
+
+fn add_market_pages(g: &mut Gallery, dress: Dress) {
     g.add("dashboard", "/", &dashboard(dress));
     let run = dress.one(if dress == Dress::Empty {
         s::bare_run()
     } else {
         s::run()
     });
-    let run_page = RunPage {
-        tone: tone(&run),
-        state: state_of(&run),
-        markets: dress.many(vec![s::settled_market(), s::market()]),
-        checkpoints: dress.many(s::checkpoints()),
-        run,
-    };
-    g.add("run", "/runs/x", &run_page);
+    let markets = dress.many(vec![s::settled_market(), s::market()]);
+    let checkpoints = dress.many(s::checkpoints());
+    g.add(
+        "run",
+        "/runs/x",
+        &RunPage {
+            tone: tone(&run),
+            state: state_of(&run),
+            markets,
+            checkpoints,
+            run,
+        },
+    );
+    let markets = dress.many(vec![s::market(), s::settled_market()]);
     g.add(
         "markets",
         "/markets",
         &MarketsPage {
-            markets: dress.many(vec![s::market(), s::settled_market()]),
+            markets,
             status: None,
             next_cursor: Some(dress.text("c")),
         },
@@ -375,15 +389,15 @@ fn gallery(dress: Dress, theme: &'static str) -> Gallery {
         error: (dress == Dress::Hostile).then(|| HOSTILE.to_owned()),
         ..Draft::empty()
     };
-    g.add(
-        "evidence-form",
-        "/markets/x/evidence",
-        &EvidenceFormPage {
-            market: dress.one(s::market()),
-            balance_micro: 5_000_000,
-            draft,
-        },
-    );
+    let form = EvidenceFormPage {
+        market: dress.one(s::market()),
+        balance_micro: 5_000_000,
+        draft,
+    };
+    g.add("evidence-form", "/markets/x/evidence", &form);
+}
+
+fn add_governance_pages(g: &mut Gallery, dress: Dress) {
     let decision = dress.one(s::decision());
     let rows = || {
         dress
@@ -392,30 +406,31 @@ fn gallery(dress: Dress, theme: &'static str) -> Gallery {
             .map(row)
             .collect::<Vec<_>>()
     };
-    g.add(
-        "allocations",
-        "/allocations",
-        &AllocationsPage {
-            version: 9,
-            current: rows(),
-            history: rows(),
-            next_cursor: Some(dress.text("c")),
-            keys: dress.many(s::keys()),
-        },
-    );
+    let (keys, next_cursor) = (dress.many(s::keys()), Some(dress.text("c")));
+    let list = AllocationsPage {
+        version: 9,
+        current: rows(),
+        history: rows(),
+        next_cursor,
+        keys,
+    };
+    g.add("allocations", "/allocations", &list);
+    let (payload, envelope) = (decision.decision.to_string(), decision.envelope.to_string());
     g.add(
         "decision",
         "/allocations/x",
         &DecisionPage {
             row: row(&decision),
-            payload: decision.decision.to_string(),
-            envelope: decision.envelope.to_string(),
+            payload,
+            envelope,
         },
     );
     g.add("training-list", "/training", &training_list(dress));
     g.add("training", "/training/x", &training(dress));
-    let mut oracle = dress.one(s::oracle());
-    oracle.judges = dress.many(s::oracle().judges);
+    let oracle = OracleView {
+        judges: dress.many(s::oracle().judges),
+        ..dress.one(s::oracle())
+    };
     g.add(
         "oracle",
         "/oracle",
@@ -424,12 +439,13 @@ fn gallery(dress: Dress, theme: &'static str) -> Gallery {
             oracle,
         },
     );
+    let versions = dress.many(vec![s::policy()]);
     g.add(
         "policy",
         "/policy",
         &PolicyPage {
             policy: dress.one(s::policy()),
-            versions: dress.many(vec![s::policy()]),
+            versions,
         },
     );
     g.add(
@@ -446,13 +462,17 @@ fn gallery(dress: Dress, theme: &'static str) -> Gallery {
             jobs: dress.many(s::jobs()),
         },
     );
+}
+
+fn add_account_pages(g: &mut Gallery, dress: Dress) {
     g.add("account", "/account", &account(dress));
+    let needs_setup = dress == Dress::Empty;
     g.add(
         "login",
         "/login",
         &LoginPage {
             form: credentials(dress),
-            needs_setup: dress == Dress::Empty,
+            needs_setup,
         },
     );
     g.add(
@@ -467,19 +487,21 @@ fn gallery(dress: Dress, theme: &'static str) -> Gallery {
         "/setup",
         &SetUpPage {
             form: credentials(dress),
-            needed: dress != Dress::Empty,
+            needed: !needs_setup,
         },
     );
     let document = serde_json::from_str(crate::openapi::json()).unwrap();
     g.add("reference", "/api/docs", &reference::page(&document));
-    let mut problem = Problem::new(
-        actix_web::http::StatusCode::NOT_FOUND,
-        "not-found",
-        dress.text("no market has the id 7"),
-    );
+    let detail = dress.text("no market has the id 7");
+    let mut problem = Problem::new(actix_web::http::StatusCode::NOT_FOUND, "not-found", detail);
     problem.instance = Some("0199-request".into());
-    g.add("error", "/nowhere", &ErrorPage { problem });
-    g
+    g.add(
+        "error",
+        "/nowhere",
+        &ErrorPage {
+            problem: problem.document(),
+        },
+    );
 }
 
 #[test]
