@@ -99,14 +99,20 @@ impl Feed {
     }
 
     async fn query(&mut self) -> Option<Vec<EventView>> {
-        let (context, topics, after) = (self.context.clone(), self.topics.clone(), self.after);
+        let (context, after) = (self.context.clone(), self.after);
+        let topics = narrow(&self.topics);
         let found = blocking(&self.service, move |service| {
             service.events_after(&context, after, &topics, BATCH)
-        })
-        .await;
-        match found {
-            Ok(events) => {
+        });
+        match found.await {
+            Ok(mut events) => {
+                // Also past what is left out below, so that it is not read again.
                 self.after = events.last().map_or(self.after, |event| event.id);
+                let full = events.len() == BATCH;
+                events.retain(|event| wanted(&self.topics, &event.topic));
+                if events.is_empty() && full {
+                    return Box::pin(self.query()).await;
+                }
                 Some(events)
             }
             Err(problem) => {
@@ -116,6 +122,24 @@ impl Feed {
             }
         }
     }
+}
+
+/// The topics to ask the service for: all of them when a pattern is among them, to be narrowed by [`wanted`].
+pub(crate) fn narrow(topics: &[String]) -> Vec<String> {
+    if topics.iter().any(|topic| topic.ends_with('*')) {
+        return Vec::new();
+    }
+    topics.to_vec()
+}
+
+/// Whether `topic` is among `patterns`; a pattern that ends in `*` stands for all topics that start so.
+pub(crate) fn wanted(patterns: &[String], topic: &str) -> bool {
+    patterns
+        .iter()
+        .any(|pattern| match pattern.strip_suffix('*') {
+            Some(prefix) => topic.starts_with(prefix),
+            None => topic == pattern,
+        })
 }
 
 /// One event in the wire format; JSON has no raw newlines, so one `data` line is enough. There is no `event` line,
@@ -128,6 +152,21 @@ fn encode(event: &EventView) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn patterns_stand_for_all_topics_that_start_so() {
+        let patterns = ["market:*".to_owned(), "allocations".to_owned()];
+        for (topic, expected) in [
+            ("market:1", true),
+            ("markets", false),
+            ("allocations", true),
+            ("run:1", false),
+        ] {
+            assert_eq!(wanted(&patterns, topic), expected, "{topic}");
+        }
+        assert!(narrow(&patterns).is_empty());
+        assert_eq!(narrow(&patterns[1..]), ["allocations"]);
+    }
 
     #[test]
     fn an_event_cannot_break_out_of_its_frame() {

@@ -232,6 +232,8 @@
     source.onopen = () => { status.hidden = false; status.classList.remove("off"); };
     source.onerror = () => status.classList.add("off");
     source.onmessage = schedule;
+    const every = Number(document.body.dataset.every);
+    if (every > 0) setInterval(schedule, every * 1000);
     document.addEventListener("visibilitychange", () => { if (!document.hidden) schedule(); });
   }
 })();

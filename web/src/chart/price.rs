@@ -279,17 +279,20 @@ pub(crate) fn spark(points: &[PricePoint]) -> Option<String> {
     if known.len() < 2 {
         return None;
     }
-    let step = WIDTH / (known.len() - 1) as f64;
+    // Each point holds for one step, the newest up to the right edge.
+    let step = WIDTH / known.len() as f64;
     let mut path = String::new();
     for (index, probability) in known.iter().enumerate() {
         let x = (index as f64 * step * 10.0).round() / 10.0;
         let y = ((1.0 - probability.clamp(0.0, 1.0)) * (HEIGHT - 4.0) * 10.0).round() / 10.0 + 2.0;
-        path.push_str(&if index == 0 {
+        let command = if index == 0 {
             format!("M{x} {y}")
         } else {
             format!("H{x}V{y}")
-        });
+        };
+        path.push_str(&command);
     }
+    path.push_str(&format!("H{WIDTH}"));
     Some(path)
 }
 

@@ -65,6 +65,9 @@ impl Page for Dashboard {
     fn topics(&self) -> String {
         "market:*,run:*,training:*,allocations".to_owned()
     }
+    fn every_s(&self) -> u32 {
+        3
+    }
 }
 
 /// `GET /`

@@ -4,6 +4,8 @@ use plumbline_service::views::JudgementView;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::templates::format::{bps, credits, exact};
+
 /// Longest text of an exhibit shown in full; the rest is one click away in the JSON.
 const MAX_TEXT: usize = 20_000;
 /// Most arms, messages or facts shown.
@@ -25,14 +27,25 @@ pub(crate) struct Fact {
 }
 
 impl Fact {
-    fn new(name: &str, value: String) -> Self {
-        let hash = matches!(value.len(), 36 | 64 | 128)
-            && value
+    /// A field of a record; its suffix says the unit, as everywhere in the API.
+    fn new(name: &str, value: &Value) -> Self {
+        let number = value.as_i64();
+        let (name, text) = match (
+            name.strip_suffix("_micro"),
+            name.strip_suffix("_bps"),
+            number,
+        ) {
+            (Some(name), _, Some(micro)) => (name, credits(micro)),
+            (_, Some(name), Some(share)) => (name, bps(share as f64)),
+            _ => (name, text_of(value)),
+        };
+        let hash = matches!(text.len(), 36 | 64 | 128)
+            && text
                 .bytes()
                 .all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
         Self {
             name: name.replace('_', " "),
-            value,
+            value: text,
             hash,
         }
     }
@@ -107,26 +120,28 @@ pub(crate) fn judgement_rows(judgements: &[JudgementView]) -> Vec<JudgementRow> 
 pub(crate) fn facts_of(value: &Value) -> Vec<Fact> {
     match value {
         Value::Object(map) => {
-            let facts = map
-                .iter()
+            let known = map.iter().filter(|(_, value)| !value.is_null());
+            let facts = known
                 .take(MAX_ROWS)
-                .map(|(name, value)| Fact::new(name, text_of(value)));
+                .map(|(name, value)| Fact::new(name, value));
             let mut facts: Vec<Fact> = facts.collect();
             // The conclusion first, then what it rests on.
             facts.sort_by_key(|fact| !CONCLUSIONS.contains(&fact.name.as_str()));
             facts
         }
         Value::Null => Vec::new(),
-        other => vec![Fact::new("result", text_of(other))],
+        other => vec![Fact::new("result", other)],
     }
 }
 
 fn text_of(value: &Value) -> String {
     match value {
+        Value::String(text) if is_time(text) => exact(text),
         Value::String(text) => clip(text),
         Value::Null => "–".to_owned(),
         Value::Bool(yes) => (if *yes { "yes" } else { "no" }).to_owned(),
         Value::Number(number) => number_text(number),
+        Value::Array(items) if items.is_empty() => "none".to_owned(),
         Value::Array(items) if is_short_list(value) => {
             items.iter().map(text_of).collect::<Vec<_>>().join(", ")
         }
@@ -143,6 +158,10 @@ fn text_of(value: &Value) -> String {
             parts.collect::<Vec<_>>().join(" · ")
         }
     }
+}
+
+fn is_time(text: &str) -> bool {
+    (20..=35).contains(&text.len()) && text.parse::<jiff::Timestamp>().is_ok()
 }
 
 /// A list of a few strings or numbers reads well on one line.
@@ -316,6 +335,25 @@ mod tests {
             (0.0, 0.5, "down")
         );
         assert_eq!((rows[2].width, rows[3].width), (0.0, 0.0));
+    }
+
+    #[test]
+    fn facts_carry_their_units() {
+        let record = json!({"liquidity_micro": 100_000_000, "share_bps": 500, "at": "2026-11-22T10:00:00Z", "proposal_id": null,
+            "market": "01a20492-06a1-77cd-83f6-35b2d17f4315", "exhibit_digests": []});
+        let facts = facts_of(&record);
+        let value = |name: &str| {
+            facts
+                .iter()
+                .find(|fact| fact.name == name)
+                .map(|fact| fact.value.as_str())
+        };
+        assert_eq!(value("liquidity"), Some("100.00 cr"));
+        assert_eq!(value("share"), Some("5%"));
+        assert_eq!(value("at"), Some("2026-11-22 10:00:00 UTC"));
+        assert_eq!(value("exhibit digests"), Some("none"));
+        assert_eq!(value("proposal id"), None);
+        assert!(facts.iter().any(|fact| fact.name == "market" && fact.hash));
     }
 
     #[test]

@@ -83,8 +83,8 @@ pub(crate) fn recent(
     runs: &[RunView],
 ) -> plumbline_service::Result<Vec<FeedItem>> {
     let after = service.last_event_id()?.saturating_sub(LOOK_BACK).max(0);
-    let topics = ["market:*", "run:*", "allocations"].map(str::to_owned);
-    let events = service.events_after(context, after, &topics, LOOK_BACK as usize)?;
+    let mut events = service.events_after(context, after, &[], LOOK_BACK as usize)?;
+    events.retain(|event| !event.topic.starts_with("training:"));
     let names = Names::load(service, context, runs)?;
     Ok(digest(&events, &names))
 }

@@ -323,12 +323,16 @@ fn stage_now(status: &str) -> Option<usize> {
 /// The life of a market: what is done, what is now, what comes.
 pub(crate) fn steps(market: &MarketView) -> Vec<Step> {
     let settlement = &market.settlement;
-    let until = market
-        .closes_after_tokens
-        .map_or("Trading stops then.".to_owned(), |tokens| {
+    // Trading may have ended before its announced time.
+    let closed_at = settlement.frozen_at.as_ref().unwrap_or(&market.closes_at);
+    let until = match (&settlement.frozen_at, market.closes_after_tokens) {
+        (Some(_), _) => "Trading stopped.".to_owned(),
+        (None, None) => "Trading stops then.".to_owned(),
+        (None, Some(tokens)) => {
             let tokens = decimal(tokens as f64, 0);
             format!("Trading stops then, or at {tokens} tokens of the run, whichever is first.")
-        });
+        }
+    };
     let verdict = settlement.pi.map_or(
         "The committed test runs on the frozen checkpoint.".to_owned(),
         |pi| format!("Settled at {}.", percent(pi)),
@@ -339,7 +343,7 @@ pub(crate) fn steps(market: &MarketView) -> Vec<Step> {
             Some(&market.opened_at),
             "The test plan was committed by its hash.".to_owned(),
         ),
-        ("Close", Some(&market.closes_at), until),
+        ("Close", Some(closed_at), until),
         (
             "Freeze",
             settlement.frozen_at.as_ref(),

@@ -30,6 +30,9 @@ impl Page for RunPage {
     fn topics(&self) -> String {
         format!("run:{0},training:{0},allocations,market:*", self.run.id)
     }
+    fn every_s(&self) -> u32 {
+        3
+    }
 }
 
 /// `GET /runs/{id}`

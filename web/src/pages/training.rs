@@ -49,6 +49,9 @@ impl Page for TrainingListPage {
     fn topics(&self) -> String {
         "training:*,allocations".to_owned()
     }
+    fn every_s(&self) -> u32 {
+        3
+    }
 }
 
 /// One run's context.
@@ -82,6 +85,9 @@ impl Page for TrainingPage {
     const TEMPLATE: &'static str = "training.html";
     fn topics(&self) -> String {
         format!("training:{0},run:{0},allocations", self.run.id)
+    }
+    fn every_s(&self) -> u32 {
+        3
     }
 }
 

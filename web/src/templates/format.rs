@@ -36,6 +36,9 @@ pub(crate) fn register(tera: &mut Tera) {
     tera.register_filter("words", |value: &str, _: Kwargs, _: &State| {
         value.replace(['_', '-'], " ")
     });
+    tera.register_filter("phase", |value: &str, _: Kwargs, _: &State| {
+        phase(value).to_owned()
+    });
     tera.register_filter("segment", |value: &str, _: Kwargs, _: &State| {
         segment(value)
     });
@@ -187,6 +190,15 @@ pub(crate) fn short(id: &str) -> String {
         format!("{start}…")
     } else {
         start
+    }
+}
+
+/// A phase of acknowledgement for people: what was released was enforced before.
+pub(crate) fn phase(phase: &str) -> &str {
+    if phase == "released" {
+        "enforced"
+    } else {
+        phase
     }
 }
 

@@ -59,6 +59,11 @@ pub(crate) trait Page: Serialize {
     fn topics(&self) -> String {
         String::new()
     }
+    /// Seconds after which the page is worth reloading even without an event; 0 for never. Training figures change
+    /// continuously and are no facts of the outbox.
+    fn every_s(&self) -> u32 {
+        0
+    }
 }
 
 /// The compiled templates.
@@ -83,6 +88,7 @@ impl Templates {
             Context::from_serialize(page).map_err(|error| Problem::internal(explain(&error)))?;
         context.insert("chrome", chrome);
         context.insert("topics", &page.topics());
+        context.insert("every_s", &page.every_s());
         self.tera
             .render(P::TEMPLATE, &context)
             .map_err(|error| Problem::internal(explain(&error)))

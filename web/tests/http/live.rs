@@ -67,6 +67,11 @@ async fn events_stream_and_resume_where_they_broke_off() {
             .all(|event| event["id"].as_i64().unwrap() > last_id),
         "nothing is sent twice"
     );
+    let pattern = "/api/v1/events?topics=market:*&after=0";
+    let all = world.request(Method::GET, pattern).send().await.unwrap();
+    let all = until(all, "price").await;
+    let own = format!("market:{id}");
+    assert!(all.iter().all(|event| event["topic"] == own), "{all:?}");
     let after = Answer::of(
         world
             .request(Method::GET, &url)

@@ -128,6 +128,11 @@ async fn every_page_answers_with_and_without_data() {
             "{path} shows who is signed in"
         );
     }
+    let told = operator.get("/").await.text;
+    assert!(
+        told.contains("subject: now "),
+        "the feed tells of the trade"
+    );
     let missing = world.get("/markets/nope").await;
     assert_eq!(missing.status, 404);
     assert!(missing.text.contains("<h1>Not Found</h1>") && missing.text.contains("not-found"));
