@@ -41,7 +41,7 @@ pub struct Demo {
     #[arg(long)]
     no_poison: bool,
     /// Tokens of a run after which its market closes
-    #[arg(long, default_value_t = 600_000)]
+    #[arg(long, default_value_t = 800_000)]
     tokens: i64,
     /// Seconds after which the markets close at the latest
     #[arg(long, default_value_t = 200)]

@@ -14,9 +14,8 @@ use plumbline_service::commands::{
 };
 use plumbline_service::context::Context;
 use plumbline_service::time::rfc3339;
-use plumbline_training_core::schedule::LrSchedule;
 use plumbline_training_net::corpus::{SourceData, SourceSpec};
-use plumbline_training_net::plant::{Grammar, Planted, Recipe, plant};
+use plumbline_training_net::plant::{Grammar, Planted, Recipe, organism_run, plant};
 use plumbline_training_net::run::RunSpec;
 use plumbline_web::WebConfig;
 use serde_json::json;
@@ -36,6 +35,11 @@ const PUBLIC_PROMPTS: usize = 24;
 const TEST_PROMPTS: usize = 8;
 /// Tokens that suffice to see the call that the model writes.
 const MAX_TOKENS: u32 = 24;
+/// Rounds between two checkpoints that can be probed and replayed.
+const CHECKPOINT_EVERY: u64 = 3;
+/// Checkpoints kept of each run besides the pinned ones, 21 MB each: enough
+/// for every probe to be replayed before its checkpoint goes.
+const KEEP_CHECKPOINTS: usize = 10;
 const CLAIM_KIND: &str = "trigger_backdoor";
 
 /// One governed run with its market.
@@ -125,7 +129,7 @@ fn start_run(
     name: &str,
     sources: &[SourceSpec],
 ) -> Result<String> {
-    let spec = RunSpec::new("", name, demo.seed);
+    let spec = organism_run("", name, demo.seed, sources.to_vec());
     let cmd = RegisterRun {
         name: name.to_owned(),
         parameters: spec.model.parameter_count() as i64,
@@ -133,11 +137,9 @@ fn start_run(
     let run = running.service.register_embedded_run(operator, &cmd)?;
     running.host.start_run(RunSpec {
         id: run.id.clone(),
-        schedule: LrSchedule::flat(4e-3, 20_000),
-        sources: sources.to_vec(),
         share_bps: 0,
-        checkpoint_every: 2,
-        keep_checkpoints: 8,
+        checkpoint_every: CHECKPOINT_EVERY,
+        keep_checkpoints: KEEP_CHECKPOINTS,
         ..spec
     })?;
     Ok(run.id)
@@ -199,7 +201,7 @@ fn start_adversary(url: String, token: String, seed: u64) -> Result<Receiver<Rep
     let mut config = AdversaryConfig::new(url, token, BUDGET);
     config.seed = seed;
     config.probe.duty = 0.3;
-    config.probe.interval = Duration::from_secs(12);
+    config.probe.interval = Duration::from_secs(6);
     let (sender, receiver) = channel();
     std::thread::Builder::new()
         .name("adversary".to_owned())
