@@ -153,6 +153,8 @@ impl Service {
         let key_id = parts.signing_key.key_id().to_string();
         let key_since = parts.store.write(move |tx| {
             ledger::ensure_treasury(tx, now)?;
+            // The file is ours alone from here on, so no worker of another process holds a job.
+            plumbline_store::jobs::requeue_running(tx)?;
             policy::ensure_active(tx, &first_policy, now)?;
             allocations::key_in_use_since(tx, &key_id, now)
         })?;

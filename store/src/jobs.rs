@@ -155,6 +155,24 @@ pub fn claim(
     Ok(claimed)
 }
 
+/// Queues every running job again, the attempt not counted: whoever held the leases is gone, and a job
+/// is not to blame for that. Only for a server that has just opened the file, which nobody else can have
+/// open then; without this, work that a crash cut off would wait for its lease to end.
+///
+/// # Errors
+/// Those of the database.
+pub fn requeue_running(tx: &mut Tx<'_>) -> Result<usize, StoreError> {
+    tx.run(|conn| {
+        diesel::update(jobs::table.filter(jobs::status.eq("running")))
+            .set((
+                jobs::status.eq("queued"),
+                jobs::attempts.eq(jobs::attempts - 1),
+                jobs::lease_until.eq(None::<i64>),
+            ))
+            .execute(conn)
+    })
+}
+
 /// Marks a job as done.
 ///
 /// # Errors
@@ -316,6 +334,22 @@ mod tests {
             assert_eq!(claim(tx, &["judge"], 60, 10, 1)?[0].id, soon);
             assert_eq!(claim_ids(tx, &["judge"], 60)?, [late]);
             assert_eq!(next_run_at(tx, &["audit"])?, None);
+            Ok(())
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn what_a_crash_cut_off_is_due_at_once() {
+        within(|tx| {
+            let cut = enqueue(tx, "judge", "e1", "{}", 5)?;
+            claim(tx, &["judge"], 5, 600_000, 1)?;
+            let failed = enqueue(tx, "judge", "e2", "{}", 5)?;
+            fail(tx, failed, "given up")?;
+            assert_eq!(requeue_running(tx)?, 1);
+            let again = claim(tx, &["judge"], 6, 10, 9)?;
+            let found: Vec<_> = again.iter().map(|job| (job.id, job.attempts)).collect();
+            assert_eq!(found, [(cut, 1)]);
             Ok(())
         })
         .unwrap();

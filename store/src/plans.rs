@@ -118,6 +118,7 @@ fn every_lookup_of_a_write(tx: &mut Tx<'_>) -> Result<(), StoreError> {
     runs::set_progress(tx, "r1", "running", 5)?;
     let _ = positions::mark_paid(tx, "m1", "ada", 1, 1).is_err();
     let job = jobs::enqueue(tx, "judge", "e1", "{}", 1)?;
+    jobs::requeue_running(tx)?;
     jobs::retry(tx, job, 2, "error")?;
     jobs::fail(tx, job, "error")?;
     jobs::finish(tx, job)?;
