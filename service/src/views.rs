@@ -1,8 +1,12 @@
 //! What the HTTP API answers. Times are RFC 3339 UTC, money is integer
 //! micro-credits (`_micro`), shares of compute are basis points (`_bps`).
 
+mod training;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+
+pub use training::{ContributionView, ModelView, NodeView, RoundView, TrainingView};
 
 /// One page of a list.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -510,101 +514,6 @@ pub struct LedgerSummary {
     pub escrow_micro: i64,
     /// Held by people.
     pub users_micro: i64,
-}
-
-/// Live figures of a training run.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct TrainingView {
-    /// Run id.
-    pub run_id: String,
-    /// Run name.
-    pub name: String,
-    /// `warming_up`, `training`, `paused`, `finished` or `failed`.
-    pub status: String,
-    /// Number of parameters.
-    pub parameters: u64,
-    /// Outer rounds done.
-    pub round: u64,
-    /// Tokens trained on.
-    pub tokens: u64,
-    /// Mean loss of the first round, nats per token.
-    pub loss_first: Option<f64>,
-    /// Mean loss of the last round.
-    pub loss_last: Option<f64>,
-    /// Over the last few seconds.
-    pub tokens_per_second: f64,
-    /// Share that is enforced.
-    pub share_bps: u32,
-    /// Bytes that nodes sent.
-    pub bytes_sent: u64,
-    /// Bytes that synchronising at every step would have sent.
-    pub bytes_every_step: u64,
-    /// Live members.
-    pub members: u32,
-    /// Newest checkpoint's hash.
-    pub checkpoint: Option<String>,
-}
-
-/// One outer round.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct RoundView {
-    /// Number, from 1.
-    pub round: u64,
-    /// When it completed.
-    pub at: String,
-    /// Tokens of the run so far.
-    pub tokens: u64,
-    /// Token-weighted mean loss.
-    pub loss: f64,
-    /// `(node, loss)` of each member.
-    pub node_losses: Vec<(String, f64)>,
-    /// Seconds it took.
-    pub seconds: f64,
-    /// Bytes sent.
-    pub bytes: u64,
-    /// Share in force at its end.
-    pub share_bps: u32,
-}
-
-/// A member of a training run.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct NodeView {
-    /// Node id.
-    pub id: String,
-    /// `active`, `left`, `dead`, …
-    pub status: String,
-    /// Tokens it trained on.
-    pub tokens: u64,
-    /// Its speed while it may compute.
-    pub tokens_per_second: f64,
-    /// Last loss.
-    pub loss: Option<f64>,
-}
-
-/// Verified work of a node.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct ContributionView {
-    /// Node id.
-    pub node: String,
-    /// Rounds it contributed to.
-    pub rounds: u64,
-    /// Tokens that counted.
-    pub tokens: u64,
-    /// Its part of the run's tokens.
-    pub share: f64,
-}
-
-/// Something the gateway can serve.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct ModelView {
-    /// Name to ask for: run name, or `run@checkpoint`.
-    pub id: String,
-    /// Run.
-    pub run_id: String,
-    /// Checkpoint hash, when pinned.
-    pub checkpoint: Option<String>,
-    /// Unix seconds.
-    pub created: i64,
 }
 
 /// An event of the outbox, as SSE sends it.

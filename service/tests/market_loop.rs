@@ -309,55 +309,24 @@ fn markets_are_refused_with_a_reason() {
             .unwrap_err()
             .code()
     };
-    assert_eq!(
-        refused(&OpenMarket {
-            probability: f64::NAN,
-            ..good.clone()
-        }),
-        "bad-probability"
-    );
-    assert_eq!(
-        refused(&OpenMarket {
-            liquidity_micro: 0,
-            ..good.clone()
-        }),
-        "bad-liquidity"
-    );
-    assert_eq!(
-        refused(&OpenMarket {
-            closes_at: "soon".into(),
-            ..good.clone()
-        }),
-        "bad-time"
-    );
-    assert_eq!(
-        refused(&OpenMarket {
-            closes_at: "2001-01-01T00:00:00Z".into(),
-            ..good.clone()
-        }),
-        "closes-too-soon"
-    );
-    assert_eq!(
-        refused(&OpenMarket {
-            closes_after_tokens: Some(0),
-            ..good.clone()
-        }),
-        "bad-tokens"
-    );
-    assert_eq!(
-        refused(&OpenMarket {
-            claim: String::new(),
-            ..good.clone()
-        }),
-        "bad-claim"
-    );
-    assert_eq!(
-        refused(&OpenMarket {
-            run_id: "nothing".into(),
-            ..good.clone()
-        }),
-        "not-found"
-    );
+    type Spoil = fn(&mut OpenMarket);
+    let cases: [(Spoil, &str); 7] = [
+        (|terms| terms.probability = f64::NAN, "bad-probability"),
+        (|terms| terms.liquidity_micro = 0, "bad-liquidity"),
+        (|terms| terms.closes_at = "soon".into(), "bad-time"),
+        (
+            |terms| terms.closes_at = "2001-01-01T00:00:00Z".into(),
+            "closes-too-soon",
+        ),
+        (|terms| terms.closes_after_tokens = Some(0), "bad-tokens"),
+        (|terms| terms.claim = String::new(), "bad-claim"),
+        (|terms| terms.run_id = "nothing".into(), "not-found"),
+    ];
+    for (spoil, code) in cases {
+        let mut terms = good.clone();
+        spoil(&mut terms);
+        assert_eq!(refused(&terms), code);
+    }
     let plan = serde_json::json!({"alpha_ppm": 1});
     let terms = SettlementTerms {
         method: "objective".into(),
