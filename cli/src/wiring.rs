@@ -50,6 +50,9 @@ pub fn start(data: &DataDir, options: Options) -> Result<Running> {
         data_dir: data.training(),
         cores,
     })?;
+    // Runs first: the scheduler's first order is about them, and the jobs call off
+    // a market that is due when nothing knows its run.
+    resume_runs(&host)?;
     let runs = EmbeddedRuns::new(host.clone());
     let measured_at = jiff::Timestamp::now();
     let baseline = Baseline {
@@ -77,8 +80,6 @@ pub fn start(data: &DataDir, options: Options) -> Result<Running> {
             ..options.web
         },
     )?;
-    // Runs first: the scheduler's first order is about them.
-    resume_runs(&host)?;
     let consumer = EmbeddedScheduler::start(&service, &server.url(), &data.consumer_state(), runs)?;
     Ok(Running {
         server,
