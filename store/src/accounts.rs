@@ -156,8 +156,8 @@ pub fn count_users(tx: &mut Tx<'_>) -> Result<i64, StoreError> {
     })
 }
 
-/// What the account has paid for positions that are not paid out yet, micro-credits:
-/// Σ cost over its unpaid positions.
+/// What the account has in positions that are not paid out yet, micro-credits: Σ max(cost, 0) over its
+/// unpaid positions. A negative cost is a gain that waits for the settlement; it locks nothing.
 ///
 /// # Errors
 /// Those of the database.
@@ -166,7 +166,7 @@ pub fn locked_micro(tx: &mut Tx<'_>, account_id: &str) -> Result<i64, StoreError
         positions::table
             .filter(positions::account_id.eq(account_id))
             .filter(positions::paid_at.is_null())
-            .select(sql::<BigInt>("COALESCE(SUM(cost_micro), 0)"))
+            .select(sql::<BigInt>("COALESCE(SUM(MAX(cost_micro, 0)), 0)"))
             .get_result(conn)
     })
 }
@@ -282,6 +282,8 @@ mod tests {
             assert_eq!(locked_micro(tx, "ada")?, 350);
             positions::mark_paid(tx, "m1", "ada", 10, 5)?;
             assert_eq!(locked_micro(tx, "ada")?, 50);
+            positions::upsert(tx, &position("m2", -20))?;
+            assert_eq!(locked_micro(tx, "ada")?, 0);
             ledger::post(tx, &transfer("t", &[("ada", -GRANT), ("bob", GRANT)]))?;
             assert_eq!(
                 (get(tx, "ada")?.balance_micro, get(tx, "bob")?.balance_micro),
