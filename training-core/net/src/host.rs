@@ -142,7 +142,7 @@ impl Host {
 
     /// Starts a run, or goes on with it if its folder has a checkpoint. Reads
     /// its data before it returns; tokenising happens on the run's thread
-    /// ([`RunStatus::Preparing`]).
+    /// ([`Preparing`](crate::run::RunStatus::Preparing)).
     ///
     /// # Errors
     /// [`HostError::Spec`], [`HostError::AlreadyRunning`], [`HostError::Corpus`],

@@ -31,8 +31,9 @@ use crate::transport::{Transport, TransportError};
 const POLL: Duration = Duration::from_millis(500);
 /// Hello is repeated this often while nothing is heard, in case it was lost.
 const HELLO_EVERY: Duration = Duration::from_secs(2);
-/// Wall time whose unspent share an idle node may keep.
-const BURST: Micros = Micros::from_millis(250);
+/// CPU time that a node may save up while it waits for others: about two inner
+/// steps of the default model.
+const BURST: Micros = Micros::from_millis(100);
 
 /// What every node of a run does in a round.
 #[derive(Debug, Clone, Copy, PartialEq)]

