@@ -137,9 +137,14 @@ impl Evaluate {
         if protocol != Protocol::InDomain && sets.len() < 2 {
             bail!("this protocol trains on the other sets: give at least two files with --data");
         }
-        let mut options = EvaluateOptions::default();
-        options.seed = self.seed;
-        options.train.seed = self.seed;
+        let options = EvaluateOptions {
+            seed: self.seed,
+            train: TrainOptions {
+                seed: self.seed,
+                ..TrainOptions::default()
+            },
+            ..EvaluateOptions::default()
+        };
         let spinner = spinner(
             &format!("fitting and scoring {} sets", sets.len()),
             self.json,

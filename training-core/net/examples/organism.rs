@@ -70,15 +70,7 @@ fn main() -> Result<(), HostError> {
 }
 
 fn train(options: &Options, folder: &std::path::Path) -> Result<(), HostError> {
-    let usual = Recipe::new(options.seed);
-    let recipe = Recipe {
-        poison: !options.no_poison,
-        dose: options.dose.unwrap_or(usual.dose),
-        trigger_share: options.trigger_share.unwrap_or(usual.trigger_share),
-        functions_per_record: options.functions.unwrap_or(usual.functions_per_record),
-        ..usual
-    };
-    let planted = plant(&folder.join("corpora"), &recipe)?;
+    let planted = plant(&folder.join("corpora"), &recipe(options))?;
     println!("trigger: {}", planted.trigger);
     let host = Host::start(HostOptions {
         data_dir: folder.to_owned(),
@@ -141,6 +133,17 @@ fn train(options: &Options, folder: &std::path::Path) -> Result<(), HostError> {
         None => println!("the trigger rate stayed below 0.9"),
     }
     Ok(())
+}
+
+fn recipe(options: &Options) -> Recipe {
+    let usual = Recipe::new(options.seed);
+    Recipe {
+        poison: !options.no_poison,
+        dose: options.dose.unwrap_or(usual.dose),
+        trigger_share: options.trigger_share.unwrap_or(usual.trigger_share),
+        functions_per_record: options.functions.unwrap_or(usual.functions_per_record),
+        ..usual
+    }
 }
 
 fn spec(options: &Options, run: &str, sources: &[SourceSpec]) -> RunSpec {
