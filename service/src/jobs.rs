@@ -25,6 +25,8 @@ pub(crate) const PAY_MARKET: &str = "pay-market";
 const MAX_ATTEMPTS: i64 = 6;
 /// A job whose worker died is taken over after this long.
 const LEASE_MS: Millis = 10 * 60 * 1000;
+/// Doublings after which the pause grows no more: about half a minute.
+const LONGEST_BACKOFF: i64 = 6;
 /// Between two rounds of tidying up.
 const TIDY_EVERY: Millis = 3_600_000;
 /// An idempotency key is good for a day.
@@ -187,8 +189,9 @@ impl Service {
     fn job_failed(&self, job: &Job, error: &ServiceError) -> Result<()> {
         let (id, text, now) = (job.id, error.to_string(), self.now());
         tracing::warn!(job = %job.key, attempt = job.attempts, error = %text, "a job failed");
-        if job.attempts < MAX_ATTEMPTS {
-            let again = now + (BACKOFF_MS << job.attempts.clamp(0, 16));
+        // A payout is owed: it is tried for ever, and the operator sees why it fails.
+        if job.attempts < MAX_ATTEMPTS || job.kind == PAY_MARKET {
+            let again = now + (BACKOFF_MS << job.attempts.clamp(0, LONGEST_BACKOFF));
             return self.write(move |tx| Ok(jobs::retry(tx, id, again, &text)?));
         }
         let reason = text.clone();

@@ -10,6 +10,8 @@ use crate::{Result, Service, ServiceError};
 pub(crate) const MAX_PROMPTS: usize = 256;
 /// Most tokens that one prompt may ask for.
 pub(crate) const MAX_TOKENS: usize = 512;
+/// Most stop strings: sixteen of a client and one that the chat template adds.
+pub(crate) const MAX_STOPS: usize = 17;
 /// Longest prompt, in bytes.
 pub(crate) const MAX_PROMPT_BYTES: usize = 32 * 1024;
 
@@ -113,14 +115,14 @@ fn check_request(prompts: &[String], sampling: &Sampling) -> Result<()> {
         && (0.0..=2.0).contains(&sampling.temperature)
         && sampling.top_p > 0.0
         && sampling.top_p <= 1.0
-        && sampling.stop.len() <= 8;
+        && sampling.stop.len() <= MAX_STOPS;
     if fine {
         return Ok(());
     }
     Err(ServiceError::invalid(
         "bad-sampling",
         format!(
-            "max_tokens is 1 to {MAX_TOKENS}, temperature 0 to 2, top_p in (0, 1], stop at most 8 strings"
+            "max_tokens is 1 to {MAX_TOKENS}, temperature 0 to 2, top_p in (0, 1], stop at most {MAX_STOPS} strings"
         ),
     ))
 }

@@ -159,12 +159,12 @@ pub(crate) async fn trade(
     )
 }
 
-/// Close a market before its time and freeze the checkpoint it is about
+/// Freeze a market whose closing rules hold; refused with `not-due` before that, whoever asks
 #[utoipa::path(post, path = "/api/v1/markets/{id}/freeze", tag = "markets", params(("id" = String, Path, description = "Market id")),
     responses((status = 200, description = "The market", body = MarketView)))]
 pub(crate) async fn freeze(
     state: State,
-    caller: Caller<Admin>,
+    caller: Caller<Trader>,
     id: web::Path<String>,
     body: NoBody,
 ) -> Answer {

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use crate::problem::Problem;
 
 /// Most prompts times copies of one request.
-const MAX_TEXTS: usize = 512;
+const MAX_TEXTS: usize = 256;
 /// Most bytes of all prompts together.
 const MAX_PROMPT_BYTES: usize = 2 * 1024 * 1024;
 /// Most tokens per text.
@@ -42,7 +42,7 @@ pub(crate) struct CompletionRequest {
     model: String,
     /// The text to continue, or several.
     prompt: OneOrMany,
-    /// Most tokens to generate, 1 to 4096; default 16.
+    /// Most tokens to generate, 1 to 512; default 16.
     max_tokens: Option<usize>,
     /// 0 (greedy) to 2; default 1.
     temperature: Option<f64>,
@@ -81,7 +81,7 @@ pub(crate) struct ChatRequest {
     model: String,
     /// The conversation, oldest message first.
     messages: Vec<ChatMessage>,
-    /// Most tokens to generate, 1 to 4096; default 128.
+    /// Most tokens to generate, 1 to 512; default 128.
     max_tokens: Option<usize>,
     /// The newer name of `max_tokens`.
     max_completion_tokens: Option<usize>,
