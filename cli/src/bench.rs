@@ -27,7 +27,7 @@ pub enum Bench {
 #[derive(Debug, Args)]
 pub struct Trades {
     /// Numbers of connections to measure
-    #[arg(long, value_delimiter = ',', default_value = "1,32")]
+    #[arg(long, value_delimiter = ',', default_value = "1,32,256")]
     connections: Vec<usize>,
     /// Seconds for each measurement
     #[arg(long, default_value_t = 5.0)]

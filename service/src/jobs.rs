@@ -25,6 +25,8 @@ pub(crate) const PAY_MARKET: &str = "pay-market";
 const MAX_ATTEMPTS: i64 = 6;
 /// A job whose worker died is taken over after this long.
 const LEASE_MS: Millis = 10 * 60 * 1000;
+/// Turns in one tick at most.
+const BREATHS: u32 = 5;
 /// Doublings after which the pause grows no more: about half a minute.
 const LONGEST_BACKOFF: i64 = 6;
 /// Between two rounds of tidying up.
@@ -95,13 +97,17 @@ impl JobRunner {
     ) -> Result<()> {
         let (service, stop) = (self.service.clone(), Arc::clone(&self.stop));
         let pause = Duration::from_millis(service.config.tick_ms);
+        let breath = pause / BREATHS;
         let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
             let mut seen = 0;
             while !stop.load(Ordering::Acquire) {
                 if let Err(error) = turn(&service) {
                     tracing::error!(%error, thread = std::thread::current().name(), "a turn of the jobs failed");
                 }
-                seen = service.bell.wait(seen, pause);
+                // Every commit rings. Under load that is hundreds of times a second, and a
+                // turn looks at all runs and markets: commits in a breath share a turn.
+                std::thread::sleep(breath);
+                seen = service.bell.wait(seen, pause.saturating_sub(breath));
             }
         });
         self.threads.push(thread.map_err(ServiceError::internal)?);
