@@ -400,11 +400,12 @@ fn any_event() -> impl Strategy<Value = Event> {
 /// Nodes that commit, reveal, and a coordinator that answers: does a round close?
 fn closes_when_everyone_works(mut bench: Bench) -> bool {
     bench.send(Event::Rate { bps: 10_000 }).unwrap();
-    for number in 0..2 {
-        bench.send(Event::Join { node: node(number) }).ok();
-    }
     for _ in 0..200 {
         bench.now += 400;
+        // A working node that was dropped for its silence before joins again.
+        for number in 0..2 {
+            bench.send(Event::Join { node: node(number) }).ok();
+        }
         let round = bench.state.round();
         let members: Vec<usize> = (0..4)
             .filter(|&n| bench.state.members().contains_key(&node(n)))
