@@ -20,6 +20,7 @@ use crate::{Result, Service, ServiceError};
 pub(crate) const JUDGE_EVIDENCE: &str = "judge-evidence";
 pub(crate) const SETTLE_MARKET: &str = "settle-market";
 pub(crate) const PAY_MARKET: &str = "pay-market";
+pub(crate) const RELEASE_MARKET: &str = "release-market";
 
 /// A job is tried this often before it is given up and shown as failed.
 const MAX_ATTEMPTS: i64 = 6;
@@ -85,7 +86,7 @@ impl JobRunner {
         runner.spawn("deadlines", |service| service.tick())?;
         runner.spawn("judging", |service| service.work(&[JUDGE_EVIDENCE]))?;
         runner.spawn("settling", |service| {
-            service.work(&[SETTLE_MARKET, PAY_MARKET])
+            service.work(&[SETTLE_MARKET, PAY_MARKET, RELEASE_MARKET])
         })?;
         Ok(runner)
     }
@@ -188,6 +189,7 @@ impl Service {
             JUDGE_EVIDENCE => self.judge_evidence(field("evidence_id")?),
             SETTLE_MARKET => self.settle_market(field("market_id")?),
             PAY_MARKET => self.pay_market(field("market_id")?),
+            RELEASE_MARKET => self.release_market(field("market_id")?),
             other => Err(ServiceError::internal(format!("no job is called {other}"))),
         }
     }
@@ -195,8 +197,9 @@ impl Service {
     fn job_failed(&self, job: &Job, error: &ServiceError) -> Result<()> {
         let (id, text, now) = (job.id, error.to_string(), self.now());
         tracing::warn!(job = %job.key, attempt = job.attempts, error = %text, "a job failed");
-        // A payout is owed: it is tried for ever, and the operator sees why it fails.
-        if job.attempts < MAX_ATTEMPTS || job.kind == PAY_MARKET {
+        // Money is owed: it is tried for ever, and the operator sees why it fails.
+        let owed = [PAY_MARKET, RELEASE_MARKET].contains(&job.kind.as_str());
+        if job.attempts < MAX_ATTEMPTS || owed {
             let again = now + (BACKOFF_MS << job.attempts.clamp(0, LONGEST_BACKOFF));
             return self.write(move |tx| Ok(jobs::retry(tx, id, again, &text)?));
         }

@@ -15,6 +15,7 @@ mod accounts;
 mod allocations;
 pub mod commands;
 pub mod context;
+pub mod defences;
 pub mod error;
 mod events;
 mod evidence;
@@ -26,6 +27,7 @@ mod metrics;
 mod oracle;
 mod page;
 mod policy;
+mod release;
 mod runs;
 mod secrets;
 mod settlement;
@@ -48,6 +50,7 @@ use serde::de::DeserializeOwned;
 
 use crate::accounts::account_of;
 use crate::context::Context;
+use crate::defences::Defences;
 pub use crate::error::ServiceError;
 use crate::host::RunHost;
 use crate::time::{Clock, Millis, SystemClock};
@@ -74,6 +77,8 @@ pub struct ServiceConfig {
     pub pool: String,
     /// What the pool has, so that a share can be said in units too.
     pub baseline: Option<Baseline>,
+    /// Which defences against known attacks stand; all of them, outside of experiments.
+    pub defences: Defences,
 }
 
 impl Default for ServiceConfig {
@@ -87,6 +92,7 @@ impl Default for ServiceConfig {
             tick_ms: 500,
             pool: "default".to_owned(),
             baseline: None,
+            defences: Defences::default(),
         }
     }
 }

@@ -19,7 +19,7 @@ use serde_json::json;
 
 use crate::context::{Context, Scope};
 use crate::host::{FrozenCheckpoint, HostError, Sampling};
-use crate::jobs::{PAY_MARKET, SETTLE_MARKET};
+use crate::jobs::{PAY_MARKET, RELEASE_MARKET, SETTLE_MARKET};
 use crate::ledger::{TREASURY, post};
 use crate::markets::{announce, life_error, life_of, view_of, with_life};
 use crate::time::Millis;
@@ -226,6 +226,7 @@ impl Service {
             };
             markets::update(tx, &market)?;
             enqueue(tx, PAY_MARKET, &market.id, now)?;
+            enqueue(tx, RELEASE_MARKET, &market.id, now)?;
             announce(tx, now, &market, "void")
         })
     }
@@ -312,6 +313,7 @@ fn book_settlement(
     };
     markets::update(tx, &market)?;
     enqueue(tx, PAY_MARKET, &market.id, now)?;
+    enqueue(tx, RELEASE_MARKET, &market.id, now)?;
     announce(tx, now, &market, "settled")
 }
 

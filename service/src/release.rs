@@ -1,0 +1,56 @@
+//! What a market still holds for people besides their positions, and gives back once it is
+//! final or void: fees, bonds and reserved cash, each by a step of its own.
+
+use plumbline_market::life::Status;
+use plumbline_store::Tx;
+use plumbline_store::markets::{self, Market};
+
+use crate::markets::life_of;
+use crate::time::Millis;
+use crate::{Result, Service};
+
+/// Whether a step has more to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// Nothing is left to give back.
+    Done,
+    /// One chunk was given back; call again.
+    #[allow(dead_code, reason = "for steps that give back in chunks")]
+    More,
+}
+
+/// Gives back one chunk in at most one transfer, named `transfer_id`. Repeating a step after a
+/// crash, from any row, pays nobody twice.
+pub(crate) type Step = fn(&mut Tx, &Market, transfer_id: &str, Millis) -> Result<Progress>;
+
+/// Every step, in order.
+const STEPS: [Step; 0] = [];
+
+impl Service {
+    /// The job: takes every step of a market that is final, paid or void.
+    pub(crate) fn release_market(&self, market_id: &str) -> Result<()> {
+        loop {
+            let (id, transfer_id, now) = (market_id.to_owned(), self.new_id(), self.now());
+            let progress = self.write(move |tx| release_chunk(tx, &id, &transfer_id, now))?;
+            if progress == Progress::Done {
+                return Ok(());
+            }
+        }
+    }
+}
+
+fn release_chunk(tx: &mut Tx, market_id: &str, transfer_id: &str, now: Millis) -> Result<Progress> {
+    let market = markets::get(tx, market_id)?;
+    let over = matches!(
+        life_of(&market)?.status,
+        Status::Final | Status::Paid | Status::Void
+    );
+    if over {
+        for step in STEPS {
+            if step(tx, &market, transfer_id, now)? == Progress::More {
+                return Ok(Progress::More);
+            }
+        }
+    }
+    Ok(Progress::Done)
+}
