@@ -7,7 +7,7 @@ use subtle::ConstantTimeEq;
 use crate::commands::{CreateAccount, CreateToken, Login};
 use crate::context::{Actor, Context, Scope};
 use crate::ledger::{TREASURY, post};
-use crate::secrets::{TOKEN_PREFIX, fingerprint, hash_password, random_secret, verify_password};
+use crate::secrets::{TOKEN_PREFIX, fingerprint, hash_password, verify_password};
 use crate::time::{Millis, rfc3339};
 use crate::views::{MeView, SessionOpened, TokenCreated, TokenView};
 use crate::{Result, Service, ServiceError};
@@ -143,7 +143,11 @@ impl Service {
             id: self.new_id(),
             kind: AccountKind::User,
             handle,
-            password_hash: Some(hash_password(&cmd.password)?),
+            password_hash: Some(hash_password(
+                &cmd.password,
+                self.config.password_cost,
+                self.entropy.as_ref(),
+            )?),
             roles: roles.iter().map(|role| (*role).to_owned()).collect(),
             balance_micro: 0,
             created_at: self.now(),
@@ -190,7 +194,7 @@ impl Service {
     }
 
     fn open_session(&self, account_id: String) -> Result<SessionOpened> {
-        let (secret, csrf, now) = (random_secret()?, random_secret()?, self.now());
+        let (secret, csrf, now) = (self.new_secret()?, self.new_secret()?, self.now());
         let session = sessions::Session {
             id_hash: fingerprint(&secret),
             account_id,
@@ -225,7 +229,7 @@ impl Service {
     pub fn create_token(&self, ctx: &Context, cmd: &CreateToken) -> Result<TokenCreated> {
         let account_id = account_of(&ctx.actor)?;
         let scopes = check_token(&ctx.actor, cmd)?;
-        let secret = format!("{TOKEN_PREFIX}{}", random_secret()?);
+        let secret = format!("{TOKEN_PREFIX}{}", self.new_secret()?);
         let row = tokens::Token {
             id: self.new_id(),
             account_id: account_id.clone(),

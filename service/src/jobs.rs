@@ -22,6 +22,11 @@ pub(crate) const SETTLE_MARKET: &str = "settle-market";
 pub(crate) const PAY_MARKET: &str = "pay-market";
 pub(crate) const RELEASE_MARKET: &str = "release-market";
 
+/// Jobs of the judging thread.
+const JUDGING: &[&str] = &[JUDGE_EVIDENCE];
+/// Jobs of the settling thread.
+const SETTLING: &[&str] = &[SETTLE_MARKET, PAY_MARKET, RELEASE_MARKET];
+
 /// A job is tried this often before it is given up and shown as failed.
 const MAX_ATTEMPTS: i64 = 6;
 /// A job whose worker died is taken over after this long.
@@ -84,10 +89,8 @@ impl JobRunner {
             threads: Vec::new(),
         };
         runner.spawn("deadlines", |service| service.tick())?;
-        runner.spawn("judging", |service| service.work(&[JUDGE_EVIDENCE]))?;
-        runner.spawn("settling", |service| {
-            service.work(&[SETTLE_MARKET, PAY_MARKET, RELEASE_MARKET])
-        })?;
+        runner.spawn("judging", |service| service.work(JUDGING))?;
+        runner.spawn("settling", |service| service.work(SETTLING))?;
         Ok(runner)
     }
 
@@ -128,6 +131,21 @@ impl Drop for JobRunner {
 }
 
 impl Service {
+    /// Ticks and works on jobs of every kind until none is due, on the caller's thread: for
+    /// programs that drive the service themselves instead of starting a [`JobRunner`].
+    pub fn run_due_jobs(&self) -> Result<()> {
+        self.tick()?;
+        loop {
+            self.work(JUDGING)?;
+            self.work(SETTLING)?;
+            // A job may have queued one of a kind that was already looked at.
+            let due = self.read(|tx| Ok(jobs::next_run_at(tx, JUDGING)?))?;
+            if due.is_none_or(|due| due > self.now()) {
+                return Ok(());
+            }
+        }
+    }
+
     /// One look at the deadlines and the policy.
     pub fn tick(&self) -> Result<()> {
         self.advance_markets()?;

@@ -16,6 +16,7 @@ mod allocations;
 pub mod commands;
 pub mod context;
 pub mod defences;
+pub mod entropy;
 pub mod error;
 mod events;
 mod evidence;
@@ -51,8 +52,10 @@ use serde::de::DeserializeOwned;
 use crate::accounts::account_of;
 use crate::context::Context;
 use crate::defences::Defences;
+use crate::entropy::{Entropy, Ids, OsEntropy};
 pub use crate::error::ServiceError;
 use crate::host::RunHost;
+pub use crate::secrets::PasswordCost;
 use crate::time::{Clock, Millis, SystemClock};
 
 /// Result of a use case.
@@ -79,6 +82,8 @@ pub struct ServiceConfig {
     pub baseline: Option<Baseline>,
     /// Which defences against known attacks stand; all of them, outside of experiments.
     pub defences: Defences,
+    /// What guessing a password costs whoever has its hash.
+    pub password_cost: PasswordCost,
 }
 
 impl Default for ServiceConfig {
@@ -93,6 +98,7 @@ impl Default for ServiceConfig {
             pool: "default".to_owned(),
             baseline: None,
             defences: Defences::default(),
+            password_cost: PasswordCost::default(),
         }
     }
 }
@@ -124,6 +130,8 @@ pub struct Inner {
     key_since: Millis,
     config: ServiceConfig,
     clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    ids: Ids,
     setup_code: String,
     wakers: Mutex<Vec<Waker>>,
     bell: jobs::Bell,
@@ -154,6 +162,16 @@ impl Service {
 
     /// As [`Service::open`], with a clock of the caller's.
     pub fn open_with_clock(parts: ServiceParts, clock: Arc<dyn Clock>) -> Result<Self> {
+        Self::open_with(parts, clock, Arc::new(OsEntropy))
+    }
+
+    /// As [`Service::open`], with a clock and an entropy of the caller's: then everything that
+    /// the service does is a function of its requests.
+    pub fn open_with(
+        parts: ServiceParts,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Result<Self> {
         let now = clock.now();
         let first_policy = policy::check_text(&parts.first_policy)?;
         let key_id = parts.signing_key.key_id().to_string();
@@ -172,7 +190,9 @@ impl Service {
             key_since,
             config: parts.config,
             clock,
-            setup_code: secrets::random_secret()?,
+            setup_code: secrets::random_secret(entropy.as_ref())?,
+            entropy,
+            ids: Ids::default(),
             wakers: Mutex::new(Vec::new()),
             bell: jobs::Bell::default(),
             counters: metrics::Counters::default(),
@@ -232,7 +252,28 @@ impl Inner {
 
     /// A fresh UUIDv7: sorts by time of creation.
     pub(crate) fn new_id(&self) -> String {
-        uuid::Uuid::now_v7().to_string()
+        self.new_uuid().to_string()
+    }
+
+    /// As [`Inner::new_id`], not yet as text.
+    pub(crate) fn new_uuid(&self) -> uuid::Uuid {
+        self.ids.next(self.now(), self.entropy.as_ref())
+    }
+
+    /// 32 random bytes, for seeds and nonces.
+    #[allow(
+        dead_code,
+        reason = "for draws that are committed before they are made"
+    )]
+    pub(crate) fn random_seed(&self) -> Result<[u8; 32]> {
+        let mut seed = [0u8; 32];
+        self.entropy.fill(&mut seed)?;
+        Ok(seed)
+    }
+
+    /// A fresh secret; see [`secrets::random_secret`].
+    pub(crate) fn new_secret(&self) -> Result<String> {
+        secrets::random_secret(self.entropy.as_ref())
     }
 
     pub(crate) fn read<T>(&self, f: impl FnOnce(&mut Tx) -> Result<T>) -> Result<T> {

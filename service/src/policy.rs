@@ -122,7 +122,7 @@ impl Service {
         at: Timestamp,
     ) -> Result<Decision> {
         let draft = Draft {
-            decision_id: Uuid::now_v7(),
+            decision_id: self.new_uuid(),
             target: DecisionTarget {
                 kind: TargetKind::Run,
                 uid: run.run,
