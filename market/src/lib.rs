@@ -15,6 +15,7 @@
 //! - [`money`]: integer micro-credits and micro-shares.
 //! - [`probability`]: clamped probabilities, log-odds, and the stable elementary functions.
 //! - [`lmsr`]: the formulas in `f64`, and [`Maker`], the integer state of one market.
+//! - [`categorical`]: the same for markets of several outcomes, of which exactly one happens.
 //! - [`trade`]: orders, positions and fills. A quote is a fill that nobody has stored.
 //! - [`evidence`]: a judged shift of log-odds, booked as a trade of its submitter.
 //! - [`ledger`]: balanced transfers and which accounts may be overdrawn.
@@ -55,6 +56,7 @@
 //! The crate deliberately does not store anything, decide who may act, or make payment
 //! idempotent: those belong to whoever keeps the records.
 
+pub mod categorical;
 pub mod digest;
 pub mod evidence;
 pub mod ledger;
@@ -67,6 +69,10 @@ pub mod settle;
 pub mod statistics;
 pub mod trade;
 
+pub use categorical::{
+    CategoricalFill, CategoricalMaker, CategoricalOrder, CategoricalPosition, CategoricalSize,
+    PiVector,
+};
 pub use digest::Digest;
 pub use evidence::{EvidenceError, EvidenceFill, apply_evidence};
 pub use ledger::{AccountId, Entry, LedgerError, Transfer};

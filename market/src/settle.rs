@@ -184,7 +184,9 @@ pub fn payouts<K: Clone>(
     subsidy: Micro,
     escrow: Micro,
 ) -> Result<PayoutPlan<K>, SettleError> {
-    distribute(holders, subsidy, escrow, |position| position.payout(pi))
+    distribute(holders, subsidy, escrow, Position::locked, |position| {
+        position.payout(pi)
+    })
 }
 
 /// Gives every holder back `max(net_cost, 0)`, exactly what they have in escrow, and the
@@ -195,16 +197,21 @@ pub fn refunds<K: Clone>(
     subsidy: Micro,
     escrow: Micro,
 ) -> Result<PayoutPlan<K>, SettleError> {
-    distribute(holders, subsidy, escrow, |position| Ok(position.locked()))
+    distribute(holders, subsidy, escrow, Position::locked, |position| {
+        Ok(position.locked())
+    })
 }
 
-fn distribute<K: Clone>(
-    holders: &[(K, Position)],
+/// The plan that pays every holder `amount`, of positions of any kind that have `locked` in
+/// escrow. Asserts `Σ locked + subsidy = escrow = payouts + remainder` and that nothing is negative.
+pub(crate) fn distribute<K: Clone, P>(
+    holders: &[(K, P)],
     subsidy: Micro,
     escrow: Micro,
-    amount: impl Fn(&Position) -> Result<Micro, MoneyError>,
+    locked: impl Fn(&P) -> Micro,
+    amount: impl Fn(&P) -> Result<Micro, MoneyError>,
 ) -> Result<PayoutPlan<K>, SettleError> {
-    let collateral = Micro::checked_sum(holders.iter().map(|(_, position)| position.locked()))?;
+    let collateral = Micro::checked_sum(holders.iter().map(|(_, position)| locked(position)))?;
     let expected = collateral.checked_add(subsidy)?;
     if escrow != expected {
         return Err(SettleError::EscrowMismatch { escrow, expected });
