@@ -11,6 +11,7 @@
 //! what, no life cycles, no clock and no identifiers of its own — the caller brings times (unix
 //! milliseconds), ids (text), and money (integer micro-credits).
 
+mod crash;
 mod error;
 mod open;
 mod pool;
@@ -28,6 +29,7 @@ pub mod checkpoints;
 pub mod control;
 pub mod decisions;
 pub mod evidence;
+pub mod export;
 pub mod idempotency;
 pub mod jobs;
 pub mod ledger;
@@ -47,6 +49,7 @@ mod plans;
 #[cfg(test)]
 mod testing;
 
+pub use crash::{CrashPlan, Moment};
 pub use error::StoreError;
 pub use store::{Store, StoreOptions};
 pub use tx::Tx;

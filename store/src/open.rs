@@ -163,6 +163,38 @@ pub(crate) fn reader(path: &Path) -> Result<SqliteConnection, StoreError> {
     Ok(conn)
 }
 
+/// A connection that reads one state of a file that another process may be writing, in a
+/// transaction; the file must have been brought up to date by a service of this version.
+pub(crate) fn snapshot(path: &Path) -> Result<SqliteConnection, StoreError> {
+    let fail = |why: String| StoreError::open(path, why);
+    let absolute = path
+        .canonicalize()
+        .map_err(|error| fail(format!("{error}; name the database of a service")))?;
+    let mut conn = reader(&absolute)?;
+    let application = number(
+        &mut conn,
+        path,
+        "SELECT application_id AS value FROM pragma_application_id",
+    )?;
+    if application != APPLICATION_ID {
+        return Err(fail(NOT_A_DATABASE.to_owned()));
+    }
+    let unknown =
+        has_unknown_migration(&mut conn).map_err(|error| fail(unusable(error.as_ref())))?;
+    let pending = conn
+        .has_pending_migration(MIGRATIONS)
+        .map_err(|error| fail(unusable(error.as_ref())))?;
+    if unknown || pending {
+        return Err(fail(
+            "another version of Plumbline wrote it; use that version, or start the service once"
+                .to_owned(),
+        ));
+    }
+    conn.batch_execute("BEGIN")
+        .map_err(|error| fail(unusable(&error)))?;
+    Ok(conn)
+}
+
 fn connect(path: &Path) -> Result<SqliteConnection, StoreError> {
     let text = path
         .to_str()

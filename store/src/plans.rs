@@ -12,9 +12,9 @@ use diesel::sqlite::{Sqlite, SqliteConnection};
 
 use crate::testing::{evidence, market, seed, transfer};
 use crate::{
-    StoreError, Tx, accounts, acks, checkpoints, control, decisions, idempotency, jobs, ledger,
-    markets, open, outbox, policies, positions, prices, runs, schema, sessions, settings, tokens,
-    trades,
+    StoreError, Tx, accounts, acks, checkpoints, control, decisions, export, idempotency, jobs,
+    ledger, markets, open, outbox, policies, positions, prices, runs, schema, sessions, settings,
+    tokens, trades,
 };
 
 #[derive(QueryableByName)]
@@ -32,6 +32,7 @@ struct Columns {
 /// Reads through every public query once. The arguments matter little: the plan does not depend on them.
 fn every_read(tx: &mut Tx<'_>) -> Result<(), StoreError> {
     let _ = accounts::get(tx, "ada")?;
+    export::rows::<StoreError>(tx, export::Scope::Market("m1"), |_, _| Ok(()))?;
     accounts::by_handle(tx, "ada")?;
     accounts::list(tx, Some("a"), 10)?;
     accounts::count_users(tx)?;

@@ -9,6 +9,7 @@ use std::thread::{JoinHandle, ThreadId};
 
 use diesel::connection::SimpleConnection;
 
+use crate::crash::{self, CrashPlan};
 use crate::error::StoreError;
 use crate::open::{self, FileLock};
 use crate::pool::Pool;
@@ -61,13 +62,42 @@ impl Store {
     /// [`StoreError::Open`] for a file that another process uses, that is no database or not one of this
     /// program, that a newer version wrote, or that cannot be written.
     pub fn open(path: &Path, options: StoreOptions) -> Result<Store, StoreError> {
+        Self::start(path, options, None)
+    }
+
+    /// As [`Store::open`], for a simulation in which the writing process dies when `plan` says so.
+    /// Nothing is forced to the disk: such a death loses what the process had not yet written to
+    /// its files, and keeps what it had, whether the disk has it or not.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn open_to_crash(
+        path: &Path,
+        options: StoreOptions,
+        plan: Arc<dyn CrashPlan>,
+    ) -> Result<Store, StoreError> {
+        Self::start(path, options, Some(plan))
+    }
+
+    fn start(
+        path: &Path,
+        options: StoreOptions,
+        crashes: Option<Arc<dyn CrashPlan>>,
+    ) -> Result<Store, StoreError> {
         let (path, lock) = open::claim(path)?;
-        let conn = open::writer(&path)?;
+        let mut conn = open::writer(&path)?;
         let readers = (0..options.readers.max(1))
             .map(|_| open::reader(&path))
             .collect::<Result<Vec<_>, _>>()?;
         let (sender, requests) = sync_channel(options.queue.max(1));
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(Shared {
+            crashes,
+            ..Shared::default()
+        });
+        if let Some(plan) = &shared.crashes {
+            conn.batch_execute("PRAGMA synchronous = OFF")?;
+            crash::observe(&mut conn, plan, &shared);
+        }
         let (seen, batch) = (Arc::clone(&shared), options.batch.max(1));
         let writer = std::thread::Builder::new()
             .name("store-writer".to_owned())
@@ -116,6 +146,9 @@ impl Store {
     }
 
     fn enqueue(&self, request: Box<dyn Request>) -> Result<(), StoreError> {
+        if self.inner.shared.dead.load(Ordering::Acquire) {
+            return Err(StoreError::Closed);
+        }
         let sender = self
             .inner
             .sender

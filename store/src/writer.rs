@@ -3,7 +3,7 @@
 //! the next batch gathers, so the rate grows with the load and a lone request waits for nobody.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,6 +12,7 @@ use diesel::RunQueryDsl;
 use diesel::connection::SimpleConnection;
 use diesel::sqlite::SqliteConnection;
 
+use crate::crash::{self, CrashPlan, Moment};
 use crate::error::StoreError;
 use crate::prepared::Prepared;
 use crate::tx::Tx;
@@ -26,6 +27,19 @@ pub(crate) struct Shared {
     pub(crate) queued: AtomicUsize,
     /// Who wants to know of commits that added events.
     pub(crate) listeners: Mutex<Vec<Listener>>,
+    /// Set in a simulation only: when the writing process dies.
+    pub(crate) crashes: Option<Arc<dyn CrashPlan>>,
+    /// The simulated process is dead: nothing is acknowledged any more.
+    pub(crate) dead: AtomicBool,
+}
+
+impl Shared {
+    /// Tells a simulation's plan where the writer is.
+    fn reached(&self, moment: Moment<'_>) {
+        if let Some(plan) = &self.crashes {
+            crash::ask(plan, self, moment);
+        }
+    }
 }
 
 /// A queued request, its types hidden.
@@ -139,8 +153,13 @@ fn gather(
 
 /// Runs one batch and answers it.
 fn process(conn: &mut SqliteConnection, mut taken: Vec<Box<dyn Request>>, shared: &Shared) {
-    let outcome = commit(conn, &mut taken);
-    if let Err(failure) = &outcome {
+    let mut outcome = commit(conn, &mut taken, shared);
+    if shared.dead.load(Ordering::Acquire) {
+        outcome = Err(StoreError::Closed);
+    }
+    if let Err(failure) = &outcome
+        && *failure != StoreError::Closed
+    {
         tracing::error!(requests = taken.len(), %failure, "a batch of writes failed; none of it was kept");
     }
     let failure = outcome.as_ref().err();
@@ -156,13 +175,16 @@ fn process(conn: &mut SqliteConnection, mut taken: Vec<Box<dyn Request>>, shared
 fn commit(
     conn: &mut SqliteConnection,
     taken: &mut [Box<dyn Request>],
+    shared: &Shared,
 ) -> Result<Option<i64>, StoreError> {
     let done = begin(conn).and_then(|()| {
         let mut last_event = None;
         for request in taken.iter_mut() {
             last_event = run_one(conn, request.as_mut())?.max(last_event);
         }
+        shared.reached(Moment::Commit);
         conn.batch_execute("COMMIT")?;
+        shared.reached(Moment::Committed);
         Ok(last_event)
     });
     if done.is_err() {

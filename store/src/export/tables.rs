@@ -1,0 +1,103 @@
+//! Which tables are exported, and which of their columns.
+
+use super::Scope;
+
+/// One exported table.
+pub(super) struct Table {
+    /// Its name, here and in the export.
+    pub(super) name: &'static str,
+    /// Columns or expressions with their names.
+    columns: &'static str,
+    /// Order of the rows; the primary key or an index.
+    order: &'static str,
+    /// Which rows belong to the market `?1`; `None` keeps the table out of a market's export.
+    of_market: Option<&'static str>,
+}
+
+impl Table {
+    /// The statement that reads the scope's rows; it binds the market's id.
+    pub(super) fn query(&self, scope: Scope<'_>) -> Option<String> {
+        let filter = match scope {
+            // Binds the parameter without using it, so that both scopes run alike.
+            Scope::Everything => "?1 = ''",
+            Scope::Market(_) => self.of_market?,
+        };
+        Some(format!(
+            "SELECT {} FROM {} WHERE {filter} ORDER BY {}",
+            self.columns, self.name, self.order
+        ))
+    }
+}
+
+/// Transfers that touch an account of the market.
+const TRANSFERS_OF_MARKET: &str =
+    "seq IN (SELECT transfer_seq FROM entries WHERE account_id = 'escrow-' || ?1)";
+const ENTRIES_OF_MARKET: &str =
+    "transfer_seq IN (SELECT transfer_seq FROM entries WHERE account_id = 'escrow-' || ?1)";
+
+/// Every exported table, in the order of export: what others refer to comes first.
+pub(super) const TABLES: &[Table] = &[
+    Table {
+        name: "accounts",
+        columns: "id, kind, handle, balance_micro, created_at",
+        order: "id",
+        // People's balances are theirs to show.
+        of_market: None,
+    },
+    Table {
+        name: "transfers",
+        columns: "seq, id, at, kind, reference",
+        order: "seq",
+        of_market: Some(TRANSFERS_OF_MARKET),
+    },
+    Table {
+        name: "entries",
+        columns: "transfer_seq, ordinal, account_id, amount_micro",
+        order: "transfer_seq, ordinal",
+        of_market: Some(ENTRIES_OF_MARKET),
+    },
+    Table {
+        name: "runs",
+        columns: "id, name, kind, owner_id, created_at",
+        order: "id",
+        of_market: Some("id = (SELECT run_id FROM markets WHERE id = ?1)"),
+    },
+    Table {
+        name: "markets",
+        // A plan is a secret until the freeze.
+        columns: "id, run_id, claim, claim_kind, rubric, status, log_odds, opening_log_odds, liquidity_micro, \
+                  subsidy_micro, escrow_id, creator_id, settlement_method, \
+                  CASE WHEN frozen_at IS NULL THEN NULL ELSE plan END AS plan, probe, life, closes_at, \
+                  closes_after_tokens, opened_at, frozen_at, frozen_checkpoint, net_shares_micro, settlement, \
+                  settled_at, statistics, trades, evidence",
+        order: "id",
+        of_market: Some("id = ?1"),
+    },
+    Table {
+        name: "evidence",
+        columns: "id, market_id, account_id, kind, title, body, exhibits, content_hash, stake_micro, fee_micro, \
+                  status, shift, log_odds_before, log_odds_after, locked_micro, yes_micro, no_micro, created_at, \
+                  judged_at",
+        order: "market_id, id",
+        of_market: Some("market_id = ?1"),
+    },
+    Table {
+        name: "trades",
+        columns: "seq, id, market_id, account_id, at, outcome, yes_micro, no_micro, cost_micro, log_odds_before, \
+                  log_odds_after, cause",
+        order: "seq",
+        of_market: Some("market_id = ?1"),
+    },
+    Table {
+        name: "prices",
+        columns: "seq, market_id, at, log_odds, cause, reference",
+        order: "seq",
+        of_market: Some("market_id = ?1"),
+    },
+    Table {
+        name: "positions",
+        columns: "market_id, account_id, yes_micro, no_micro, cost_micro, paid_micro, paid_at",
+        order: "market_id, account_id",
+        of_market: Some("market_id = ?1"),
+    },
+];
