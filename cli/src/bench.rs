@@ -214,7 +214,9 @@ fn bench_market(run_id: String) -> OpenMarket {
         settlement: SettlementTerms {
             method: "objective".into(),
             plan,
+            ..SettlementTerms::default()
         },
+        ..OpenMarket::default()
     }
 }
 

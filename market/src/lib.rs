@@ -22,6 +22,10 @@
 //! - [`life`]: the life cycle of a market as a pure `step(state, event, now)`.
 //! - [`plan`]: the test plan whose hash is committed when a market opens.
 //! - [`statistics`]: exact tests and intervals.
+//! - [`draw`]: draws from a committed seed and the market's own log.
+//! - [`merkle`]: the tree over the exhibits.
+//! - [`bonds`]: what becomes of the bonds of a disputed settlement.
+//! - [`self_resolving`]: markets that settle at their own last price.
 //! - [`settle`]: the verdict of a test plan, payouts and refunds.
 //!
 //! # Example
@@ -56,15 +60,19 @@
 //! The crate deliberately does not store anything, decide who may act, or make payment
 //! idempotent: those belong to whoever keeps the records.
 
+pub mod bonds;
 pub mod categorical;
 pub mod digest;
+pub mod draw;
 pub mod evidence;
 pub mod ledger;
 pub mod life;
 pub mod lmsr;
+pub mod merkle;
 pub mod money;
 pub mod plan;
 pub mod probability;
+pub mod self_resolving;
 pub mod settle;
 pub mod statistics;
 pub mod trade;

@@ -58,7 +58,7 @@ pub struct RegisterCheckpoint {
 }
 
 /// `POST /markets`
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OpenMarket {
     /// Run that the claim is about.
@@ -114,7 +114,7 @@ pub struct ProbeDetector {
 }
 
 /// Settlement method and its committed terms.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SettlementTerms {
     /// `objective`: a test plan that is hashed at opening and run on the frozen checkpoint.

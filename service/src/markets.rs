@@ -1,5 +1,6 @@
 //! Opening and reading markets.
 
+use plumbline_market::draw::MIN_AUDIT_BPS;
 use plumbline_market::life::{Event, Life, Method, Rules, Status, Time, step};
 use plumbline_market::lmsr::{Maker, MakerError, manipulation_cost};
 use plumbline_market::money::Micro;
@@ -199,10 +200,16 @@ impl Terms {
             closes_after_tokens: cmd.closes_after_tokens.map(tokens).transpose()?,
             closing_window_millis: 0,
             challenge_window_millis: 0,
+            proposal_window_millis: 0,
             bond: Micro::ZERO,
             method: Method::Objective {
                 commitment: plan.commitment().map_err(ServiceError::internal)?,
             },
+            audit_plan: None,
+            audit_floor_bps: MIN_AUDIT_BPS,
+            audit_peak_bps: MIN_AUDIT_BPS,
+            seed_commitment: None,
+            jury_seed_commitment: None,
         };
         let draft = Life::draft(rules, Time(now)).map_err(life_error)?;
         let (life, _) = step(&draft, &Event::Open, Time(now)).map_err(life_error)?;
@@ -461,10 +468,9 @@ fn settlement_view(market: &Market) -> Result<SettlementView> {
         .as_deref()
         .filter(|_| market.frozen_at.is_some());
     let life = life_of(market)?;
-    let Method::Objective { commitment } = life.rules.method;
     Ok(SettlementView {
         method: market.settlement_method.clone(),
-        plan_commitment: Some(commitment.to_string()),
+        plan_commitment: life.rules.plan().map(|plan| plan.to_string()),
         plan: plan.map(read).transpose()?,
         frozen_checkpoint: market.frozen_checkpoint.clone(),
         exhibits_root: life.freeze.map(|freeze| freeze.exhibits_root.to_string()),

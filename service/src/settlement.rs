@@ -5,7 +5,7 @@
 //! the queued job, goes on from the stage that was reached.
 
 use plumbline_market::digest::Digest;
-use plumbline_market::life::{Event, Freeze, Status, Time, step};
+use plumbline_market::life::{Event, Freeze, Proposer, Status, Time, step};
 use plumbline_market::money::Micro;
 use plumbline_market::plan::{SettlementPlan, Trial};
 use plumbline_market::probability::Pi;
@@ -246,8 +246,9 @@ fn book_freeze(
     let digest: Digest = checkpoint.id.parse().map_err(ServiceError::internal)?;
     let exhibits_root = exhibits_root(tx, market_id)?;
     let freeze = Freeze {
-        checkpoint: digest,
+        checkpoint: Some(digest),
         exhibits_root,
+        terms: None,
     };
     // The objective test is the strongest method there is, so the audit draw has nothing to add.
     let mut life = life;
@@ -302,7 +303,8 @@ fn book_settlement(
     if life.status != Status::Settling {
         return Ok(());
     }
-    for event in [Event::Propose { commitment, pi }, Event::Finalise] {
+    let by = Proposer::Test { commitment };
+    for event in [Event::Propose { by, pi }, Event::Finalise] {
         (life, _) = step(&life, &event, Time(now)).map_err(life_error)?;
     }
     let market = Market {

@@ -331,6 +331,7 @@ fn markets_are_refused_with_a_reason() {
     let terms = SettlementTerms {
         method: "objective".into(),
         plan,
+        ..SettlementTerms::default()
     };
     assert_eq!(
         refused(&OpenMarket {

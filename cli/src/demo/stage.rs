@@ -182,7 +182,12 @@ fn market_terms(run_id: &str, demo: &Demo, planted: &Planted) -> Result<OpenMark
             prompts: public.to_vec(),
             max_tokens: MAX_TOKENS,
         }),
-        settlement: SettlementTerms { method: "objective".to_owned(), plan },
+        settlement: SettlementTerms {
+            method: "objective".to_owned(),
+            plan,
+            ..SettlementTerms::default()
+        },
+        ..OpenMarket::default()
     })
 }
 

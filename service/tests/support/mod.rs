@@ -258,7 +258,9 @@ impl World {
                     "prompts": ["a {candidate}\n", "b {candidate}\n", "c {candidate}\n", "d {candidate}\n"],
                     "sampling": {"max_tokens": 8, "samples_per_prompt": 1, "seed": 1, "temperature_milli": 0},
                 }),
+                ..SettlementTerms::default()
             },
+            ..OpenMarket::default()
         }
     }
 
