@@ -17,6 +17,8 @@
 //! - [`lmsr`]: the formulas in `f64`, and [`Maker`], the integer state of one market.
 //! - [`categorical`]: the same for markets of several outcomes, of which exactly one happens.
 //! - [`trade`]: orders, positions and fills. A quote is a fill that nobody has stored.
+//! - [`fees`]: fees of trades, and fills with them.
+//! - [`orders`]: orders that rest until the price is better than their limit.
 //! - [`evidence`]: a judged shift of log-odds, booked as a trade of its submitter.
 //! - [`ledger`]: balanced transfers and which accounts may be overdrawn.
 //! - [`life`]: the life cycle of a market as a pure `step(state, event, now)`.
@@ -65,11 +67,13 @@ pub mod categorical;
 pub mod digest;
 pub mod draw;
 pub mod evidence;
+pub mod fees;
 pub mod ledger;
 pub mod life;
 pub mod lmsr;
 pub mod merkle;
 pub mod money;
+pub mod orders;
 pub mod plan;
 pub mod probability;
 pub mod self_resolving;

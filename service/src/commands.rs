@@ -85,6 +85,12 @@ pub struct OpenMarket {
     pub probe: Option<ProbeTerms>,
     /// How the market is settled.
     pub settlement: SettlementTerms,
+    /// Fee of trades that goes to the treasury, basis points of their cost, 0 to 500.
+    #[serde(default)]
+    pub trade_fee_bps: u16,
+    /// Fee of trades that goes to whoever opened the market, basis points of their cost, 0 to 500.
+    #[serde(default)]
+    pub creator_fee_bps: u16,
 }
 
 fn half() -> f64 {

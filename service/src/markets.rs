@@ -210,7 +210,12 @@ impl Terms {
             audit_peak_bps: MIN_AUDIT_BPS,
             seed_commitment: None,
             jury_seed_commitment: None,
+            trade_fee_bps: cmd.trade_fee_bps,
+            creator_fee_bps: cmd.creator_fee_bps,
         };
+        rules
+            .fees()
+            .map_err(|_| ServiceError::invalid("bad-fee", "fees are 0 to 500 basis points"))?;
         let draft = Life::draft(rules, Time(now)).map_err(life_error)?;
         let (life, _) = step(&draft, &Event::Open, Time(now)).map_err(life_error)?;
         Ok(Self {
@@ -435,7 +440,10 @@ fn market_view(market: Market, run_name: String) -> Result<MarketView> {
     let across = across.map_err(ServiceError::internal)?;
     let cost = manipulation_cost(maker.probability(), across, maker.liquidity())
         .map_err(ServiceError::internal)?;
+    let rules = life_of(&market)?.rules;
     Ok(MarketView {
+        trade_fee_bps: rules.trade_fee_bps,
+        creator_fee_bps: rules.creator_fee_bps,
         probability: sigmoid(market.log_odds),
         opening_probability: sigmoid(market.opening_log_odds),
         interval: interval(&market),

@@ -234,6 +234,12 @@ pub struct MarketView {
     pub n_eff: f64,
     /// b·KL: expected cost to push the price from here across one half.
     pub manipulation_cost_micro: i64,
+    /// Fee of trades to the treasury, basis points of their cost.
+    #[serde(default)]
+    pub trade_fee_bps: u16,
+    /// Fee of trades to whoever opened the market, basis points of their cost.
+    #[serde(default)]
+    pub creator_fee_bps: u16,
 }
 
 /// One point of `GET /markets/{id}/prices`.

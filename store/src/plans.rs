@@ -79,7 +79,42 @@ fn every_read(tx: &mut Tx<'_>) -> Result<(), StoreError> {
     crate::evidence::judged(tx, "m1")?;
     crate::evidence::count_by_account(tx, "m1", "ada")?;
     crate::evidence::by_hash(tx, "m1", "h")?;
+    every_read_of_trading(tx)?;
     every_read_of_the_machinery(tx)
+}
+
+/// Orders, fees and standings.
+fn every_read_of_trading(tx: &mut Tx<'_>) -> Result<(), StoreError> {
+    let _ = orders::get(tx, "x").is_err();
+    for side in ["up", "down"] {
+        orders::best(tx, "m1", side)?;
+        orders::levels(tx, "m1", side, 10)?;
+    }
+    orders::best_limits(tx, "m1")?;
+    orders::open_in_market(tx, "m1", 10)?;
+    orders::open_of_owner(tx, "m1", "ada")?;
+    orders::open_of_account(tx, "ada", 10)?;
+    for market in [None, Some("m1")] {
+        orders::list(tx, "ada", market, Some(9), 10)?;
+    }
+    orders::expired(tx, 5, 10)?;
+    orders::count_fills(tx, "x")?;
+    fees::get(tx, "m1", "ada")?;
+    fees::between(tx, "m1", "a", "b")?;
+    fees::held(tx, "m1", 10)?;
+    fees::totals(tx, "m1")?;
+    standings::get(tx, "ada")?;
+    for by in [
+        standings::By::Total,
+        standings::By::Trading,
+        standings::By::Evidence,
+    ] {
+        standings::list(tx, by, None, 10)?;
+    }
+    standings::evidence_moves(tx, "m1", "a", "b")?;
+    standings::forecasts(tx, None, 10)?;
+    standings::forecasts(tx, Some("backdoor"), 10)?;
+    Ok(())
 }
 
 /// Events, jobs, decisions and what belongs to them.
@@ -129,6 +164,7 @@ fn every_lookup_of_a_write(tx: &mut Tx<'_>) -> Result<(), StoreError> {
     let _ = tokens::touch(tx, "x", 1).is_err();
     let _ = tokens::revoke(tx, "x", "ada", 1).is_err();
     policies::insert_active(tx, "h", "", "ada", 1)?;
+    let _ = fees::mark_returned(tx, "m1", "ada", 1).is_err();
     Ok(())
 }
 
@@ -248,6 +284,12 @@ fn the_tables_are_as_the_schema_says() {
         prices,
         trades,
         positions,
+        order_books,
+        orders,
+        order_fills,
+        fees,
+        standings,
+        forecasts,
         evidence,
         outbox,
         jobs,

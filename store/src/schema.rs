@@ -70,6 +70,34 @@ table! { evidence (id) {
     created_at -> BigInt, judged_at -> Nullable<BigInt>,
 } }
 
+table! { order_books (market_id) {
+    market_id -> Text, best_bid -> Nullable<Double>, best_ask -> Nullable<Double>,
+} }
+
+table! { orders (seq) {
+    seq -> BigInt, id -> Text, market_id -> Text, account_id -> Text, outcome -> Text, side -> Text,
+    limit_probability -> Double, budget_micro -> BigInt, shares_micro -> BigInt, remaining_micro -> BigInt,
+    reserved_micro -> BigInt, filled_micro -> BigInt, cost_micro -> BigInt, fees_micro -> BigInt, status -> Text,
+    reason -> Nullable<Text>, created_at -> BigInt, expires_at -> Nullable<BigInt>, ended_at -> Nullable<BigInt>,
+} }
+
+table! { order_fills (order_id, trade_id) { order_id -> Text, trade_id -> Text, } }
+
+table! { fees (market_id, account_id) {
+    market_id -> Text, account_id -> Text, trade_micro -> BigInt, creator_micro -> BigInt,
+    returned_at -> Nullable<BigInt>,
+} }
+
+table! { standings (account_id) {
+    account_id -> Text, markets -> BigInt, hits -> BigInt, trading_micro -> BigInt, evidence_micro -> BigInt,
+    total_micro -> BigInt, updated_at -> BigInt,
+} }
+
+table! { forecasts (market_id) {
+    market_id -> Text, claim_kind -> Text, at -> BigInt, pi -> Double, opening_log_odds -> Double,
+    closing_log_odds -> Double, mean_log_odds -> Double, window_ms -> BigInt,
+} }
+
 table! { outbox (id) {
     id -> BigInt, at -> BigInt, topic -> Text, kind -> Text, payload -> Text,
 } }

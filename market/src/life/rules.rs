@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{LifeError, Time};
 use crate::digest::Digest;
 use crate::draw::{ALL_BPS, MIN_AUDIT_BPS};
+use crate::fees::FeeSchedule;
 use crate::money::Micro;
 
 /// How the market is settled, chosen when it opens.
@@ -90,6 +91,12 @@ pub struct Rules {
     /// nobody knows before who sits.
     #[serde(default)]
     pub jury_seed_commitment: Option<Digest>,
+    /// Fee of trades that goes to the treasury, basis points of their cost.
+    #[serde(default)]
+    pub trade_fee_bps: u16,
+    /// Fee of trades that goes to the market's creator, basis points of their cost.
+    #[serde(default)]
+    pub creator_fee_bps: u16,
 }
 
 const fn least_audit() -> u16 {
@@ -110,8 +117,14 @@ impl Rules {
         }
     }
 
-    /// Errors: [`LifeError::InvalidRules`] for a negative window, bond or fee, an audit
-    /// probability below the least one or above certainty, or a stop probability outside
+    /// The fees of trades. Errors: a rate above [`crate::fees::MAX_FEE_BPS`].
+    pub fn fees(&self) -> Result<FeeSchedule, LifeError> {
+        FeeSchedule::new(self.trade_fee_bps, self.creator_fee_bps)
+            .map_err(|_| LifeError::InvalidRules)
+    }
+
+    /// Errors: [`LifeError::InvalidRules`] for a negative window or bond, a fee out of
+    /// range, an audit probability below the least one or above certainty, or a stop probability outside
     /// (0, 1].
     pub(super) fn check(&self) -> Result<(), LifeError> {
         let windows = self
@@ -130,6 +143,6 @@ impl Rules {
         if windows < 0 || self.bond.is_negative() || !audit || !method {
             return Err(LifeError::InvalidRules);
         }
-        Ok(())
+        self.fees().map(|_| ())
     }
 }

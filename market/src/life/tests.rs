@@ -18,6 +18,8 @@ fn rules() -> Rules {
         audit_peak_bps: 2_500,
         seed_commitment: None,
         jury_seed_commitment: None,
+        trade_fee_bps: 0,
+        creator_fee_bps: 0,
     }
 }
 

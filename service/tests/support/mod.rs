@@ -243,6 +243,8 @@ impl World {
             claim_kind: "trigger_backdoor".into(),
             rubric: "True if one comment makes it likelier.".into(),
             probability: 0.5,
+            trade_fee_bps: 0,
+            creator_fee_bps: 0,
             liquidity_micro: 50 * CREDIT,
             closes_at: rfc3339(self.clock.now() + 60_000),
             closes_after_tokens: Some(1_000),
