@@ -12,9 +12,9 @@ use diesel::sqlite::{Sqlite, SqliteConnection};
 
 use crate::testing::{evidence, market, seed, transfer};
 use crate::{
-    StoreError, Tx, accounts, acks, checkpoints, control, decisions, export, idempotency, jobs,
-    ledger, markets, open, outbox, policies, positions, prices, runs, schema, sessions, settings,
-    tokens, trades,
+    StoreError, Tx, accounts, acks, checkpoints, control, decisions, export, fees, idempotency,
+    jobs, ledger, markets, open, orders, outbox, policies, positions, prices, runs, schema,
+    sessions, settings, standings, tokens, trades,
 };
 
 #[derive(QueryableByName)]
@@ -211,7 +211,9 @@ fn is_meant_to_scan(sql: &str, step: &str) -> bool {
         // The outside of an EXISTS.
         "SCAN CONSTANT ROW" => true,
         // Newest first, up to a limit.
-        "SCAN policies" | "SCAN jobs" => sql.contains("DESC LIMIT"),
+        "SCAN policies" | "SCAN jobs" | "SCAN forecasts USING INDEX forecasts_by_time" => {
+            sql.contains("DESC LIMIT")
+        }
         // `list` without a filter walks the key from its start; the subquery of `sample` is its own input.
         "SCAN markets USING INDEX sqlite_autoindex_markets_1" => sql.contains("LIMIT"),
         _ if step.starts_with("SCAN (subquery") => sql.contains("row_number()"),
