@@ -29,6 +29,8 @@
 //! - [`bonds`]: what becomes of the bonds of a disputed settlement.
 //! - [`self_resolving`]: markets that settle at their own last price.
 //! - [`settle`]: the verdict of a test plan, payouts and refunds.
+//! - [`sortition`]: who sits on a panel, drawn so that anyone can draw again.
+//! - [`panel`]: a panel of jurors, from the draw to the bill.
 //!
 //! # Example
 //! ```
@@ -74,10 +76,12 @@ pub mod lmsr;
 pub mod merkle;
 pub mod money;
 pub mod orders;
+pub mod panel;
 pub mod plan;
 pub mod probability;
 pub mod self_resolving;
 pub mod settle;
+pub mod sortition;
 pub mod statistics;
 pub mod trade;
 

@@ -1,8 +1,12 @@
 //! Bodies of the writing requests, exactly as the HTTP API accepts them.
 //! Unknown fields are refused, so that a misspelt option never passes in silence.
 
+mod panels;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+
+pub use panels::*;
 
 /// `POST /accounts`
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]

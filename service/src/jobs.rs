@@ -21,11 +21,12 @@ pub(crate) const JUDGE_EVIDENCE: &str = "judge-evidence";
 pub(crate) const SETTLE_MARKET: &str = "settle-market";
 pub(crate) const PAY_MARKET: &str = "pay-market";
 pub(crate) const RELEASE_MARKET: &str = "release-market";
+pub(crate) const GOLD_PANEL: &str = "gold-panel";
 
 /// Jobs of the judging thread.
 const JUDGING: &[&str] = &[JUDGE_EVIDENCE];
 /// Jobs of the settling thread.
-const SETTLING: &[&str] = &[SETTLE_MARKET, PAY_MARKET, RELEASE_MARKET];
+const SETTLING: &[&str] = &[SETTLE_MARKET, PAY_MARKET, RELEASE_MARKET, GOLD_PANEL];
 
 /// A job is tried this often before it is given up and shown as failed.
 const MAX_ATTEMPTS: i64 = 6;
@@ -149,6 +150,7 @@ impl Service {
     /// One look at the deadlines and the policy.
     pub fn tick(&self) -> Result<()> {
         self.advance_markets()?;
+        self.advance_panels()?;
         self.evaluate_policy()?;
         self.tidy_up()
     }
@@ -208,6 +210,7 @@ impl Service {
             SETTLE_MARKET => self.settle_market(field("market_id")?),
             PAY_MARKET => self.pay_market(field("market_id")?),
             RELEASE_MARKET => self.release_market(field("market_id")?),
+            GOLD_PANEL => self.open_gold_panel(&job.payload),
             other => Err(ServiceError::internal(format!("no job is called {other}"))),
         }
     }

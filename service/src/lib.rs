@@ -27,8 +27,10 @@ mod markets;
 mod metrics;
 mod oracle;
 mod page;
+mod panels;
 mod policy;
 mod release;
+mod roles;
 mod runs;
 mod secrets;
 mod settlement;
@@ -55,6 +57,7 @@ use crate::defences::Defences;
 use crate::entropy::{Entropy, Ids, OsEntropy};
 pub use crate::error::ServiceError;
 use crate::host::RunHost;
+pub use crate::panels::{PanelConfig, StudyPanel};
 pub use crate::secrets::PasswordCost;
 use crate::time::{Clock, Millis, SystemClock};
 
@@ -82,6 +85,8 @@ pub struct ServiceConfig {
     pub baseline: Option<Baseline>,
     /// Which defences against known attacks stand; all of them, outside of experiments.
     pub defences: Defences,
+    /// Prices and odds of jury duty.
+    pub panels: PanelConfig,
     /// What guessing a password costs whoever has its hash.
     pub password_cost: PasswordCost,
 }
@@ -98,6 +103,7 @@ impl Default for ServiceConfig {
             pool: "default".to_owned(),
             baseline: None,
             defences: Defences::default(),
+            panels: PanelConfig::default(),
             password_cost: PasswordCost::default(),
         }
     }
@@ -177,6 +183,7 @@ impl Service {
         let key_id = parts.signing_key.key_id().to_string();
         let key_since = parts.store.write(move |tx| {
             ledger::ensure_treasury(tx, now)?;
+            panels::ensure_jury(tx, now)?;
             // The file is ours alone from here on, so no worker of another process holds a job.
             plumbline_store::jobs::requeue_running(tx)?;
             policy::ensure_active(tx, &first_policy, now)?;
@@ -261,10 +268,6 @@ impl Inner {
     }
 
     /// 32 random bytes, for seeds and nonces.
-    #[allow(
-        dead_code,
-        reason = "for draws that are committed before they are made"
-    )]
     pub(crate) fn random_seed(&self) -> Result<[u8; 32]> {
         let mut seed = [0u8; 32];
         self.entropy.fill(&mut seed)?;

@@ -7,7 +7,7 @@ use plumbline_store::markets::{self, Market};
 
 use crate::markets::life_of;
 use crate::time::Millis;
-use crate::{Result, Service};
+use crate::{Result, Service, ServiceConfig, panels};
 
 /// Whether a step has more to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,7 +31,9 @@ impl Service {
     pub(crate) fn release_market(&self, market_id: &str) -> Result<()> {
         loop {
             let (id, transfer_id, now) = (market_id.to_owned(), self.new_id(), self.now());
-            let progress = self.write(move |tx| release_chunk(tx, &id, &transfer_id, now))?;
+            let config = self.config.clone();
+            let progress =
+                self.write(move |tx| release_chunk(tx, &config, &id, &transfer_id, now))?;
             if progress == Progress::Done {
                 return Ok(());
             }
@@ -39,13 +41,21 @@ impl Service {
     }
 }
 
-fn release_chunk(tx: &mut Tx, market_id: &str, transfer_id: &str, now: Millis) -> Result<Progress> {
+fn release_chunk(
+    tx: &mut Tx,
+    config: &ServiceConfig,
+    market_id: &str,
+    transfer_id: &str,
+    now: Millis,
+) -> Result<Progress> {
     let market = markets::get(tx, market_id)?;
     let over = matches!(
         life_of(&market)?.status,
         Status::Final | Status::Paid | Status::Void
     );
     if over {
+        // Not one of the steps, as it depends on the prices of jury duty.
+        panels::release(tx, config, &market, now)?;
         for step in STEPS {
             if step(tx, &market, transfer_id, now)? == Progress::More {
                 return Ok(Progress::More);

@@ -1,11 +1,13 @@
 //! What the HTTP API answers. Times are RFC 3339 UTC, money is integer
 //! micro-credits (`_micro`), shares of compute are basis points (`_bps`).
 
+mod panels;
 mod training;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+pub use panels::*;
 pub use training::{ContributionView, ModelView, NodeView, RoundView, TrainingView};
 
 /// One page of a list.

@@ -10,11 +10,11 @@ use diesel::prelude::*;
 use diesel::sql_types::Text;
 use diesel::sqlite::{Sqlite, SqliteConnection};
 
-use crate::testing::{evidence, market, seed, transfer};
+use crate::testing::{evidence, juror, market, panel, seat, seed, transfer};
 use crate::{
-    StoreError, Tx, accounts, acks, checkpoints, control, decisions, export, fees, idempotency,
-    jobs, ledger, markets, open, orders, outbox, policies, positions, prices, runs, schema,
-    sessions, settings, standings, tokens, trades,
+    StoreError, Tx, accounts, acks, checkpoints, control, decisions, export, fees, gold,
+    idempotency, jobs, jurors, ledger, markets, open, orders, outbox, panels, policies, positions,
+    prices, runs, schema, sessions, settings, standings, tokens, trades,
 };
 
 #[derive(QueryableByName)]
@@ -140,6 +140,28 @@ fn every_read_of_the_machinery(tx: &mut Tx<'_>) -> Result<(), StoreError> {
     policies::list(tx, 10)?;
     control::get(tx, "k")?;
     settings::get(tx, "k")?;
+    every_read_of_juries(tx)
+}
+
+/// Jurors, panels and their cases.
+fn every_read_of_juries(tx: &mut Tx<'_>) -> Result<(), StoreError> {
+    jurors::get(tx, "ada")?;
+    jurors::sitting(tx, Some("a"), 10)?;
+    jurors::count_sitting(tx)?;
+    let _ = panels::get(tx, "p").is_err();
+    panels::seats(tx, "p")?;
+    panels::due(tx, 5, 10)?;
+    panels::unsettled(tx, "m1")?;
+    panels::listed(tx, None, 10)?;
+    panels::listed(tx, Some("p"), 10)?;
+    panels::of_juror(tx, "ada", None, 10)?;
+    panels::of_juror(tx, "ada", Some("p"), 10)?;
+    let _ = gold::get(tx, "g").is_err();
+    gold::in_use(tx, true, None, 10)?;
+    gold::in_use(tx, true, Some("g"), 10)?;
+    gold::has_seen(tx, "ada", "g")?;
+    gold::unused_secrets(tx, 10)?;
+    let _ = gold::secret(tx, 1).is_err();
     Ok(())
 }
 
@@ -165,6 +187,11 @@ fn every_lookup_of_a_write(tx: &mut Tx<'_>) -> Result<(), StoreError> {
     let _ = tokens::revoke(tx, "x", "ada", 1).is_err();
     policies::insert_active(tx, "h", "", "ada", 1)?;
     let _ = fees::mark_returned(tx, "m1", "ada", 1).is_err();
+    let _ = jurors::update(tx, &juror("ada")).is_err();
+    let _ = panels::update(tx, &panel("p")).is_err();
+    let _ = panels::update_seat(tx, &seat("p", "ada", 0)).is_err();
+    let _ = gold::retire(tx, "g").is_err();
+    let _ = gold::use_secret(tx, 1, "p").is_err();
     Ok(())
 }
 
@@ -301,6 +328,12 @@ fn the_tables_are_as_the_schema_says() {
         policies,
         control,
         settings,
+        jurors,
+        draw_secrets,
+        gold_cases,
+        gold_views,
+        panels,
+        panel_seats,
     ];
     for (table, columns) in &tables {
         let query = format!("SELECT group_concat(name) AS names FROM pragma_table_info('{table}')");

@@ -130,5 +130,37 @@ table! { control (key) { key -> Text, json -> Text, at -> BigInt, } }
 
 table! { settings (key) { key -> Text, json -> Text, at -> BigInt, } }
 
+table! { jurors (account_id) {
+    account_id -> Text, stake_micro -> BigInt, locked_micro -> BigInt, gold_cases -> BigInt, gold_right -> BigInt,
+    seats -> BigInt, coherent -> BigInt, leaving -> Bool, joined_at -> BigInt,
+} }
+
+table! { draw_secrets (number) {
+    number -> BigInt, commitment -> Text, secret -> Text, created_at -> BigInt, panel_id -> Nullable<Text>,
+} }
+
+table! { gold_cases (id) {
+    id -> Text, snapshot -> Text, pi -> BigInt, affirms -> Bool, market_id -> Nullable<Text>,
+    author_id -> Nullable<Text>, created_at -> BigInt, retired -> Bool,
+} }
+
+table! { gold_views (account_id, case_id) { account_id -> Text, case_id -> Text, } }
+
+table! { panels (id) {
+    id -> Text, subject -> Text, market_id -> Nullable<Text>, round -> Nullable<BigInt>,
+    evidence_id -> Nullable<Text>, challenge_id -> Nullable<Text>, case_id -> Nullable<Text>, snapshot -> Text,
+    shown_size -> BigInt, status -> Text, pi -> Nullable<BigInt>, drawn_at -> BigInt, commit_by -> BigInt,
+    reveal_by -> BigInt, reveal_ms -> BigInt, ended_at -> Nullable<BigInt>, settled_at -> Nullable<BigInt>,
+    final_pi -> Nullable<BigInt>, public_seed -> Text, secret_number -> Nullable<BigInt>, candidates -> Text,
+    listed -> Bool,
+} }
+
+table! { panel_seats (panel_id, account_id) {
+    panel_id -> Text, account_id -> Text, ordinal -> BigInt, deposit_micro -> BigInt, state -> Text,
+    commitment -> Nullable<Text>, committed_at -> Nullable<BigInt>, vote_bps -> Nullable<BigInt>,
+    nonce -> Nullable<Text>, justification -> Nullable<Text>, revealed_at -> Nullable<BigInt>,
+    denounced_by -> Nullable<Text>, verdict -> Nullable<Text>, paid_micro -> BigInt, slashed_micro -> BigInt,
+} }
+
 diesel::allow_tables_to_appear_in_same_query!(transfers, entries);
 diesel::allow_tables_to_appear_in_same_query!(decisions, decision_heads);

@@ -6,8 +6,11 @@ use tempfile::TempDir;
 
 use crate::accounts::{self, Account, AccountKind};
 use crate::evidence::Evidence;
+use crate::gold::GoldCase;
+use crate::jurors::Juror;
 use crate::ledger::{self, Transfer};
 use crate::markets::{self, Market};
+use crate::panels::{Panel, Seat};
 use crate::runs::{self, Run, RunKind};
 use crate::{Store, StoreError, StoreOptions, Tx};
 
@@ -153,5 +156,80 @@ pub(crate) fn evidence(id: &str, content_hash: &str) -> Evidence {
         reason: None,
         created_at: 1,
         judged_at: None,
+    }
+}
+
+pub(crate) fn juror(account_id: &str) -> Juror {
+    Juror {
+        account_id: account_id.to_owned(),
+        stake_micro: 100,
+        locked_micro: 0,
+        gold_cases: 0,
+        gold_right: 0,
+        seats: 0,
+        coherent: 0,
+        leaving: false,
+        joined_at: 1,
+    }
+}
+
+pub(crate) fn gold_case(id: &str) -> GoldCase {
+    GoldCase {
+        id: id.to_owned(),
+        snapshot: "{}".to_owned(),
+        pi: 1_000_000_000,
+        affirms: true,
+        market_id: None,
+        author_id: None,
+        created_at: 1,
+        retired: false,
+    }
+}
+
+/// A panel on market `m1` that takes commitments until 10 and reveals until 15.
+pub(crate) fn panel(id: &str) -> Panel {
+    Panel {
+        id: id.to_owned(),
+        subject: "settlement".to_owned(),
+        market_id: Some("m1".to_owned()),
+        round: Some(1),
+        evidence_id: None,
+        challenge_id: None,
+        case_id: None,
+        snapshot: "{}".to_owned(),
+        shown_size: 3,
+        status: "committing".to_owned(),
+        pi: None,
+        drawn_at: 1,
+        commit_by: 10,
+        reveal_by: 15,
+        reveal_ms: 5,
+        ended_at: None,
+        settled_at: None,
+        final_pi: None,
+        public_seed: "00".to_owned(),
+        secret_number: None,
+        candidates: "[]".to_owned(),
+        listed: false,
+    }
+}
+
+pub(crate) fn seat(panel_id: &str, account_id: &str, ordinal: i64) -> Seat {
+    Seat {
+        panel_id: panel_id.to_owned(),
+        account_id: account_id.to_owned(),
+        ordinal,
+        deposit_micro: 20,
+        state: "waiting".to_owned(),
+        commitment: None,
+        committed_at: None,
+        vote_bps: None,
+        nonce: None,
+        justification: None,
+        revealed_at: None,
+        denounced_by: None,
+        verdict: None,
+        paid_micro: 0,
+        slashed_micro: 0,
     }
 }

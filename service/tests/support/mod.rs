@@ -160,10 +160,18 @@ pub struct World {
     pub clock: Arc<TestClock>,
     pub operator: Context,
     pub folder: tempfile::TempDir,
+    pub config: ServiceConfig,
 }
 
 impl World {
     pub fn new(poisoned: bool) -> Self {
+        Self::with(poisoned, |_| ())
+    }
+
+    /// A world whose service is set up otherwise.
+    pub fn with(poisoned: bool, change: impl FnOnce(&mut ServiceConfig)) -> Self {
+        let mut config = config();
+        change(&mut config);
         let folder = tempfile::tempdir().unwrap();
         let host = Arc::new(TestHost {
             poisoned,
@@ -172,7 +180,7 @@ impl World {
             gone: std::sync::atomic::AtomicBool::new(false),
         });
         let clock = Arc::new(TestClock(AtomicI64::new(1_790_000_000_000)));
-        let service = open(&folder, &host, &clock);
+        let service = open(&folder, &host, &clock, &config);
         let cmd = CreateAccount {
             handle: "operator".into(),
             password: PASSWORD.into(),
@@ -186,6 +194,7 @@ impl World {
             clock,
             operator,
             folder,
+            config,
         }
     }
 
@@ -197,15 +206,17 @@ impl World {
             clock,
             operator,
             folder,
+            config,
         } = self;
         drop(service);
-        let service = open(&folder, &host, &clock);
+        let service = open(&folder, &host, &clock, &config);
         Self {
             service,
             host,
             clock,
             operator,
             folder,
+            config,
         }
     }
 
@@ -321,10 +332,22 @@ pub fn fresh(folder: &tempfile::TempDir) -> Service {
         gone: std::sync::atomic::AtomicBool::new(false),
     };
     let clock = TestClock(AtomicI64::new(1_790_000_000_000));
-    open(folder, &Arc::new(host), &Arc::new(clock))
+    open(folder, &Arc::new(host), &Arc::new(clock), &config())
 }
 
-fn open(folder: &tempfile::TempDir, host: &Arc<TestHost>, clock: &Arc<TestClock>) -> Service {
+fn config() -> ServiceConfig {
+    ServiceConfig {
+        tick_ms: 10,
+        ..ServiceConfig::default()
+    }
+}
+
+fn open(
+    folder: &tempfile::TempDir,
+    host: &Arc<TestHost>,
+    clock: &Arc<TestClock>,
+    config: &ServiceConfig,
+) -> Service {
     let parts = ServiceParts {
         store: Store::open(&folder.path().join("plumbline.db"), StoreOptions::default()).unwrap(),
         ensemble: Arc::new(
@@ -333,10 +356,7 @@ fn open(folder: &tempfile::TempDir, host: &Arc<TestHost>, clock: &Arc<TestClock>
         host: host.clone(),
         signing_key: DecisionSigner::from_seed(&[7; 32]),
         first_policy: Policy::demo_toml().to_owned(),
-        config: ServiceConfig {
-            tick_ms: 10,
-            ..ServiceConfig::default()
-        },
+        config: config.clone(),
     };
     Service::open_with_clock(parts, clock.clone()).unwrap()
 }
