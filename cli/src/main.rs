@@ -8,6 +8,7 @@
 #![allow(unreachable_pub)]
 
 mod adversary;
+mod audit;
 mod bench;
 mod data_dir;
 mod demo;
@@ -43,6 +44,9 @@ enum Command {
     /// Check an allocation policy
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
+    /// Export the books, check an export with independent code, recompute draws
+    #[command(subcommand)]
+    Audit(audit::Audit),
     /// Reproducible benchmarks, each beside a peer measured in the same run
     #[command(subcommand)]
     Bench(bench::Bench),
@@ -68,6 +72,7 @@ fn dispatch(command: Command) -> anyhow::Result<()> {
         Command::Adversary(command) => command.run(),
         Command::Oracle(command) => command.run(),
         Command::Policy(command) => command.run(),
+        Command::Audit(command) => command.run(),
         Command::Bench(command) => command.run(),
     }
 }

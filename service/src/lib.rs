@@ -13,6 +13,7 @@
 
 mod accounts;
 mod allocations;
+pub mod audit;
 pub mod commands;
 pub mod context;
 pub mod defences;
@@ -144,6 +145,7 @@ pub struct Inner {
     counters: metrics::Counters,
     compiled_policy: Mutex<Option<(i64, Arc<Policy>)>>,
     tidied_at: AtomicI64,
+    exporting: Mutex<()>,
 }
 
 /// The running service; cheap to clone.
@@ -205,6 +207,7 @@ impl Service {
             counters: metrics::Counters::default(),
             compiled_policy: Mutex::new(None),
             tidied_at: AtomicI64::new(0),
+            exporting: Mutex::new(()),
         });
         let weak = Arc::downgrade(&inner);
         inner.store.on_commit(move |_last| {

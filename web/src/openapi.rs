@@ -24,7 +24,7 @@ use crate::{api, gateway};
         api::runs::list, api::runs::register, api::runs::show, api::runs::checkpoints, api::runs::register_checkpoint,
         api::markets::list, api::markets::open, api::markets::show, api::markets::prices, api::markets::trades,
         api::markets::positions, api::markets::quote, api::markets::trade, api::markets::freeze,
-        api::markets::settlement,
+        api::markets::settlement, api::audit::market,
         api::evidence::list, api::evidence::submit, api::evidence::show,
         api::allocations::list, api::allocations::show, api::allocations::history, api::allocations::acknowledge,
         api::allocations::keys, api::allocations::policy, api::allocations::policy_versions,

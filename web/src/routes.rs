@@ -5,7 +5,8 @@
 use actix_web::web::{ServiceConfig, delete, get, post, resource, scope, to};
 
 use crate::api::{
-    accounts, allocations, evidence, health, ledger, markets, oracle, reference, runs, training,
+    accounts, allocations, audit, evidence, health, ledger, markets, oracle, reference, runs,
+    training,
 };
 use crate::{gateway, pages, static_files};
 
@@ -74,6 +75,7 @@ fn api(app: &mut ServiceConfig) {
             .service(resource("/markets/{id}/quotes").route(post().to(markets::quote)))
             .service(resource("/markets/{id}/freeze").route(post().to(markets::freeze)))
             .service(resource("/markets/{id}/settlement").route(get().to(markets::settlement)))
+            .service(resource("/markets/{id}/audit").route(get().to(audit::market)))
             // evidence
             .service(
                 resource("/markets/{id}/evidence")

@@ -2,6 +2,7 @@
 
 pub(crate) mod accounts;
 pub(crate) mod allocations;
+pub(crate) mod audit;
 pub(crate) mod evidence;
 pub(crate) mod health;
 pub(crate) mod ledger;

@@ -455,3 +455,33 @@ async fn every_answer_is_hardened() {
         assert!(!answer.header("x-request-id").is_empty(), "{path}");
     }
 }
+
+#[tokio::test]
+async fn anyone_can_check_a_markets_books() {
+    let world = World::new();
+    let market = world.market().await;
+    let id = market["id"].as_str().unwrap();
+    let path = format!("/api/v1/markets/{id}/audit");
+    let answer = world.request(Method::GET, &path).send().await.unwrap();
+    assert_eq!(answer.status(), 200);
+    let disposition = answer.headers()["content-disposition"]
+        .to_str()
+        .unwrap()
+        .to_owned();
+    assert!(disposition.starts_with("attachment"), "{disposition}");
+    let text = answer.text().await.unwrap();
+    let lines: Vec<Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(lines[0]["format"], "plumbline-audit");
+    assert_eq!(lines[0]["market"], id);
+    assert_eq!(lines[lines.len() - 1]["rows"], lines.len() - 2);
+    assert!(lines.iter().any(|line| line["table"] == "markets"));
+    assert!(lines.iter().all(|line| line["table"] != "accounts"));
+    let missing = world.request(Method::GET, "/api/v1/markets/nope/audit");
+    assert_eq!(
+        Answer::of(missing).await.problem(),
+        (404, "not-found".to_owned())
+    );
+}

@@ -1,0 +1,135 @@
+//! The rows of each market, together.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use crate::record::{Evidence, Export, Market, Position, Price, Trade};
+use crate::report::Report;
+
+/// A market with everything that belongs to it, in the order of the export.
+pub(crate) struct Books<'a> {
+    /// Its own row.
+    pub(crate) market: &'a Market,
+    /// The state of its life.
+    pub(crate) life: Value,
+    /// Its trades.
+    pub(crate) trades: Vec<&'a Trade>,
+    /// Its prices.
+    pub(crate) prices: Vec<&'a Price>,
+    /// Its positions.
+    pub(crate) positions: Vec<&'a Position>,
+    /// Its evidence.
+    pub(crate) evidence: Vec<&'a Evidence>,
+}
+
+impl Books<'_> {
+    /// Where a finding about the market itself shows.
+    pub(crate) fn place(&self) -> String {
+        format!("markets {}", self.market.id)
+    }
+
+    /// Whether trading has stopped for good.
+    pub(crate) fn is_frozen(&self) -> bool {
+        self.market.frozen_at.is_some()
+    }
+}
+
+/// Sorts the rows by their market, and checks that each has one.
+pub(crate) fn markets<'a>(export: &'a Export, report: &mut Report) -> Vec<Books<'a>> {
+    let runs: BTreeSet<&str> = export.runs.iter().map(|run| run.id.as_str()).collect();
+    report.require(runs.len() == export.runs.len(), "runs", || {
+        "an id is there twice".to_owned()
+    });
+    let mut books: Vec<Books<'a>> = Vec::with_capacity(export.markets.len());
+    let mut places: BTreeMap<&str, usize> = BTreeMap::new();
+    for market in &export.markets {
+        report.count("markets");
+        let place = format!("markets {}", market.id);
+        report.require(runs.contains(market.run_id.as_str()), &place, || {
+            format!("is about the unknown run {}", market.run_id)
+        });
+        let life = serde_json::from_str(&market.life).unwrap_or(Value::Null);
+        report.require(life.is_object(), &place, || {
+            "its life cannot be read".to_owned()
+        });
+        let new = places.insert(&market.id, books.len()).is_none();
+        report.require(new, &place, || "is there twice".to_owned());
+        books.push(Books {
+            market,
+            life,
+            trades: Vec::new(),
+            prices: Vec::new(),
+            positions: Vec::new(),
+            evidence: Vec::new(),
+        });
+    }
+    let find = |market: &str, what: &str, report: &mut Report| {
+        let found = places.get(market).copied();
+        report.require(found.is_some(), what, || {
+            format!("belongs to no market: {market}")
+        });
+        found
+    };
+    for row in &export.trades {
+        if let Some(at) = find(&row.market_id, "a trade", report) {
+            books[at].trades.push(row);
+        }
+    }
+    for row in &export.prices {
+        if let Some(at) = find(&row.market_id, "a price", report) {
+            books[at].prices.push(row);
+        }
+    }
+    for row in &export.positions {
+        if let Some(at) = find(&row.market_id, "a position", report) {
+            books[at].positions.push(row);
+        }
+    }
+    for row in &export.evidence {
+        if let Some(at) = find(&row.market_id, "evidence", report) {
+            books[at].evidence.push(row);
+        }
+    }
+    check_people(export, report);
+    books
+}
+
+/// Whoever acts is an account of a person.
+fn check_people(export: &Export, report: &mut Report) {
+    if export.market.is_some() {
+        return;
+    }
+    let users: BTreeSet<&str> = export
+        .accounts
+        .iter()
+        .filter(|account| account.kind == "user")
+        .map(|account| account.id.as_str())
+        .collect();
+    let mut require = |account: &str, place: String| {
+        report.require(users.contains(account), &place, || {
+            format!("names {account}, who is nobody")
+        });
+    };
+    for row in &export.trades {
+        require(&row.account_id, format!("trades {}", row.seq));
+    }
+    for row in &export.evidence {
+        require(&row.account_id, format!("evidence {}", row.id));
+    }
+    for row in &export.positions {
+        require(
+            &row.account_id,
+            format!("positions {}/{}", row.market_id, row.account_id),
+        );
+    }
+    for row in &export.markets {
+        require(&row.creator_id, format!("markets {}", row.id));
+    }
+    for row in &export.runs {
+        let known = row.owner_id == "treasury" || users.contains(row.owner_id.as_str());
+        if !known {
+            require(&row.owner_id, format!("runs {}", row.id));
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! Checks an export of Plumbline's books with code that shares nothing with the engine but the
+//! formulas, as `docs/audit.md` states them.
+//!
+//! [`verify`] reads an export (JSON lines, see [`record`]) and recomputes everything that follows
+//! from something else: balances from entries, positions and prices from trades, costs by
+//! arithmetic of twice the precision, verdicts from counts, payouts from positions, and every
+//! transfer from the fact that caused it. What does not agree is a [`Violation`].
+//!
+//! **Invariant.** No dependency on any other crate of the workspace: a mistake in the engine's
+//! arithmetic cannot be repeated here by linking it. It reads values and returns findings; no
+//! clock, no files, no repair.
+
+mod books;
+mod double;
+pub mod draws;
+mod evidence;
+mod facts;
+pub mod hashes;
+mod ledger;
+mod objective;
+mod pricing;
+mod read;
+pub mod record;
+mod report;
+mod settlement;
+mod statistics;
+mod trades;
+
+use std::io::BufRead;
+
+pub use read::ReadError;
+pub use report::{Report, Violation};
+
+/// Reads an export and checks all of it.
+///
+/// # Errors
+/// When the text is no export, or is cut short, or does not have the digest that it ends with.
+pub fn verify(export: impl BufRead) -> Result<Report, ReadError> {
+    let export = read::read(export)?;
+    Ok(check(&export))
+}
+
+/// Checks what has been read.
+pub fn check(export: &record::Export) -> Report {
+    let mut report = Report::default();
+    let mut facts = facts::Facts::default();
+    let balances = ledger::check(export, &mut report);
+    for market in books::markets(export, &mut report) {
+        let positions = trades::check(&market, &mut facts, &mut report);
+        evidence::check(&market, &mut facts, &mut report);
+        settlement::check(&market, &positions, &balances, &mut facts, &mut report);
+    }
+    facts::compare(export, facts, &mut report);
+    report
+}

@@ -1,0 +1,283 @@
+//! The rows of an export, as JSON holds them.
+//!
+//! An export is text, one JSON object a line. The first line is a [`Header`], the last a
+//! [`Trailer`], and each line between them `{"table": name, "row": {…}}`. Amounts are integers in
+//! millionths of a credit or of a share, times are milliseconds since 1970 in UTC. Doubles are in
+//! quotes, with all the digits that make them exact, because many readers of JSON round numbers. Unknown tables and columns are refused: what
+//! is not known is not checked.
+
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
+
+/// What the first line must name.
+pub const FORMAT: &str = "plumbline-audit";
+/// The version of the format that is understood.
+pub const VERSION: u32 = 1;
+
+/// The first line.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Header {
+    /// [`FORMAT`].
+    pub format: String,
+    /// [`VERSION`].
+    pub version: u32,
+    /// The market whose public part this is; absent for the whole books.
+    pub market: Option<String>,
+    /// When it was taken.
+    pub exported_at: i64,
+}
+
+/// The last line.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Trailer {
+    /// BLAKE3 of every byte before this line, hexadecimal.
+    pub blake3: String,
+    /// Lines between header and trailer.
+    pub rows: u64,
+}
+
+/// One line between header and trailer.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(tag = "table", content = "row", rename_all = "snake_case")]
+pub enum Record {
+    /// An account of the ledger.
+    Accounts(Account),
+    /// A transfer.
+    Transfers(Transfer),
+    /// One entry of a transfer.
+    Entries(Entry),
+    /// A governed run.
+    Runs(Run),
+    /// A market.
+    Markets(Box<Market>),
+    /// A submission of evidence.
+    Evidence(Box<Evidence>),
+    /// A trade.
+    Trades(Trade),
+    /// A point of a price history.
+    Prices(Price),
+    /// What an account holds in a market.
+    Positions(Position),
+}
+
+/// Every row, by table, in the order of the export.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Export {
+    /// The market whose public part this is; `None` for the whole books.
+    pub market: Option<String>,
+    /// Accounts.
+    pub accounts: Vec<Account>,
+    /// Transfers.
+    pub transfers: Vec<Transfer>,
+    /// Entries.
+    pub entries: Vec<Entry>,
+    /// Runs.
+    pub runs: Vec<Run>,
+    /// Markets.
+    pub markets: Vec<Market>,
+    /// Evidence.
+    pub evidence: Vec<Evidence>,
+    /// Trades.
+    pub trades: Vec<Trade>,
+    /// Prices.
+    pub prices: Vec<Price>,
+    /// Positions.
+    pub positions: Vec<Position>,
+}
+
+impl Export {
+    /// Adds one record to its table.
+    pub(crate) fn add(&mut self, record: Record) {
+        match record {
+            Record::Accounts(row) => self.accounts.push(row),
+            Record::Transfers(row) => self.transfers.push(row),
+            Record::Entries(row) => self.entries.push(row),
+            Record::Runs(row) => self.runs.push(row),
+            Record::Markets(row) => self.markets.push(*row),
+            Record::Evidence(row) => self.evidence.push(*row),
+            Record::Trades(row) => self.trades.push(row),
+            Record::Prices(row) => self.prices.push(row),
+            Record::Positions(row) => self.positions.push(row),
+        }
+    }
+}
+
+/// An account of the ledger.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "named as in docs/audit.md")]
+pub struct Account {
+    pub id: String,
+    pub kind: String,
+    pub handle: String,
+    pub balance_micro: i64,
+    pub created_at: i64,
+}
+
+/// A transfer of money.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "named as in docs/audit.md")]
+pub struct Transfer {
+    pub seq: i64,
+    pub id: String,
+    pub at: i64,
+    pub kind: String,
+    pub reference: String,
+}
+
+/// One entry of a transfer.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "named as in docs/audit.md")]
+pub struct Entry {
+    pub transfer_seq: i64,
+    pub ordinal: i64,
+    pub account_id: String,
+    pub amount_micro: i64,
+}
+
+/// A governed run.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "named as in docs/audit.md")]
+pub struct Run {
+    pub id: String,
+    pub name: String,
+    pub kind: String,
+    pub owner_id: String,
+    pub created_at: i64,
+}
+
+/// A market.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "named as in docs/audit.md")]
+pub struct Market {
+    pub id: String,
+    pub run_id: String,
+    pub claim: String,
+    pub claim_kind: String,
+    pub rubric: String,
+    pub status: String,
+    #[serde(deserialize_with = "double")]
+    pub log_odds: f64,
+    #[serde(deserialize_with = "double")]
+    pub opening_log_odds: f64,
+    pub liquidity_micro: i64,
+    pub subsidy_micro: i64,
+    pub escrow_id: String,
+    pub creator_id: String,
+    pub settlement_method: String,
+    pub plan: Option<String>,
+    pub probe: Option<String>,
+    pub life: String,
+    pub closes_at: i64,
+    pub closes_after_tokens: Option<i64>,
+    pub opened_at: i64,
+    pub frozen_at: Option<i64>,
+    pub frozen_checkpoint: Option<String>,
+    pub net_shares_micro: i64,
+    #[serde(deserialize_with = "maybe_double")]
+    pub settlement: Option<f64>,
+    pub settled_at: Option<i64>,
+    pub statistics: Option<String>,
+    pub trades: i64,
+    pub evidence: i64,
+}
+
+/// A submission of evidence.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "named as in docs/audit.md")]
+pub struct Evidence {
+    pub id: String,
+    pub market_id: String,
+    pub account_id: String,
+    pub kind: String,
+    pub title: String,
+    pub body: String,
+    pub exhibits: String,
+    pub content_hash: String,
+    pub stake_micro: i64,
+    pub fee_micro: i64,
+    pub status: String,
+    #[serde(deserialize_with = "double")]
+    pub shift: f64,
+    #[serde(deserialize_with = "maybe_double")]
+    pub log_odds_before: Option<f64>,
+    #[serde(deserialize_with = "maybe_double")]
+    pub log_odds_after: Option<f64>,
+    pub locked_micro: i64,
+    pub yes_micro: i64,
+    pub no_micro: i64,
+    pub created_at: i64,
+    pub judged_at: Option<i64>,
+}
+
+/// A trade; those booked for evidence among them.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "named as in docs/audit.md")]
+pub struct Trade {
+    pub seq: i64,
+    pub id: String,
+    pub market_id: String,
+    pub account_id: String,
+    pub at: i64,
+    pub outcome: String,
+    pub yes_micro: i64,
+    pub no_micro: i64,
+    pub cost_micro: i64,
+    #[serde(deserialize_with = "double")]
+    pub log_odds_before: f64,
+    #[serde(deserialize_with = "double")]
+    pub log_odds_after: f64,
+    pub cause: String,
+}
+
+/// A point of a price history.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "named as in docs/audit.md")]
+pub struct Price {
+    pub seq: i64,
+    pub market_id: String,
+    pub at: i64,
+    #[serde(deserialize_with = "double")]
+    pub log_odds: f64,
+    pub cause: String,
+    pub reference: Option<String>,
+}
+
+/// What an account holds in a market.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "named as in docs/audit.md")]
+pub struct Position {
+    pub market_id: String,
+    pub account_id: String,
+    pub yes_micro: i64,
+    pub no_micro: i64,
+    pub cost_micro: i64,
+    pub paid_micro: Option<i64>,
+    pub paid_at: Option<i64>,
+}
+
+fn double<'de, D: Deserializer<'de>>(source: D) -> Result<f64, D::Error> {
+    let text = String::deserialize(source)?;
+    let number: f64 = text.parse().map_err(D::Error::custom)?;
+    if number.is_finite() {
+        Ok(number)
+    } else {
+        Err(D::Error::custom("a double is finite"))
+    }
+}
+
+fn maybe_double<'de, D: Deserializer<'de>>(source: D) -> Result<Option<f64>, D::Error> {
+    #[derive(Deserialize)]
+    struct Wrapped(#[serde(deserialize_with = "double")] f64);
+    Ok(Option::<Wrapped>::deserialize(source)?.map(|Wrapped(number)| number))
+}
