@@ -1,8 +1,11 @@
 //! Accounts: who may hold money and act.
 
+use std::rc::Rc;
+
 use diesel::dsl::sql;
 use diesel::prelude::*;
 use diesel::sql_types::BigInt;
+use diesel::sqlite::SqliteConnection;
 
 use crate::schema::{accounts, positions};
 use crate::value::{Names, text_enum};
@@ -74,14 +77,17 @@ pub fn insert(tx: &mut Tx<'_>, account: &Account) -> Result<(), StoreError> {
 /// # Errors
 /// [`StoreError::NotFound`].
 pub fn get(tx: &mut Tx<'_>, id: &str) -> Result<Account, StoreError> {
-    let row = tx.run(|conn| {
-        accounts::table
-            .find(id)
-            .select(Account::as_select())
-            .first(conn)
-            .optional()
-    })?;
-    found(row, "account", id)
+    let row = tx.account(id)?;
+    found(row.map(Rc::unwrap_or_clone), "account", id)
+}
+
+/// Reads an account's row.
+pub(crate) fn find(conn: &mut SqliteConnection, id: &str) -> QueryResult<Option<Account>> {
+    accounts::table
+        .find(id)
+        .select(Account::as_select())
+        .get_result(conn)
+        .optional()
 }
 
 /// The account with this handle, whatever the case of its letters.
@@ -94,7 +100,7 @@ pub fn by_handle(tx: &mut Tx<'_>, handle: &str) -> Result<Option<Account>, Store
         accounts::table
             .filter(accounts::handle_key.eq(key))
             .select(Account::as_select())
-            .first(conn)
+            .get_result(conn)
             .optional()
     })
 }

@@ -49,7 +49,7 @@ pub fn put(tx: &mut Tx<'_>, ack: &Ack) -> Result<Put, StoreError> {
             .filter(acks::scheduler.eq(&ack.scheduler))
             .filter(acks::phase.eq(&ack.phase))
             .select(Ack::as_select())
-            .first(conn)
+            .get_result(conn)
             .optional()
     })?;
     if let Some(stored) = stored {
@@ -70,7 +70,7 @@ pub fn put(tx: &mut Tx<'_>, ack: &Ack) -> Result<Put, StoreError> {
         decisions::table
             .filter(decisions::decision_id.eq(&ack.decision_id))
             .select(decisions::target_uid)
-            .first(conn)
+            .get_result(conn)
             .optional()
     })?;
     let target = found(target, "decision", &ack.decision_id)?;

@@ -70,7 +70,7 @@ pub fn get(tx: &mut Tx<'_>, run_id: &str, id: &str) -> Result<Checkpoint, StoreE
         checkpoints::table
             .find((run_id, id))
             .select(Checkpoint::as_select())
-            .first(conn)
+            .get_result(conn)
             .optional()
     })?;
     found(row, "checkpoint", id)

@@ -31,7 +31,7 @@ pub fn get(tx: &mut Tx<'_>, key: &str) -> Result<Option<String>, StoreError> {
         control::table
             .find(key)
             .select(control::json)
-            .first(conn)
+            .get_result(conn)
             .optional()
     })
 }

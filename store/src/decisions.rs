@@ -79,7 +79,7 @@ pub fn get(tx: &mut Tx<'_>, decision_id: &str) -> Result<Decision, StoreError> {
         decisions::table
             .filter(decisions::decision_id.eq(decision_id))
             .select(Decision::as_select())
-            .first(conn)
+            .get_result(conn)
             .optional()
     })?;
     found(row, "decision", decision_id)
@@ -100,7 +100,7 @@ pub fn latest(
             .filter(decision_heads::target_uid.eq(target_uid))
             .filter(decision_heads::workload.eq(workload))
             .select(Decision::as_select())
-            .first(conn)
+            .get_result(conn)
             .optional()
     })
 }

@@ -80,7 +80,7 @@ pub fn get(tx: &mut Tx<'_>, id: &str) -> Result<Evidence, StoreError> {
         evidence::table
             .find(id)
             .select(Evidence::as_select())
-            .first(conn)
+            .get_result(conn)
             .optional()
     })?;
     found(row, "evidence", id)
@@ -198,7 +198,7 @@ pub fn by_hash(
             // As in the partial index, word for word: SQLite does not use it for a bound value.
             .filter(sql::<Bool>("status NOT IN ('duplicate', 'rejected')"))
             .select(Evidence::as_select())
-            .first(conn)
+            .get_result(conn)
             .optional()
     })
 }

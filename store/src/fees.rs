@@ -68,7 +68,7 @@ pub fn get(
         fees::table
             .find((market_id, account_id))
             .select(FeeRow::as_select())
-            .first(conn)
+            .get_result(conn)
             .optional()
     })
 }
@@ -123,7 +123,7 @@ pub fn totals(tx: &mut Tx<'_>, market_id: &str) -> Result<(i64, i64), StoreError
                 sql::<BigInt>("COALESCE(SUM(trade_micro), 0)"),
                 sql::<BigInt>("COALESCE(SUM(creator_micro), 0)"),
             ))
-            .first(conn)
+            .get_result(conn)
     })
 }
 

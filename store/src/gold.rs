@@ -68,7 +68,7 @@ pub fn get(tx: &mut Tx<'_>, id: &str) -> Result<GoldCase, StoreError> {
         gold_cases::table
             .find(id)
             .select(GoldCase::as_select())
-            .first(conn)
+            .get_result(conn)
             .optional()
     })?;
     found(row, "gold case", id)
@@ -119,7 +119,7 @@ pub fn has_seen(tx: &mut Tx<'_>, account_id: &str, case_id: &str) -> Result<bool
         gold_views::table
             .find((account_id, case_id))
             .select(gold_views::case_id)
-            .first(conn)
+            .get_result(conn)
             .optional()
     })?;
     Ok(row.is_some())
@@ -188,7 +188,7 @@ pub fn secret(tx: &mut Tx<'_>, number: i64) -> Result<DrawSecret, StoreError> {
         draw_secrets::table
             .find(number)
             .select(DrawSecret::as_select())
-            .first(conn)
+            .get_result(conn)
             .optional()
     })?;
     found(row, "draw secret", &number.to_string())

@@ -1,7 +1,9 @@
 //! Answers already given, so that a repeated request gets the same one and nothing happens twice.
 
 use diesel::prelude::*;
+use diesel::sqlite::SqliteConnection;
 
+use crate::hot::append::{self, Append};
 use crate::schema::idempotency;
 use crate::{StoreError, Tx};
 
@@ -21,7 +23,8 @@ pub struct Answer {
 /// # Errors
 /// Those of the database.
 pub fn get(tx: &mut Tx<'_>, account_id: &str, key: &str) -> Result<Option<Answer>, StoreError> {
-    let row: Option<(String, i64, String)> = tx.run(|conn| {
+    let is_it = |fact: &Append| matches!(fact, Append::Answer(answer) if answer.account_id == account_id && answer.key == key);
+    let query = |conn: &mut SqliteConnection| {
         idempotency::table
             .find((account_id, key))
             .select((
@@ -29,9 +32,17 @@ pub fn get(tx: &mut Tx<'_>, account_id: &str, key: &str) -> Result<Option<Answer
                 idempotency::status,
                 idempotency::body,
             ))
-            .first(conn)
+            .get_result(conn)
             .optional()
-    })?;
+    };
+    let row: Option<(String, i64, String)> = if tx.is_pending(is_it) {
+        tx.run(query)?
+    } else {
+        tx.look(query)?
+    };
+    if let (None, Some(hot)) = (&row, tx.hot()) {
+        hot.note_unanswered(account_id, key);
+    }
     row.map(|(request_hash, status, body)| {
         let status = u16::try_from(status)
             .map_err(|_| StoreError::Corrupt(format!("HTTP status {status}")))?;
@@ -57,19 +68,14 @@ pub fn put(
     body: &str,
     at: i64,
 ) -> Result<(), StoreError> {
-    tx.run(|conn| {
-        diesel::insert_into(idempotency::table)
-            .values((
-                idempotency::account_id.eq(account_id),
-                idempotency::key.eq(key),
-                idempotency::request_hash.eq(request_hash),
-                idempotency::status.eq(i64::from(status)),
-                idempotency::body.eq(body),
-                idempotency::at.eq(at),
-            ))
-            .execute(conn)
-    })?;
-    Ok(())
+    tx.append(Append::Answer(append::Answer {
+        account_id: account_id.to_owned(),
+        key: key.to_owned(),
+        request_hash: request_hash.to_owned(),
+        status: i64::from(status),
+        body: body.to_owned(),
+        at,
+    }))
 }
 
 /// Forgets the answers given before `before`; how many there were.

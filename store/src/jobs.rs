@@ -75,7 +75,7 @@ pub fn enqueue(
         jobs::table
             .filter(jobs::key.eq(key))
             .select(jobs::id)
-            .first(conn)
+            .get_result(conn)
             .optional()
     })?;
     found(id, "job", key)

@@ -38,7 +38,7 @@ pub fn get(tx: &mut Tx<'_>, account_id: &str) -> Result<Option<Juror>, StoreErro
         jurors::table
             .find(account_id)
             .select(Juror::as_select())
-            .first(conn)
+            .get_result(conn)
             .optional()
     })
 }

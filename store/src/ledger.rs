@@ -1,13 +1,18 @@
 //! The double-entry ledger: balanced transfers between accounts, kept for ever.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use diesel::dsl::sql;
 use diesel::prelude::*;
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
 use diesel::sql_types::BigInt;
+use diesel::sqlite::SqliteConnection;
 
-use crate::prepared::Prepared;
+use crate::accounts::{Account, AccountKind};
+use crate::hot::Counted;
+use crate::hot::append::Append;
+use crate::prepared::prepared;
 use crate::schema::{accounts, entries, transfers};
 use crate::{StoreError, Tx};
 
@@ -102,34 +107,77 @@ pub fn totals(tx: &mut Tx<'_>) -> Result<Totals, StoreError> {
 /// or an amount is out of range (±4·10¹⁸). The caller's transaction must not go on after an error.
 pub fn post(tx: &mut Tx<'_>, transfer: &Transfer) -> Result<(), StoreError> {
     let net = net_by_account(&transfer.entries)?;
-    tx.run(|conn| {
-        diesel::insert_into(transfers::table)
-            .values((
-                transfers::id.eq(&transfer.id),
-                transfers::at.eq(transfer.at),
-                transfers::kind.eq(&transfer.kind),
-                transfers::reference.eq(&transfer.reference),
-            ))
-            .execute(conn)
-    })?;
-    let seq = tx.last_key()?;
-    // Balances first: an unknown account is then reported by name and not as a broken reference.
-    for (account, amount_micro) in net {
-        move_balance(tx, account, amount_micro)?;
+    if is_posted(tx, &transfer.id)? {
+        return Err(StoreError::conflict("transfers.id is taken"));
     }
-    for (ordinal, (account, amount_micro)) in (0_i64..).zip(&transfer.entries) {
-        tx.run(|conn| {
-            diesel::insert_into(entries::table)
-                .values((
-                    entries::transfer_seq.eq(seq),
-                    entries::ordinal.eq(ordinal),
-                    entries::account_id.eq(account),
-                    entries::amount_micro.eq(amount_micro),
-                ))
-                .execute(conn)
-        })?;
+    // Balances first: an unknown account is then reported by name and not as a broken reference.
+    if tx.hot().is_some() {
+        keep_balances(tx, &net)?;
+    } else {
+        for (account, amount_micro) in net {
+            move_balance(tx, account, amount_micro)?;
+        }
+    }
+    let seq = tx.next_key(Counted::Transfers)?;
+    tx.append(Append::Transfer(seq, transfer.clone()))
+}
+
+/// Whether a transfer with this id is in the ledger.
+fn is_posted(tx: &mut Tx<'_>, id: &str) -> Result<bool, StoreError> {
+    let is_it = |fact: &Append| matches!(fact, Append::Transfer(_, other) if other.id == id);
+    if tx.is_pending(is_it) {
+        return Ok(true);
+    }
+    let found: Option<i64> = tx.look(|conn| {
+        transfers::table
+            .filter(transfers::id.eq(id))
+            .select(transfers::seq)
+            .get_result(conn)
+            .optional()
+    })?;
+    Ok(found.is_some())
+}
+
+/// Moves balances in the writer's memory, all or none, by the rules of the table's own checks.
+fn keep_balances(tx: &mut Tx<'_>, net: &BTreeMap<&str, i64>) -> Result<(), StoreError> {
+    let mut moved = Vec::with_capacity(net.len());
+    for (id, amount_micro) in net {
+        let account = tx.account(id)?;
+        let account = account.ok_or_else(|| StoreError::not_found("account", *id))?;
+        // Both are at most 4·10¹⁸ in magnitude, so the sum fits.
+        let balance_micro = account.balance_micro + amount_micro;
+        let fits = (-MAX_MICRO..=MAX_MICRO).contains(&balance_micro)
+            && (balance_micro >= 0 || account.kind == AccountKind::Treasury);
+        if !fits {
+            return Err(reason(id, account.balance_micro, *amount_micro));
+        }
+        moved.push(Account {
+            balance_micro,
+            ..Rc::unwrap_or_clone(account)
+        });
+    }
+    if let Some(hot) = tx.hot() {
+        for account in moved {
+            let id = account.id.clone();
+            hot.accounts.put(&id, account);
+        }
     }
     Ok(())
+}
+
+/// Writes an account's balance: see [`keep_balances`].
+pub(crate) fn write_balance(conn: &mut SqliteConnection, account: &Account) -> QueryResult<usize> {
+    prepared!(
+        [
+            (
+                "UPDATE accounts SET balance_micro = ",
+                account.balance_micro,
+            ),
+            (" WHERE id = ", &account.id),
+        ],
+        ""
+    )
+    .execute(conn)
 }
 
 /// One amount per account, so that the order of entries does not decide who is overdrawn.
@@ -155,16 +203,16 @@ fn net_by_account(entries: &[(String, i64)]) -> Result<BTreeMap<&str, i64>, Stor
 fn move_balance(tx: &mut Tx<'_>, account: &str, amount_micro: i64) -> Result<(), StoreError> {
     // A refusal undoes this statement only, so the reason can be read afterwards; any other failure passes on.
     let rows = tx.run(|conn| {
-        let update = Prepared {
-            pieces: &[
+        let update = prepared!(
+            [
                 (
                     "UPDATE accounts SET balance_micro = balance_micro + ",
-                    amount_micro.into(),
+                    amount_micro,
                 ),
-                (" WHERE id = ", account.into()),
+                (" WHERE id = ", account),
             ],
-            rest: "",
-        }
+            ""
+        )
         .execute(conn);
         match update {
             Err(DieselError::DatabaseError(DatabaseErrorKind::CheckViolation, _)) => Ok(None),
@@ -184,19 +232,24 @@ fn refused(tx: &mut Tx<'_>, account: &str, amount_micro: i64) -> Result<StoreErr
         accounts::table
             .find(account)
             .select(accounts::balance_micro)
-            .first(conn)
+            .get_result(conn)
     })?;
+    Ok(reason(account, available_micro, amount_micro))
+}
+
+/// Why an amount cannot be added to a balance.
+fn reason(account: &str, available_micro: i64, amount_micro: i64) -> StoreError {
     if amount_micro < 0 && available_micro >= 0 && available_micro + amount_micro < 0 {
         let needed_micro = -amount_micro;
-        return Ok(StoreError::InsufficientFunds {
+        return StoreError::InsufficientFunds {
             account: account.to_owned(),
             needed_micro,
             available_micro,
-        });
+        };
     }
-    Ok(StoreError::conflict(format!(
+    StoreError::conflict(format!(
         "the balance of account {account} would be out of range"
-    )))
+    ))
 }
 
 /// Up to `limit` transfers that touch the account, newest first, with `seq < before` if given.

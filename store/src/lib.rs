@@ -13,6 +13,7 @@
 
 mod crash;
 mod error;
+mod hot;
 mod open;
 mod pool;
 mod prepared;

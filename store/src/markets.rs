@@ -1,8 +1,11 @@
 //! Markets: the claims on runs, their price, and how they ended.
 
-use diesel::prelude::*;
+use std::rc::Rc;
 
-use crate::prepared::Prepared;
+use diesel::prelude::*;
+use diesel::sqlite::SqliteConnection;
+
+use crate::prepared::prepared;
 use crate::schema::markets;
 use crate::{StoreError, Tx, found};
 
@@ -94,14 +97,17 @@ pub fn insert(tx: &mut Tx<'_>, market: &Market) -> Result<(), StoreError> {
 /// # Errors
 /// [`StoreError::NotFound`].
 pub fn get(tx: &mut Tx<'_>, id: &str) -> Result<Market, StoreError> {
-    let row = tx.run(|conn| {
-        markets::table
-            .find(id)
-            .select(Market::as_select())
-            .first(conn)
-            .optional()
-    })?;
-    found(row, "market", id)
+    let row = tx.market(id)?;
+    found(row.map(Rc::unwrap_or_clone), "market", id)
+}
+
+/// Reads a market's row.
+pub(crate) fn find(conn: &mut SqliteConnection, id: &str) -> QueryResult<Option<Market>> {
+    markets::table
+        .find(id)
+        .select(Market::as_select())
+        .get_result(conn)
+        .optional()
 }
 
 /// Up to `limit` markets with ids greater than `after`, by id; only those of a run and in a status, if given.
@@ -153,49 +159,48 @@ pub fn newest(tx: &mut Tx<'_>, run_id: &str, limit: i64) -> Result<Vec<Market>, 
 /// [`StoreError::Conflict`] if it was changed since it was read; [`StoreError::NotFound`].
 pub fn update(tx: &mut Tx<'_>, market: &Market) -> Result<i64, StoreError> {
     let next = market.version + 1;
+    if keep_traded(tx, market)? {
+        return Ok(next);
+    }
     let rows = tx.run(|conn| {
-        let pieces = [
-            ("UPDATE markets SET run_id = ", (&market.run_id).into()),
-            (", claim = ", (&market.claim).into()),
-            (", claim_kind = ", (&market.claim_kind).into()),
-            (", rubric = ", (&market.rubric).into()),
-            (", status = ", (&market.status).into()),
-            (", log_odds = ", market.log_odds.into()),
-            (", opening_log_odds = ", market.opening_log_odds.into()),
-            (", liquidity_micro = ", market.liquidity_micro.into()),
-            (", subsidy_micro = ", market.subsidy_micro.into()),
-            (", escrow_id = ", (&market.escrow_id).into()),
-            (", creator_id = ", (&market.creator_id).into()),
-            (", settlement_method = ", (&market.settlement_method).into()),
-            (", plan = ", (&market.plan).into()),
-            (", probe = ", (&market.probe).into()),
-            (", life = ", (&market.life).into()),
-            (", closes_at = ", market.closes_at.into()),
-            (
-                ", closes_after_tokens = ",
-                market.closes_after_tokens.into(),
-            ),
-            (", opened_at = ", market.opened_at.into()),
-            (", frozen_at = ", market.frozen_at.into()),
-            (", frozen_checkpoint = ", (&market.frozen_checkpoint).into()),
-            (", net_shares_micro = ", market.net_shares_micro.into()),
-            (", settlement = ", market.settlement.into()),
-            (", settled_at = ", market.settled_at.into()),
-            (", statistics = ", (&market.statistics).into()),
-            (", interval_low = ", market.interval_low.into()),
-            (", interval_high = ", market.interval_high.into()),
-            (", n_eff = ", market.n_eff.into()),
-            (", assessment = ", (&market.assessment).into()),
-            (", trades = ", market.trades.into()),
-            (", evidence = ", market.evidence.into()),
-            (", version = ", next.into()),
-            (" WHERE id = ", (&market.id).into()),
-            (" AND version = ", market.version.into()),
-        ];
-        Prepared {
-            pieces: &pieces,
-            rest: "",
-        }
+        prepared!(
+            [
+                ("UPDATE markets SET run_id = ", &market.run_id),
+                (", claim = ", &market.claim),
+                (", claim_kind = ", &market.claim_kind),
+                (", rubric = ", &market.rubric),
+                (", status = ", &market.status),
+                (", log_odds = ", market.log_odds),
+                (", opening_log_odds = ", market.opening_log_odds),
+                (", liquidity_micro = ", market.liquidity_micro),
+                (", subsidy_micro = ", market.subsidy_micro),
+                (", escrow_id = ", &market.escrow_id),
+                (", creator_id = ", &market.creator_id),
+                (", settlement_method = ", &market.settlement_method),
+                (", plan = ", &market.plan),
+                (", probe = ", &market.probe),
+                (", life = ", &market.life),
+                (", closes_at = ", market.closes_at),
+                (", closes_after_tokens = ", market.closes_after_tokens,),
+                (", opened_at = ", market.opened_at),
+                (", frozen_at = ", market.frozen_at),
+                (", frozen_checkpoint = ", &market.frozen_checkpoint),
+                (", net_shares_micro = ", market.net_shares_micro),
+                (", settlement = ", market.settlement),
+                (", settled_at = ", market.settled_at),
+                (", statistics = ", &market.statistics),
+                (", interval_low = ", market.interval_low),
+                (", interval_high = ", market.interval_high),
+                (", n_eff = ", market.n_eff),
+                (", assessment = ", &market.assessment),
+                (", trades = ", market.trades),
+                (", evidence = ", market.evidence),
+                (", version = ", next),
+                (" WHERE id = ", &market.id),
+                (" AND version = ", market.version),
+            ],
+            ""
+        )
         .execute(conn)
     })?;
     if rows == 0 {
@@ -206,6 +211,51 @@ pub fn update(tx: &mut Tx<'_>, market: &Market) -> Result<i64, StoreError> {
         )));
     }
     Ok(next)
+}
+
+/// Keeps the market in the writer's memory, to be written before the commit, if it differs from the stored
+/// one by a trade only: price, shares and count. Whether it did.
+fn keep_traded(tx: &mut Tx<'_>, market: &Market) -> Result<bool, StoreError> {
+    if tx.hot().is_none() {
+        return Ok(false);
+    }
+    let Some(stored) = tx.market(&market.id)? else {
+        return Ok(false);
+    };
+    // As the table's own checks have it: a market that fails them goes there to be refused.
+    let fits = (-100.0..=100.0).contains(&market.log_odds) && market.trades >= 0;
+    let mut kept = Market {
+        log_odds: stored.log_odds,
+        net_shares_micro: stored.net_shares_micro,
+        trades: stored.trades,
+        ..market.clone()
+    };
+    if !fits || kept != *stored {
+        return Ok(false);
+    }
+    kept.log_odds = market.log_odds;
+    kept.net_shares_micro = market.net_shares_micro;
+    kept.trades = market.trades;
+    kept.version += 1;
+    if let Some(hot) = tx.hot() {
+        hot.markets.put(&market.id, kept);
+    }
+    Ok(true)
+}
+
+/// Writes what a trade changes: see [`keep_traded`].
+pub(crate) fn write_traded(conn: &mut SqliteConnection, market: &Market) -> QueryResult<usize> {
+    prepared!(
+        [
+            ("UPDATE markets SET log_odds = ", market.log_odds),
+            (", net_shares_micro = ", market.net_shares_micro),
+            (", trades = ", market.trades),
+            (", version = ", market.version),
+            (" WHERE id = ", &market.id),
+        ],
+        ""
+    )
+    .execute(conn)
 }
 
 /// The open and closing markets with `closes_at <= now`, the longest overdue first.

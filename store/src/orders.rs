@@ -97,7 +97,7 @@ pub fn get(tx: &mut Tx<'_>, id: &str) -> Result<Order, StoreError> {
         orders::table
             .filter(orders::id.eq(id))
             .select(Order::as_select())
-            .first(conn)
+            .get_result(conn)
             .optional()
     })?;
     found(row, "order", id)
@@ -141,7 +141,7 @@ pub fn best(tx: &mut Tx<'_>, market_id: &str, side: &str) -> Result<Option<Order
         .select(Order::as_select());
     if side == "down" {
         let first = open.order((orders::limit_probability, orders::seq));
-        return tx.run(|conn| first.first(conn).optional());
+        return tx.run(|conn| first.get_result(conn).optional());
     }
     // The highest limit first, then the oldest at that limit: two walks along the index.
     let highest = open.clone().order(orders::limit_probability.desc());
@@ -151,7 +151,7 @@ pub fn best(tx: &mut Tx<'_>, market_id: &str, side: &str) -> Result<Option<Order
     let oldest = open
         .filter(orders::limit_probability.eq(found.limit_probability))
         .order(orders::seq);
-    tx.run(|conn| oldest.first(conn).optional())
+    tx.run(|conn| oldest.get_result(conn).optional())
 }
 
 /// Best limits of a market's open orders; none where it never had any.
@@ -159,11 +159,11 @@ pub fn best(tx: &mut Tx<'_>, market_id: &str, side: &str) -> Result<Option<Order
 /// # Errors
 /// Those of the database.
 pub fn best_limits(tx: &mut Tx<'_>, market_id: &str) -> Result<BestLimits, StoreError> {
-    let row: Option<(Option<f64>, Option<f64>)> = tx.run(|conn| {
+    let row: Option<(Option<f64>, Option<f64>)> = tx.look(|conn| {
         order_books::table
             .find(market_id)
             .select((order_books::best_bid, order_books::best_ask))
-            .first(conn)
+            .get_result(conn)
             .optional()
     })?;
     let (bid, ask) = row.unwrap_or_default();

@@ -2,6 +2,8 @@
 
 use diesel::prelude::*;
 
+use crate::hot::Counted;
+use crate::hot::append::{self, Append};
 use crate::schema::outbox;
 use crate::{StoreError, Tx};
 
@@ -32,18 +34,14 @@ pub fn push(
     kind: &str,
     payload: &serde_json::Value,
 ) -> Result<i64, StoreError> {
-    let payload = payload.to_string();
-    tx.run(|conn| {
-        diesel::insert_into(outbox::table)
-            .values((
-                outbox::at.eq(at),
-                outbox::topic.eq(topic),
-                outbox::kind.eq(kind),
-                outbox::payload.eq(payload),
-            ))
-            .execute(conn)
-    })?;
-    let id = tx.last_key()?;
+    let id = tx.next_key(Counted::Outbox)?;
+    tx.append(Append::Event(append::Event {
+        id,
+        at,
+        topic: topic.to_owned(),
+        kind: kind.to_owned(),
+        payload: payload.to_string(),
+    }))?;
     tx.note_event(id);
     Ok(id)
 }

@@ -120,7 +120,7 @@ pub fn get(tx: &mut Tx<'_>, id: &str) -> Result<Panel, StoreError> {
         panels::table
             .find(id)
             .select(Panel::as_select())
-            .first(conn)
+            .get_result(conn)
             .optional()
     })?;
     found(row, "panel", id)

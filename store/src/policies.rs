@@ -63,7 +63,7 @@ pub fn active(tx: &mut Tx<'_>) -> Result<Option<PolicyVersion>, StoreError> {
         policies::table
             .filter(is_active())
             .select(PolicyVersion::as_select())
-            .first(conn)
+            .get_result(conn)
             .optional()
     })
 }

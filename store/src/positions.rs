@@ -1,8 +1,12 @@
 //! Positions: what each account holds in each market, and what it was paid.
 
-use diesel::prelude::*;
+use std::rc::Rc;
 
-use crate::prepared::Prepared;
+use diesel::prelude::*;
+use diesel::sqlite::SqliteConnection;
+
+use crate::hot::position_key;
+use crate::prepared::prepared;
 use crate::schema::positions;
 use crate::{StoreError, Tx};
 
@@ -35,13 +39,21 @@ pub fn get(
     market_id: &str,
     account_id: &str,
 ) -> Result<Option<Position>, StoreError> {
-    tx.run(|conn| {
-        positions::table
-            .find((market_id, account_id))
-            .select(Position::as_select())
-            .first(conn)
-            .optional()
-    })
+    let row = tx.position(market_id, account_id)?;
+    Ok(row.map(Rc::unwrap_or_clone))
+}
+
+/// Reads a position's row.
+pub(crate) fn find(
+    conn: &mut SqliteConnection,
+    market_id: &str,
+    account_id: &str,
+) -> QueryResult<Option<Position>> {
+    positions::table
+        .find((market_id, account_id))
+        .select(Position::as_select())
+        .get_result(conn)
+        .optional()
 }
 
 /// Adds a position or replaces the one stored. One that was paid out is final.
@@ -49,33 +61,83 @@ pub fn get(
 /// # Errors
 /// [`StoreError::Conflict`] if it was paid out, or the market or the account does not exist.
 pub fn upsert(tx: &mut Tx<'_>, position: &Position) -> Result<(), StoreError> {
-    let rows = tx.run(|conn| {
-        Prepared {
-            pieces: &[
-                (
-                    "INSERT INTO positions (market_id, account_id, yes_micro, no_micro, cost_micro, \
-                     paid_micro, paid_at) VALUES (",
-                    (&position.market_id).into(),
-                ),
-                (", ", (&position.account_id).into()),
-                (", ", position.yes_micro.into()),
-                (", ", position.no_micro.into()),
-                (", ", position.cost_micro.into()),
-                (", ", position.paid_micro.into()),
-                (", ", position.paid_at.into()),
-            ],
-            rest: ") ON CONFLICT (market_id, account_id) DO UPDATE SET \
-                   yes_micro = excluded.yes_micro, no_micro = excluded.no_micro, \
-                   cost_micro = excluded.cost_micro, paid_micro = excluded.paid_micro, \
-                   paid_at = excluded.paid_at WHERE positions.paid_at IS NULL",
-        }
-        .execute(conn)
-    })?;
+    if keep(tx, position)? {
+        return Ok(());
+    }
+    let rows = tx.run(|conn| write(conn, position))?;
     if rows == 0 {
         Err(paid_already(&position.market_id, &position.account_id))
     } else {
         Ok(())
     }
+}
+
+/// Writes a position's row, unless the one that is there was paid out; how many rows that were.
+pub(crate) fn write(conn: &mut SqliteConnection, position: &Position) -> QueryResult<usize> {
+    prepared!(
+        [
+            (
+                "INSERT INTO positions (market_id, account_id, yes_micro, no_micro, cost_micro, \
+                 paid_micro, paid_at) VALUES (",
+                &position.market_id,
+            ),
+            (", ", &position.account_id),
+            (", ", position.yes_micro),
+            (", ", position.no_micro),
+            (", ", position.cost_micro),
+            (", ", position.paid_micro),
+            (", ", position.paid_at),
+        ],
+        ") ON CONFLICT (market_id, account_id) DO UPDATE SET \
+               yes_micro = excluded.yes_micro, no_micro = excluded.no_micro, \
+               cost_micro = excluded.cost_micro, paid_micro = excluded.paid_micro, \
+               paid_at = excluded.paid_at WHERE positions.paid_at IS NULL"
+    )
+    .execute(conn)
+}
+
+/// Writes the row of a position that is kept in memory. Two plain statements: an upsert could fail half-way,
+/// so SQLite would first copy every page that it touches.
+pub(crate) fn write_kept(conn: &mut SqliteConnection, position: &Position) -> QueryResult<usize> {
+    let rows = prepared!(
+        [
+            ("UPDATE positions SET yes_micro = ", position.yes_micro),
+            (", no_micro = ", position.no_micro),
+            (", cost_micro = ", position.cost_micro),
+            (", paid_micro = ", position.paid_micro),
+            (", paid_at = ", position.paid_at),
+            (" WHERE market_id = ", &position.market_id),
+            (" AND account_id = ", &position.account_id),
+        ],
+        " AND paid_at IS NULL"
+    )
+    .execute(conn)?;
+    if rows > 0 {
+        return Ok(rows);
+    }
+    write(conn, position)
+}
+
+/// Keeps the position in the writer's memory, to be written before the commit, if nothing there can refuse
+/// it: market and account exist, nothing was paid, and the table's own checks hold. Whether it did.
+fn keep(tx: &mut Tx<'_>, position: &Position) -> Result<bool, StoreError> {
+    let fits = position.yes_micro >= 0
+        && position.no_micro >= 0
+        && position.paid_micro.is_none() == position.paid_at.is_none()
+        && position.paid_micro.is_none_or(|paid| paid >= 0);
+    if tx.hot().is_none() || !fits {
+        return Ok(false);
+    }
+    let (market_id, account_id) = (&position.market_id, &position.account_id);
+    let allowed = match tx.position(market_id, account_id)? {
+        Some(stored) => stored.paid_at.is_none(),
+        None => tx.market(market_id)?.is_some() && tx.account(account_id)?.is_some(),
+    };
+    if let Some(hot) = tx.hot().filter(|_| allowed) {
+        hot.positions
+            .put(&position_key(market_id, account_id), position.clone());
+    }
+    Ok(allowed)
 }
 
 /// Up to `limit` positions in a market with account ids greater than `after`, by account.
@@ -156,6 +218,19 @@ pub fn mark_paid(
     paid_micro: i64,
     at: i64,
 ) -> Result<(), StoreError> {
+    if tx.hot().is_some() {
+        let stored = tx.position(market_id, account_id)?;
+        let stored = stored.filter(|stored| stored.paid_at.is_none());
+        let stored = stored.ok_or_else(|| paid_already(market_id, account_id))?;
+        let paid = Position {
+            paid_micro: Some(paid_micro),
+            paid_at: Some(at),
+            ..(*stored).clone()
+        };
+        if keep(tx, &paid)? {
+            return Ok(());
+        }
+    }
     let rows = tx.run(|conn| {
         diesel::update(
             positions::table

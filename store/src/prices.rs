@@ -3,6 +3,8 @@
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Text};
 
+use crate::hot::Counted;
+use crate::hot::append::Append;
 use crate::schema::prices;
 use crate::{StoreError, Tx};
 
@@ -30,12 +32,9 @@ pub struct Price {
 /// # Errors
 /// [`StoreError::Conflict`] if the market does not exist.
 pub fn insert(tx: &mut Tx<'_>, price: &Price) -> Result<i64, StoreError> {
-    tx.run(|conn| {
-        diesel::insert_into(prices::table)
-            .values(price)
-            .execute(conn)
-    })?;
-    tx.last_key()
+    let seq = tx.next_key(Counted::Prices)?;
+    tx.append(Append::Price(seq, price.clone()))?;
+    Ok(seq)
 }
 
 /// Up to `limit` prices of a market with `seq > after_seq`, oldest first.
@@ -70,7 +69,7 @@ pub fn last_before(tx: &mut Tx<'_>, market_id: &str, at: i64) -> Result<Option<P
             .filter(prices::at.le(at))
             .order((prices::at.desc(), prices::seq.desc()))
             .select(Price::as_select())
-            .first(conn)
+            .get_result(conn)
             .optional()
     })
 }

@@ -58,7 +58,7 @@ pub fn get(tx: &mut Tx<'_>, id: &str) -> Result<Run, StoreError> {
         runs::table
             .find(id)
             .select(Run::as_select())
-            .first(conn)
+            .get_result(conn)
             .optional()
     })?;
     found(row, "run", id)
@@ -73,7 +73,7 @@ pub fn by_name(tx: &mut Tx<'_>, name: &str) -> Result<Option<Run>, StoreError> {
         runs::table
             .filter(runs::name.eq(name))
             .select(Run::as_select())
-            .first(conn)
+            .get_result(conn)
             .optional()
     })
 }

@@ -43,7 +43,7 @@ pub fn get(tx: &mut Tx<'_>, id_hash: &str) -> Result<Option<Session>, StoreError
         sessions::table
             .find(id_hash)
             .select(Session::as_select())
-            .first(conn)
+            .get_result(conn)
             .optional()
     })
 }

@@ -128,7 +128,7 @@ pub fn get(tx: &mut Tx<'_>, account_id: &str) -> Result<Option<Standing>, StoreE
         standings::table
             .find(account_id)
             .select(Standing::as_select())
-            .first(conn)
+            .get_result(conn)
             .optional()
     })
 }

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{JoinHandle, ThreadId};
 
 use diesel::connection::SimpleConnection;
+use tokio::sync::oneshot;
 
 use crate::crash::{self, CrashPlan};
 use crate::error::StoreError;
@@ -129,10 +130,7 @@ impl Store {
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
-        if std::thread::current().id() == self.inner.writer_id {
-            // It would wait for itself for ever.
-            return Err(StoreError::conflict("a write was started from within a write").into());
-        }
+        self.refuse_writer()?;
         let (reply, answer) = sync_channel(1);
         self.enqueue(Box::new(Call {
             closure: Some(f),
@@ -143,6 +141,46 @@ impl Store {
         answer
             .recv()
             .unwrap_or_else(|_| Err(StoreError::Panicked.into()))
+    }
+
+    /// As [`Store::write`], for a task instead of a thread: nothing blocks.
+    ///
+    /// # Errors
+    /// As [`Store::write`].
+    pub async fn write_async<T, E, F>(&self, f: F) -> Result<T, E>
+    where
+        F: FnOnce(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        self.refuse_writer()?;
+        let (reply, answer) = oneshot::channel();
+        self.enqueue(Box::new(Call {
+            closure: Some(f),
+            result: None,
+            reply,
+        }))?;
+        answer
+            .await
+            .unwrap_or_else(|_| Err(StoreError::Panicked.into()))
+    }
+
+    /// A write from within a write would wait for itself for ever.
+    fn refuse_writer(&self) -> Result<(), StoreError> {
+        if std::thread::current().id() == self.inner.writer_id {
+            return Err(StoreError::conflict(
+                "a write was started from within a write",
+            ));
+        }
+        Ok(())
+    }
+
+    /// A number that grows with every commit that may have changed more than trades do: anything but
+    /// prices, balances, positions and what is only added. Whoever remembers other rows notes the number
+    /// before reading them, and forgets them when it has grown. It has grown before the write that
+    /// changed them is answered.
+    pub fn epoch(&self) -> u64 {
+        self.inner.shared.epoch.load(Ordering::Acquire)
     }
 
     fn enqueue(&self, request: Box<dyn Request>) -> Result<(), StoreError> {

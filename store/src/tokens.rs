@@ -60,7 +60,7 @@ pub fn by_hash(tx: &mut Tx<'_>, hash: &str) -> Result<Option<Token>, StoreError>
         tokens::table
             .filter(tokens::hash.eq(hash))
             .select(Token::as_select())
-            .first(conn)
+            .get_result(conn)
             .optional()
     })
 }
@@ -107,7 +107,7 @@ pub fn revoke(tx: &mut Tx<'_>, id: &str, account_id: &str, at: i64) -> Result<()
 /// # Errors
 /// [`StoreError::NotFound`].
 pub fn touch(tx: &mut Tx<'_>, id: &str, at: i64) -> Result<(), StoreError> {
-    let rows = tx.run(|conn| {
+    let rows = tx.beside(|conn| {
         diesel::update(tokens::table.find(id))
             .set(tokens::last_used_at.eq(at))
             .execute(conn)

@@ -2,6 +2,7 @@
 
 use diesel::prelude::*;
 
+use crate::hot::append::Append;
 use crate::schema::trades;
 use crate::{StoreError, Tx, found};
 
@@ -38,12 +39,22 @@ pub struct Trade {
 /// # Errors
 /// [`StoreError::Conflict`] if the id is taken or the market or the account does not exist.
 pub fn insert(tx: &mut Tx<'_>, trade: &Trade) -> Result<(), StoreError> {
-    tx.run(|conn| {
-        diesel::insert_into(trades::table)
-            .values(trade)
-            .execute(conn)
-    })?;
-    Ok(())
+    let is_it = |fact: &Append| matches!(fact, Append::Trade(other) if other.id == trade.id);
+    if tx.is_pending(is_it) || place(tx, &trade.id)?.is_some() {
+        return Err(StoreError::conflict("trades.id is taken"));
+    }
+    tx.append(Append::Trade(trade.clone()))
+}
+
+/// Position in the history of a trade that was written.
+fn place(tx: &mut Tx<'_>, id: &str) -> Result<Option<i64>, StoreError> {
+    tx.look(|conn| {
+        trades::table
+            .filter(trades::id.eq(id))
+            .select(trades::seq)
+            .get_result(conn)
+            .optional()
+    })
 }
 
 /// Position of a trade in the history: what [`list`] takes as `before`.
@@ -55,7 +66,7 @@ pub fn seq_of(tx: &mut Tx<'_>, id: &str) -> Result<i64, StoreError> {
         trades::table
             .filter(trades::id.eq(id))
             .select(trades::seq)
-            .first(conn)
+            .get_result(conn)
             .optional()
     })?;
     found(row, "trade", id)

@@ -3,18 +3,22 @@
 //! the next batch gathers, so the rate grows with the load and a lone request waits for nobody.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use diesel::RunQueryDsl;
 use diesel::connection::SimpleConnection;
-use diesel::sqlite::SqliteConnection;
+use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
+use diesel::sql_types::BigInt;
+use diesel::sqlite::{Sqlite, SqliteConnection};
+use tokio::sync::oneshot;
 
 use crate::crash::{self, CrashPlan, Moment};
 use crate::error::StoreError;
-use crate::prepared::Prepared;
+use crate::hot::Hot;
+use crate::prepared::prepared;
 use crate::tx::Tx;
 
 /// Called after a commit with the id of its last event.
@@ -27,6 +31,8 @@ pub(crate) struct Shared {
     pub(crate) queued: AtomicUsize,
     /// Who wants to know of commits that added events.
     pub(crate) listeners: Mutex<Vec<Listener>>,
+    /// Grows with every commit that may have changed what others remember: see [`crate::Store::epoch`].
+    pub(crate) epoch: AtomicU64,
     /// Set in a simulation only: when the writing process dies.
     pub(crate) crashes: Option<Arc<dyn CrashPlan>>,
     /// The simulated process is dead: nothing is acknowledged any more.
@@ -53,17 +59,36 @@ pub(crate) trait Request: Send {
 }
 
 /// A closure, its result once it ran, and where the caller waits for it.
-pub(crate) struct Call<T, E, F> {
+pub(crate) struct Call<T, E, F, R> {
     pub(crate) closure: Option<F>,
     pub(crate) result: Option<Result<T, E>>,
-    pub(crate) reply: SyncSender<Result<T, E>>,
+    pub(crate) reply: R,
 }
 
-impl<T, E, F> Request for Call<T, E, F>
+/// Where a caller waits: a thread, or a task.
+pub(crate) trait Reply<T> {
+    /// Hands the answer over. The caller may have gone; the change is durable all the same.
+    fn send(self, answer: T);
+}
+
+impl<T> Reply<T> for SyncSender<T> {
+    fn send(self, answer: T) {
+        let _ = SyncSender::send(&self, answer);
+    }
+}
+
+impl<T> Reply<T> for oneshot::Sender<T> {
+    fn send(self, answer: T) {
+        let _ = oneshot::Sender::send(self, answer);
+    }
+}
+
+impl<T, E, F, R> Request for Call<T, E, F, R>
 where
     F: FnOnce(&mut Tx<'_>) -> Result<T, E> + Send,
     T: Send,
     E: From<StoreError> + Send,
+    R: Reply<Result<T, E>> + Send,
 {
     fn run(&mut self, tx: &mut Tx<'_>) -> bool {
         let Some(closure) = self.closure.take() else {
@@ -89,8 +114,7 @@ where
             (None, Some(result)) => result,
             (None, None) => Err(StoreError::Closed.into()),
         };
-        // The caller may have gone; the change is durable all the same.
-        let _ = self.reply.send(result);
+        self.reply.send(result);
     }
 }
 
@@ -101,6 +125,7 @@ pub(crate) fn work(
     shared: &Shared,
     batch: usize,
 ) {
+    let mut hot = Hot::default();
     let mut last = Pace::default();
     while let Ok(first) = requests.recv() {
         let taken = gather(first, requests, batch, last);
@@ -108,9 +133,13 @@ pub(crate) fn work(
         shared.queued.fetch_sub(size, Ordering::Relaxed);
         let started = Instant::now();
         // Only the conversion or the drop of a caller's own types can panic here; the writer outlives it.
-        if catch_unwind(AssertUnwindSafe(|| process(&mut conn, taken, shared))).is_err() {
+        let processed = catch_unwind(AssertUnwindSafe(|| {
+            process(&mut conn, &mut hot, taken, shared);
+        }));
+        if processed.is_err() {
             tracing::error!("a request's answer panicked");
             let _ = conn.batch_execute("ROLLBACK");
+            hot.clear();
         }
         last = Pace {
             size,
@@ -152,8 +181,13 @@ fn gather(
 }
 
 /// Runs one batch and answers it.
-fn process(conn: &mut SqliteConnection, mut taken: Vec<Box<dyn Request>>, shared: &Shared) {
-    let mut outcome = commit(conn, &mut taken, shared);
+fn process(
+    conn: &mut SqliteConnection,
+    hot: &mut Hot,
+    mut taken: Vec<Box<dyn Request>>,
+    shared: &Shared,
+) {
+    let mut outcome = commit(conn, hot, &mut taken, shared);
     if shared.dead.load(Ordering::Acquire) {
         outcome = Err(StoreError::Closed);
     }
@@ -172,24 +206,32 @@ fn process(conn: &mut SqliteConnection, mut taken: Vec<Box<dyn Request>>, shared
 }
 
 /// Everything between `BEGIN` and a durable `COMMIT`; the id of the last event that the batch added.
-fn commit(
+pub(crate) fn commit(
     conn: &mut SqliteConnection,
+    hot: &mut Hot,
     taken: &mut [Box<dyn Request>],
     shared: &Shared,
 ) -> Result<Option<i64>, StoreError> {
     let done = begin(conn).and_then(|()| {
+        hot.begin_batch(data_version(conn)?);
         let mut last_event = None;
         for request in taken.iter_mut() {
-            last_event = run_one(conn, request.as_mut())?.max(last_event);
+            last_event = run_one(conn, hot, request.as_mut())?.max(last_event);
         }
+        hot.flush(conn)?;
         shared.reached(Moment::Commit);
         conn.batch_execute("COMMIT")?;
+        // Before anybody is answered: whoever was told of a change never meets what was remembered before it.
+        if hot.committed() {
+            shared.epoch.fetch_add(1, Ordering::Release);
+        }
         shared.reached(Moment::Committed);
         Ok(last_event)
     });
     if done.is_err() {
         // Fails when SQLite has rolled back by itself, which is as good.
         let _ = conn.batch_execute("ROLLBACK");
+        hot.clear();
     }
     done
 }
@@ -200,39 +242,65 @@ fn begin(conn: &mut SqliteConnection) -> Result<(), StoreError> {
     Ok(conn.batch_execute("BEGIN IMMEDIATE")?)
 }
 
-/// Runs a statement that every request needs, compiled once.
-fn fixed(conn: &mut SqliteConnection, sql: &'static str) -> Result<(), StoreError> {
-    let statement = Prepared {
-        pieces: &[],
-        rest: sql,
-    };
-    statement.execute(conn)?;
-    Ok(())
-}
-
 /// Runs one request in its savepoint. An error means that the whole batch is lost.
 fn run_one(
     conn: &mut SqliteConnection,
+    hot: &mut Hot,
     request: &mut dyn Request,
 ) -> Result<Option<i64>, StoreError> {
-    fixed(conn, "SAVEPOINT request")?;
-    let mut tx = Tx::new(conn);
+    hot.begin();
+    let mut tx = Tx::writing(conn, hot);
     let keep = request.run(&mut tx);
-    let (last_event, broken) = tx.into_parts();
+    let (last_event, broken) = tx.end(keep);
     if keep && broken.is_none() {
-        fixed(conn, "RELEASE request")?;
+        if hot.has_savepoint() {
+            prepared!([], "RELEASE request").execute(conn)?;
+        }
+        hot.keep();
         return Ok(last_event);
     }
-    // Fails if SQLite has ended the transaction by itself: then the batch is lost, and the request's own
-    // failure says why better than "no such savepoint".
-    if let Err(error) = conn.batch_execute("ROLLBACK TO request; RELEASE request") {
-        return Err(broken.unwrap_or_else(|| error.into()));
+    if hot.has_savepoint() {
+        undo(conn, broken.clone())?;
+    } else if let Some(failure) = broken {
+        // Some of it may be written, and nothing but the batch's own rollback undoes that.
+        return Err(failure);
     }
+    hot.roll_back();
     if let Some(failure) = broken {
         request.refuse(failure);
     }
     Ok(None)
 }
+
+/// Undoes what a request has written since its savepoint.
+fn undo(conn: &mut SqliteConnection, broken: Option<StoreError>) -> Result<(), StoreError> {
+    // Fails if SQLite has ended the transaction by itself: then the batch is lost, and the request's own
+    // failure says why better than "no such savepoint".
+    conn.batch_execute("ROLLBACK TO request; RELEASE request")
+        .map_err(|error| broken.unwrap_or_else(|| error.into()))
+}
+
+/// Changes when another process has changed the file.
+fn data_version(conn: &mut SqliteConnection) -> Result<i64, StoreError> {
+    Ok(DataVersion.get_result(conn)?)
+}
+
+/// `PRAGMA data_version`, compiled once.
+#[derive(Debug, Clone, Copy, QueryId)]
+struct DataVersion;
+
+impl QueryFragment<Sqlite> for DataVersion {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> diesel::QueryResult<()> {
+        out.push_sql("PRAGMA data_version");
+        Ok(())
+    }
+}
+
+impl Query for DataVersion {
+    type SqlType = BigInt;
+}
+
+impl RunQueryDsl<SqliteConnection> for DataVersion {}
 
 /// Wakes the listeners; one that panics does not keep the others from hearing.
 fn notify(shared: &Shared, last_event: i64) {

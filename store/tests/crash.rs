@@ -19,7 +19,13 @@ use plumbline_store::{Store, StoreError, StoreOptions, ledger, outbox, settings}
 const CHILD: &str = "PLUMBLINE_STORE_CRASH_TEST";
 const THREADS: u64 = 8;
 
-/// One request: a transfer, an event and a setting that belong together.
+/// Whether a request of this name writes a setting too. Those that do not are what trades are like: nothing
+/// of them reaches a table before they have succeeded, and their balances not before the commit.
+fn has_setting(name: &str) -> bool {
+    name.ends_with(['0', '2', '4', '6', '8'])
+}
+
+/// One request: a transfer, an event, and perhaps a setting, that belong together.
 fn write_one(store: &Store, name: String) -> Result<(), StoreError> {
     store.write(move |tx| {
         let entries = [("u0".to_owned(), -1), ("treasury".to_owned(), 1)];
@@ -31,7 +37,10 @@ fn write_one(store: &Store, name: String) -> Result<(), StoreError> {
             "written",
             &serde_json::json!({ "name": name }),
         )?;
-        settings::put(tx, &name, "1", 1)
+        if has_setting(&name) {
+            settings::put(tx, &name, "1", 1)?;
+        }
+        Ok(())
     })
 }
 
@@ -142,7 +151,7 @@ fn check(path: &Path, acknowledged: &BTreeSet<String>) {
         let kept = store
             .read::<_, StoreError, _>(|tx| settings::get(tx, name))
             .unwrap();
-        assert!(kept.is_some(), "{name} is there by half");
+        assert_eq!(kept.is_some(), has_setting(name), "{name} is there by half");
     }
     // The sequence has no gap: readers of the outbox rely on it to see everything.
     let ids: Vec<i64> = events.iter().map(|event| event.id).collect();
