@@ -1,11 +1,13 @@
 //! Bodies of the writing requests, exactly as the HTTP API accepts them.
 //! Unknown fields are refused, so that a misspelt option never passes in silence.
 
+mod orders;
 mod panels;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+pub use orders::PlaceOrder;
 pub use panels::*;
 
 /// `POST /accounts`
@@ -140,7 +142,7 @@ pub struct SettlementTerms {
 pub struct TradeOrder {
     /// `yes` or `no`.
     pub outcome: String,
-    /// Spend at most this much, micro-credits.
+    /// Spend at most this much, fees included, micro-credits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spend_micro: Option<i64>,
     /// Buy (positive) or sell (negative) this many micro-shares.
@@ -152,6 +154,12 @@ pub struct TradeOrder {
     /// Refuse the whole trade if the probability would pass this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit_probability: Option<f64>,
+    /// Refuse the whole trade if it came to more than this, fees included, micro-credits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_cost_micro: Option<i64>,
+    /// Refuse the whole trade if it brought in less than this, fees taken off, micro-credits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_proceeds_micro: Option<i64>,
 }
 
 /// `POST /markets/{id}/evidence`

@@ -1,8 +1,8 @@
 //! What happens without anybody asking: deadlines, the policy and queued jobs.
 //!
-//! Three threads: one keeps deadlines and the policy, one judges evidence (in
+//! Four threads: one keeps deadlines and the policy, one judges evidence (in
 //! order, because each assessment builds on the one before), one settles and
-//! pays. Jobs are rows, so a crash only delays them.
+//! pays, one runs and closes resting orders. Jobs are rows, so a crash only delays them.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -22,11 +22,15 @@ pub(crate) const SETTLE_MARKET: &str = "settle-market";
 pub(crate) const PAY_MARKET: &str = "pay-market";
 pub(crate) const RELEASE_MARKET: &str = "release-market";
 pub(crate) const GOLD_PANEL: &str = "gold-panel";
+pub(crate) const MATCH_ORDERS: &str = "match-orders";
+pub(crate) const CLOSE_ORDERS: &str = "close-orders";
 
 /// Jobs of the judging thread.
 const JUDGING: &[&str] = &[JUDGE_EVIDENCE];
 /// Jobs of the settling thread.
 const SETTLING: &[&str] = &[SETTLE_MARKET, PAY_MARKET, RELEASE_MARKET, GOLD_PANEL];
+/// Kinds of the thread that runs and closes resting orders.
+const ORDERS: &[&str] = &[MATCH_ORDERS, CLOSE_ORDERS];
 
 /// A job is tried this often before it is given up and shown as failed.
 const MAX_ATTEMPTS: i64 = 6;
@@ -92,6 +96,7 @@ impl JobRunner {
         runner.spawn("deadlines", |service| service.tick())?;
         runner.spawn("judging", |service| service.work(JUDGING))?;
         runner.spawn("settling", |service| service.work(SETTLING))?;
+        runner.spawn("orders", |service| service.work(ORDERS))?;
         Ok(runner)
     }
 
@@ -138,6 +143,7 @@ impl Service {
         self.tick()?;
         loop {
             self.work(JUDGING)?;
+            self.work(ORDERS)?;
             self.work(SETTLING)?;
             // A job may have queued one of a kind that was already looked at.
             let due = self.read(|tx| Ok(jobs::next_run_at(tx, JUDGING)?))?;
@@ -151,6 +157,7 @@ impl Service {
     pub fn tick(&self) -> Result<()> {
         self.advance_markets()?;
         self.advance_panels()?;
+        self.expire_orders()?;
         self.evaluate_policy()?;
         self.tidy_up()
     }
@@ -211,6 +218,8 @@ impl Service {
             PAY_MARKET => self.pay_market(field("market_id")?),
             RELEASE_MARKET => self.release_market(field("market_id")?),
             GOLD_PANEL => self.open_gold_panel(&job.payload),
+            MATCH_ORDERS => self.match_orders(field("market_id")?),
+            CLOSE_ORDERS => self.close_orders(field("market_id")?),
             other => Err(ServiceError::internal(format!("no job is called {other}"))),
         }
     }
@@ -219,7 +228,7 @@ impl Service {
         let (id, text, now) = (job.id, error.to_string(), self.now());
         tracing::warn!(job = %job.key, attempt = job.attempts, error = %text, "a job failed");
         // Money is owed: it is tried for ever, and the operator sees why it fails.
-        let owed = [PAY_MARKET, RELEASE_MARKET].contains(&job.kind.as_str());
+        let owed = [PAY_MARKET, RELEASE_MARKET, CLOSE_ORDERS].contains(&job.kind.as_str());
         if job.attempts < MAX_ATTEMPTS || owed {
             let again = now + (BACKOFF_MS << job.attempts.clamp(0, LONGEST_BACKOFF));
             return self.write(move |tx| Ok(jobs::retry(tx, id, again, &text)?));

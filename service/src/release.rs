@@ -7,7 +7,7 @@ use plumbline_store::markets::{self, Market};
 
 use crate::markets::life_of;
 use crate::time::Millis;
-use crate::{Result, Service, ServiceConfig, panels};
+use crate::{Result, Service, ServiceConfig, fees, orders, panels};
 
 /// Whether a step has more to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,7 +15,6 @@ pub(crate) enum Progress {
     /// Nothing is left to give back.
     Done,
     /// One chunk was given back; call again.
-    #[allow(dead_code, reason = "for steps that give back in chunks")]
     More,
 }
 
@@ -24,7 +23,7 @@ pub(crate) enum Progress {
 pub(crate) type Step = fn(&mut Tx, &Market, transfer_id: &str, Millis) -> Result<Progress>;
 
 /// Every step, in order.
-const STEPS: [Step; 0] = [];
+const STEPS: [Step; 2] = [orders::release, fees::release];
 
 impl Service {
     /// The job: takes every step of a market that is final, paid or void.

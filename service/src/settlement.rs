@@ -19,7 +19,7 @@ use serde_json::json;
 
 use crate::context::{Context, Scope};
 use crate::host::{FrozenCheckpoint, HostError, Sampling};
-use crate::jobs::{PAY_MARKET, RELEASE_MARKET, SETTLE_MARKET};
+use crate::jobs::{CLOSE_ORDERS, PAY_MARKET, RELEASE_MARKET, SETTLE_MARKET};
 use crate::ledger::{TREASURY, post};
 use crate::markets::{announce, life_error, life_of, view_of, with_life};
 use crate::time::Millis;
@@ -276,6 +276,7 @@ fn book_freeze(
         ..with_life(market, &life)?
     };
     markets::update(tx, &market)?;
+    enqueue(tx, CLOSE_ORDERS, &market.id, now)?;
     enqueue(tx, SETTLE_MARKET, &market.id, now)?;
     announce(tx, now, &market, "frozen")
 }

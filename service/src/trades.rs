@@ -1,10 +1,11 @@
 //! Quotes, trades and positions. A quote is a dry run of the trade: both call
 //! the same function of the market crate on the same state.
 
+use plumbline_market::fees::{FeeSchedule, PricedFill, quote_with_fees};
 use plumbline_market::lmsr::Maker;
 use plumbline_market::money::{Micro, MicroShares};
 use plumbline_market::probability::{LogOdds, Probability, sigmoid};
-use plumbline_market::trade::{Fill, Order, Outcome, Position, Size, TradeError, quote};
+use plumbline_market::trade::{Fill, Order, Outcome, Position, Size, TradeError};
 use plumbline_store::Tx;
 use plumbline_store::accounts;
 use plumbline_store::markets::{self, Market};
@@ -17,7 +18,9 @@ use crate::accounts::account_of;
 use crate::commands::TradeOrder;
 use crate::context::{Context, Scope};
 use crate::events::publish;
+use crate::fees::{charge, schedule_of};
 use crate::ledger::post;
+use crate::orders::follow;
 use crate::time::{Millis, rfc3339};
 use crate::views::{Page, PositionView, QuoteView, TradeView};
 use crate::{Result, Service, ServiceError, page};
@@ -26,7 +29,7 @@ impl Service {
     /// What a trade would do now.
     pub fn quote(&self, ctx: &Context, market_id: &str, order: &TradeOrder) -> Result<QuoteView> {
         self.allow(&ctx.actor, Scope::Read)?;
-        let order = parse_order(order)?;
+        let asked = Asked::parse(order)?;
         let (market_id, account) = (market_id.to_owned(), ctx.actor.account_id.clone());
         self.read(move |tx| {
             let market = markets::get(tx, &market_id)?;
@@ -35,17 +38,14 @@ impl Service {
                 Some(account) => position_of(tx, &market_id, &account)?,
                 None => Position::default(),
             };
-            Ok(quote_view(
-                &order,
-                &quote(&maker_of(&market)?, &held, &order)?,
-            ))
+            quote_view(&asked.order, &asked.price(&market, &held)?)
         })
     }
 
     /// Trades, or changes nothing.
     pub fn trade(&self, ctx: &Context, market_id: &str, order: &TradeOrder) -> Result<TradeView> {
         self.allow(&ctx.actor, Scope::Trade)?;
-        let order = parse_order(order)?;
+        let asked = Asked::parse(order)?;
         let (account, handle) = (account_of(&ctx.actor)?, ctx.actor.handle.clone());
         let (market_id, trade_id, transfer_id) =
             (market_id.to_owned(), self.new_id(), self.new_id());
@@ -53,20 +53,24 @@ impl Service {
             let market = markets::get(tx, &market_id)?;
             check_open(&market, Some(now))?;
             let held = position_of(tx, &market_id, &account)?;
-            let fill = quote(&maker_of(&market)?, &held, &order)?;
-            fill.check_funds(Micro(accounts::get(tx, &account)?.balance_micro))?;
-            let cash = fill.cash.get();
-            post(
-                tx,
-                transfer_id,
-                now,
-                "trade",
+            let priced = asked.price(&market, &held)?;
+            priced.check_funds(Micro(accounts::get(tx, &account)?.balance_micro))?;
+            let (due, cash) = (priced.due()?.get(), priced.fill.cash.get());
+            let mut entries = vec![(account.clone(), -due), (market.escrow_id.clone(), cash)];
+            entries.extend(charge(tx, &market, &account, &priced.fees, now)?);
+            post(tx, transfer_id, now, "trade", &trade_id, entries)?;
+            let trade = trade_row(
                 &trade_id,
-                vec![(account.clone(), -cash), (market.escrow_id.clone(), cash)],
-            )?;
-            let trade = trade_row(&trade_id, &market, &account, now, &order, &fill);
-            book(tx, market, &trade, fill.maker, fill.position)?;
-            Ok(trade_view(trade, handle))
+                &market,
+                &account,
+                now,
+                &asked.order,
+                &priced.fill,
+            );
+            let fee = priced.fees.total()?.get();
+            let (maker, position) = (priced.fill.maker, priced.fill.position);
+            book(tx, market, &trade, maker, position)?;
+            Ok(trade_view(trade, handle, fee))
         })?;
         self.counters.trades.add(1);
         Ok(view)
@@ -87,13 +91,14 @@ impl Service {
             page::bounded(limit),
         );
         self.read(move |tx| {
-            markets::get(tx, &market_id)?;
+            let schedule = schedule_of(&markets::get(tx, &market_id)?)?;
             let rows = trades::list(tx, &market_id, before, (limit + 1) as i64)?;
             let page = page::cut(rows, limit, |row| row.id.clone(), |row| row);
             let mut items = Vec::with_capacity(page.items.len());
             for row in page.items {
                 let handle = accounts::get(tx, &row.account_id)?.handle;
-                items.push(trade_view(row, handle));
+                let fee = fee_of(&row, &schedule)?;
+                items.push(trade_view(row, handle, fee));
             }
             // Pages go on from a trade's place in the sequence, which does not move when trades are added.
             let next = page
@@ -148,8 +153,8 @@ impl Service {
     }
 }
 
-/// Stores what a fill did to the market: trade, position, price and event. The
-/// caller has posted the cash.
+/// Stores what a fill did to the market, and runs the resting orders that it reached. The caller
+/// has posted the cash.
 pub(crate) fn book(
     tx: &mut Tx,
     market: Market,
@@ -157,6 +162,18 @@ pub(crate) fn book(
     maker: Maker,
     position: Position,
 ) -> Result<()> {
+    let market = book_move(tx, market, trade, maker, position)?;
+    follow(tx, market, trade.at)
+}
+
+/// Stores a move alone: trade, position, price and event. The market comes back as it is stored.
+pub(crate) fn book_move(
+    tx: &mut Tx,
+    market: Market,
+    trade: &Trade,
+    maker: Maker,
+    position: Position,
+) -> Result<Market> {
     trades::insert(tx, trade)?;
     positions::upsert(
         tx,
@@ -201,8 +218,8 @@ pub(crate) fn book(
         trades: market.trades + 1,
         ..market
     };
-    markets::update(tx, &traded)?;
-    Ok(())
+    let version = markets::update(tx, &traded)?;
+    Ok(Market { version, ..traded })
 }
 
 /// The market maker as the row says it stands.
@@ -249,17 +266,70 @@ pub(crate) fn check_open(market: &Market, now: Option<Millis>) -> Result<()> {
     ))
 }
 
-fn parse_order(order: &TradeOrder) -> Result<Order> {
-    let outcome = match order.outcome.as_str() {
-        "yes" => Outcome::Yes,
-        "no" => Outcome::No,
-        other => {
+/// A trade as asked for.
+struct Asked {
+    order: Order,
+    /// Most that a purchase may come to, fees included.
+    max_cost: Option<i64>,
+    /// Least that a sale must bring in, less fees.
+    min_proceeds: Option<i64>,
+}
+
+impl Asked {
+    fn parse(order: &TradeOrder) -> Result<Self> {
+        let bounds = [order.max_cost_micro, order.min_proceeds_micro];
+        if bounds.into_iter().flatten().any(|bound| bound < 0) {
             return Err(ServiceError::invalid(
-                "bad-outcome",
-                format!("outcome is yes or no, not '{other}'"),
+                "bad-bound",
+                "max_cost_micro and min_proceeds_micro are not negative",
             ));
         }
-    };
+        Ok(Self {
+            order: parse_order(order)?,
+            max_cost: order.max_cost_micro,
+            min_proceeds: order.min_proceeds_micro,
+        })
+    }
+
+    /// The one way from an order to a fill: what a quote shows is what a trade books.
+    fn price(&self, market: &Market, held: &Position) -> Result<PricedFill> {
+        let priced = quote_with_fees(&maker_of(market)?, held, &self.order, &schedule_of(market)?)?;
+        let total = priced.total()?.get();
+        let too_dear = self.max_cost.is_some_and(|most| total > most);
+        let too_little = self.min_proceeds.is_some_and(|least| -total < least);
+        if too_dear || too_little {
+            return Err(ServiceError::refused(
+                "slippage",
+                format!("the trade would come to {total} micro-credits, fees included"),
+            ));
+        }
+        Ok(priced)
+    }
+}
+
+/// The outcome of that name.
+pub(crate) fn outcome_named(name: &str) -> Result<Outcome> {
+    match name {
+        "yes" => Ok(Outcome::Yes),
+        "no" => Ok(Outcome::No),
+        other => Err(ServiceError::invalid(
+            "bad-outcome",
+            format!("outcome is yes or no, not '{other}'"),
+        )),
+    }
+}
+
+/// The fee of a stored trade: what the rules of its market make of its cost.
+pub(crate) fn fee_of(trade: &Trade, schedule: &FeeSchedule) -> Result<i64> {
+    if trade.cause != "trade" {
+        return Ok(0);
+    }
+    let fees = schedule.on(Micro(trade.cost_micro))?;
+    Ok(fees.total()?.get())
+}
+
+fn parse_order(order: &TradeOrder) -> Result<Order> {
+    let outcome = outcome_named(&order.outcome)?;
     let size = match (
         order.spend_micro,
         order.shares_micro,
@@ -291,21 +361,24 @@ pub(crate) fn probability(value: f64) -> Result<Probability> {
     })
 }
 
-fn quote_view(order: &Order, fill: &Fill) -> QuoteView {
+fn quote_view(order: &Order, priced: &PricedFill) -> Result<QuoteView> {
+    let fill = &priced.fill;
     let shares = if order.outcome.is_yes() {
         fill.yes
     } else {
         fill.no
     };
-    QuoteView {
+    Ok(QuoteView {
         outcome: order.outcome.as_str().to_owned(),
         shares_micro: shares.get(),
         cost_micro: fill.cost.get(),
+        fee_micro: priced.fees.total()?.get(),
+        total_micro: priced.total()?.get(),
         average_price: fill.average_price,
         probability_before: fill.from.probability.get(),
         probability_after: fill.to.probability.get(),
         truncated: fill.truncated,
-    }
+    })
 }
 
 fn trade_row(
@@ -331,7 +404,7 @@ fn trade_row(
     }
 }
 
-fn trade_view(trade: Trade, account: String) -> TradeView {
+pub(crate) fn trade_view(trade: Trade, account: String, fee_micro: i64) -> TradeView {
     TradeView {
         id: trade.id,
         market_id: trade.market_id,
@@ -341,6 +414,7 @@ fn trade_view(trade: Trade, account: String) -> TradeView {
         yes_micro: trade.yes_micro,
         no_micro: trade.no_micro,
         cost_micro: trade.cost_micro,
+        fee_micro,
         probability_before: sigmoid(trade.log_odds_before),
         probability_after: sigmoid(trade.log_odds_after),
         cause: trade.cause,
@@ -362,6 +436,12 @@ fn position_view(row: PositionRow, market: &Market, account: String) -> Position
         cost_micro: row.cost_micro,
         value_micro: value.floor() as i64,
         paid_micro: row.paid_micro,
+    }
+}
+
+impl From<plumbline_market::MoneyError> for ServiceError {
+    fn from(error: plumbline_market::MoneyError) -> Self {
+        Self::from(TradeError::Money(error))
     }
 }
 
@@ -396,7 +476,7 @@ mod tests {
             spend_micro: spend,
             shares_micro: shares,
             target_probability: target,
-            limit_probability: None,
+            ..TradeOrder::default()
         };
         assert!(parse_order(&order(Some(5), None, None)).is_ok());
         assert!(parse_order(&order(None, Some(-5), None)).is_ok());

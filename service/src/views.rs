@@ -1,12 +1,14 @@
 //! What the HTTP API answers. Times are RFC 3339 UTC, money is integer
 //! micro-credits (`_micro`), shares of compute are basis points (`_bps`).
 
+mod orders;
 mod panels;
 mod training;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+pub use orders::{BookView, LevelView, OrderView};
 pub use panels::*;
 pub use training::{ContributionView, ModelView, NodeView, RoundView, TrainingView};
 
@@ -277,6 +279,9 @@ pub struct TradeView {
     pub no_micro: i64,
     /// Paid (positive) or received (negative).
     pub cost_micro: i64,
+    /// Fee on top.
+    #[serde(default)]
+    pub fee_micro: i64,
     /// Probability before.
     pub probability_before: f64,
     /// Probability after.
@@ -292,8 +297,14 @@ pub struct QuoteView {
     pub outcome: String,
     /// Change of micro-shares of that outcome.
     pub shares_micro: i64,
-    /// Paid (positive) or received (negative).
+    /// Paid (positive) or received (negative), without the fee.
     pub cost_micro: i64,
+    /// Fee on top.
+    #[serde(default)]
+    pub fee_micro: i64,
+    /// Cost and fee together; negative are proceeds less the fee.
+    #[serde(default)]
+    pub total_micro: i64,
     /// Credits per share.
     pub average_price: f64,
     /// Probability before.

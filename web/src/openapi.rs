@@ -25,6 +25,7 @@ use crate::{api, gateway};
         api::markets::list, api::markets::open, api::markets::show, api::markets::prices, api::markets::trades,
         api::markets::positions, api::markets::quote, api::markets::trade, api::markets::freeze,
         api::markets::settlement, api::audit::market,
+        api::orders::list, api::orders::place, api::orders::book, api::orders::cancel,
         api::evidence::list, api::evidence::submit, api::evidence::show,
         api::allocations::list, api::allocations::show, api::allocations::history, api::allocations::acknowledge,
         api::allocations::keys, api::allocations::policy, api::allocations::policy_versions,

@@ -5,8 +5,8 @@
 use actix_web::web::{ServiceConfig, delete, get, post, resource, scope, to};
 
 use crate::api::{
-    accounts, allocations, audit, evidence, health, ledger, markets, oracle, reference, runs,
-    training,
+    accounts, allocations, audit, evidence, health, ledger, markets, oracle, orders, reference,
+    runs, training,
 };
 use crate::{gateway, pages, static_files};
 
@@ -76,6 +76,7 @@ fn api(app: &mut ServiceConfig) {
             .service(resource("/markets/{id}/freeze").route(post().to(markets::freeze)))
             .service(resource("/markets/{id}/settlement").route(get().to(markets::settlement)))
             .service(resource("/markets/{id}/audit").route(get().to(audit::market)))
+            .configure(trading)
             // evidence
             .service(
                 resource("/markets/{id}/evidence")
@@ -87,6 +88,16 @@ fn api(app: &mut ServiceConfig) {
             // events
             .service(resource("/events").route(get().to(health::events))),
     );
+}
+
+fn trading(api: &mut ServiceConfig) {
+    api.service(
+        resource("/markets/{id}/orders")
+            .route(get().to(orders::list))
+            .route(post().to(orders::place)),
+    )
+    .service(resource("/markets/{id}/book").route(get().to(orders::book)))
+    .service(resource("/orders/{id}").route(delete().to(orders::cancel)));
 }
 
 fn governance(api: &mut ServiceConfig) {
