@@ -5,8 +5,8 @@
 use actix_web::web::{ServiceConfig, delete, get, post, resource, scope, to};
 
 use crate::api::{
-    accounts, allocations, audit, evidence, health, ledger, markets, oracle, orders, reference,
-    runs, training,
+    accounts, allocations, audit, evidence, health, juries, ledger, markets, oracle, orders,
+    reference, runs, training,
 };
 use crate::{gateway, pages, static_files};
 
@@ -84,6 +84,7 @@ fn api(app: &mut ServiceConfig) {
                     .route(post().to(evidence::submit)),
             )
             .service(resource("/evidence/{id}").route(get().to(evidence::show)))
+            .configure(juries)
             .configure(governance)
             // events
             .service(resource("/events").route(get().to(health::events))),
@@ -98,6 +99,31 @@ fn trading(api: &mut ServiceConfig) {
     )
     .service(resource("/markets/{id}/book").route(get().to(orders::book)))
     .service(resource("/orders/{id}").route(delete().to(orders::cancel)));
+}
+
+fn juries(api: &mut ServiceConfig) {
+    api.service(resource("/accounts/{handle}/roles").route(post().to(juries::grant_roles)))
+        .service(
+            resource("/accounts/{handle}/roles/{role}").route(delete().to(juries::revoke_role)),
+        )
+        .service(
+            resource("/jurors")
+                .route(get().to(juries::jurors))
+                .route(post().to(juries::join))
+                .route(delete().to(juries::leave)),
+        )
+        .service(resource("/panels").route(get().to(juries::panels)))
+        .service(resource("/panels/draws").route(get().to(juries::draws)))
+        .service(resource("/panels/{id}").route(get().to(juries::panel)))
+        .service(resource("/panels/{id}/commits").route(post().to(juries::commit)))
+        .service(resource("/panels/{id}/reveals").route(post().to(juries::reveal)))
+        .service(resource("/panels/{id}/denouncements").route(post().to(juries::denounce)))
+        .service(
+            resource("/gold-cases")
+                .route(get().to(juries::gold_cases))
+                .route(post().to(juries::create_gold_case)),
+        )
+        .service(resource("/gold-cases/{id}").route(delete().to(juries::retire_gold_case)));
 }
 
 fn governance(api: &mut ServiceConfig) {
@@ -176,6 +202,16 @@ fn page_routes(app: &mut ServiceConfig) {
                 .route(get().to(pages::session::set_up_form))
                 .route(post().to(pages::session::set_up)),
         )
+        .configure(jury_pages)
         .service(resource("/logout").route(post().to(pages::session::logout)))
         .service(resource("/theme").route(get().to(pages::theme::choose)));
+}
+
+fn jury_pages(app: &mut ServiceConfig) {
+    app.service(resource("/panels").route(get().to(pages::juries::list)))
+        .service(resource("/panels/stake").route(post().to(pages::juries::join)))
+        .service(resource("/panels/leave").route(post().to(pages::juries::leave)))
+        .service(resource("/panels/{id}").route(get().to(pages::juries::show)))
+        .service(resource("/panels/{id}/commit").route(post().to(pages::juries::commit)))
+        .service(resource("/panels/{id}/reveal").route(post().to(pages::juries::reveal)));
 }

@@ -184,6 +184,22 @@
   addEventListener("hashchange", unfold);
   unfold();
 
+  // ---- secret votes: the opening of a committed vote stays in this browser until it is revealed
+  const keptName = (panel) => `plumbline-opening-${panel}`;
+  for (const kept of document.querySelectorAll("[data-opening]")) {
+    try {
+      localStorage.setItem(keptName(kept.dataset.opening), kept.value);
+      const note = kept.parentElement?.querySelector("[data-opening-kept]");
+      if (note) note.hidden = false;
+    } catch { /* without storage the person keeps the text */ }
+    kept.addEventListener("focus", () => kept.select());
+  }
+  for (const field of document.querySelectorAll("[data-opening-for]")) {
+    try {
+      if (!field.value) field.value = localStorage.getItem(keptName(field.dataset.openingFor)) ?? "";
+    } catch { /* the person pastes it */ }
+  }
+
   // ---- live: an event says that something changed, the page is fetched again and its live parts replaced
   const topics = document.body.dataset.topics;
   const status = document.querySelector("[data-live-status]");

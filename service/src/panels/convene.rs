@@ -10,7 +10,7 @@ use plumbline_store::gold::{DrawSecret, unused_secrets, use_secret};
 use plumbline_store::jurors::{self, Juror};
 use plumbline_store::markets::Market;
 use plumbline_store::panels::{self, Panel as PanelRow, Seat as SeatRow};
-use plumbline_store::{Tx, accounts, evidence, gold as secrets, positions, runs};
+use plumbline_store::{Tx, accounts, evidence, gold as secrets, orders, positions, runs};
 use serde_json::json;
 
 use super::gold::give_gold;
@@ -280,10 +280,12 @@ pub(super) fn may_sit(tx: &mut Tx, config: &ServiceConfig, account_id: &str) -> 
     Ok(account.kind == AccountKind::User && (verified || config.panels.open_juries))
 }
 
-/// Whether an account has a part in a market: a position, evidence, the run, or its opening.
+/// Whether an account has a part in a market: a position, an open order, evidence, the run, or
+/// its opening.
 pub(super) fn takes_part(tx: &mut Tx, market: &Market, account_id: &str) -> Result<bool> {
     Ok(market.creator_id == account_id
         || positions::get(tx, &market.id, account_id)?.is_some()
+        || !orders::open_of_owner(tx, &market.id, account_id)?.is_empty()
         || evidence::count_by_account(tx, &market.id, account_id)? > 0
         || runs::get(tx, &market.run_id)?.owner_id == account_id)
 }

@@ -18,6 +18,9 @@ use crate::time::{Millis, rfc3339};
 use crate::views::{DrawCommitment, JurorView, Page};
 use crate::{Result, Service, ServiceConfig, ServiceError, page};
 
+/// Most that is staked at once, micro-credits: sums of a few fit the ledger.
+const MAX_STAKE: i64 = 1_000_000_000_000_000_000;
+
 /// Makes the account of the jury. Its handle is one that nobody can sign up with.
 pub(crate) fn ensure_jury(tx: &mut Tx, now: Millis) -> Result<()> {
     match accounts::get(tx, JURY) {
@@ -42,8 +45,11 @@ impl Service {
     pub fn join_jury(&self, ctx: &Context, cmd: &JoinJury) -> Result<JurorView> {
         self.allow(&ctx.actor, Scope::Govern)?;
         let account_id = account_of(&ctx.actor)?;
-        if cmd.stake_micro <= 0 {
-            return Err(ServiceError::invalid("bad-stake", "a stake is above zero"));
+        if !(1..=MAX_STAKE).contains(&cmd.stake_micro) {
+            return Err(ServiceError::invalid(
+                "bad-stake",
+                "a stake is above zero, and at most a million million credits",
+            ));
         }
         let (config, transfer_id, added) = (self.config.clone(), self.new_id(), cmd.stake_micro);
         self.write_once(ctx, move |tx, now| {

@@ -2,6 +2,8 @@
 //! that reads a number out of reports, and a clock that the test moves.
 #![allow(clippy::unwrap_used, dead_code, unreachable_pub)]
 
+pub mod court;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 

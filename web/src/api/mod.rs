@@ -5,6 +5,7 @@ pub(crate) mod allocations;
 pub(crate) mod audit;
 pub(crate) mod evidence;
 pub(crate) mod health;
+pub(crate) mod juries;
 pub(crate) mod ledger;
 pub(crate) mod markets;
 pub(crate) mod oracle;

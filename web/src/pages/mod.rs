@@ -12,6 +12,7 @@ pub(crate) mod evidence;
 pub(crate) mod exhibit;
 pub(crate) mod feed;
 pub(crate) mod form;
+pub(crate) mod juries;
 pub(crate) mod ledger;
 pub(crate) mod market;
 pub(crate) mod markets;

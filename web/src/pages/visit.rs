@@ -59,6 +59,8 @@ pub(crate) struct Viewer {
     pub(crate) testifies: bool,
     /// May see operations.
     pub(crate) operates: bool,
+    /// Is a juror, or may become one.
+    pub(crate) sits: bool,
 }
 
 /// A message shown once.
@@ -123,6 +125,7 @@ impl Facts {
                 trades: may(Scope::Trade),
                 testifies: may(Scope::Evidence),
                 operates: may(Scope::Admin),
+                sits: actor.has_role("juror"),
             });
         }
         self.csrf = caller

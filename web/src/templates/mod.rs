@@ -28,6 +28,7 @@ macro_rules! files {
 files!(
     "base.html",
     "components.html",
+    "jury.html",
     "charts.html",
     "dashboard.html",
     "run.html",
@@ -41,6 +42,8 @@ files!(
     "training.html",
     "oracle.html",
     "policy.html",
+    "panels.html",
+    "panel.html",
     "ledger.html",
     "jobs.html",
     "account.html",

@@ -1,6 +1,8 @@
 //! Every template is rendered: as usual, empty, and with hostile text in every field.
 #![allow(clippy::unwrap_used)]
 
+mod juries;
+
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
@@ -71,6 +73,7 @@ fn chrome(dress: Dress, theme: &str, path: &str) -> Chrome {
         trades: true,
         testifies: true,
         operates: true,
+        sits: dress != Dress::Empty,
     };
     let flash = Flash {
         kind: "done".into(),
@@ -465,6 +468,7 @@ fn add_governance_pages(g: &mut Gallery, dress: Dress) {
 }
 
 fn add_account_pages(g: &mut Gallery, dress: Dress) {
+    juries::add(g, dress);
     g.add("account", "/account", &account(dress));
     let needs_setup = dress == Dress::Empty;
     g.add(
@@ -540,7 +544,7 @@ fn every_template_renders_as_usual_and_empty() {
             .iter()
             .map(|(template, ..)| *template)
             .collect();
-        let layout = ["base.html", "components.html", "charts.html"];
+        let layout = ["base.html", "components.html", "charts.html", "jury.html"];
         let expected: BTreeSet<&str> = FILES
             .iter()
             .map(|(name, _)| *name)
