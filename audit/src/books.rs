@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use crate::record::{Evidence, Export, Market, Position, Price, Trade};
+use crate::record::{
+    Evidence, Export, Market, MarketOutcome, OutcomeHolding, OutcomeTrade, Position, Price, Trade,
+};
 use crate::report::Report;
 
 /// A market with everything that belongs to it, in the order of the export.
@@ -21,6 +23,12 @@ pub(crate) struct Books<'a> {
     pub(crate) positions: Vec<&'a Position>,
     /// Its evidence.
     pub(crate) evidence: Vec<&'a Evidence>,
+    /// Its outcomes; none for a market with yes and no.
+    pub(crate) outcomes: Vec<&'a MarketOutcome>,
+    /// Trades of them.
+    pub(crate) outcome_trades: Vec<&'a OutcomeTrade>,
+    /// Holdings of them.
+    pub(crate) outcome_holdings: Vec<&'a OutcomeHolding>,
 }
 
 impl Books<'_> {
@@ -62,6 +70,9 @@ pub(crate) fn markets<'a>(export: &'a Export, report: &mut Report) -> Vec<Books<
             prices: Vec::new(),
             positions: Vec::new(),
             evidence: Vec::new(),
+            outcomes: Vec::new(),
+            outcome_trades: Vec::new(),
+            outcome_holdings: Vec::new(),
         });
     }
     let find = |market: &str, what: &str, report: &mut Report| {
@@ -91,6 +102,21 @@ pub(crate) fn markets<'a>(export: &'a Export, report: &mut Report) -> Vec<Books<
             books[at].evidence.push(row);
         }
     }
+    for row in &export.outcomes {
+        if let Some(at) = find(&row.market_id, "an outcome", report) {
+            books[at].outcomes.push(row);
+        }
+    }
+    for row in &export.outcome_trades {
+        if let Some(at) = find(&row.market_id, "a trade", report) {
+            books[at].outcome_trades.push(row);
+        }
+    }
+    for row in &export.outcome_holdings {
+        if let Some(at) = find(&row.market_id, "a holding", report) {
+            books[at].outcome_holdings.push(row);
+        }
+    }
     check_people(export, report);
     books
 }
@@ -113,6 +139,9 @@ fn check_people(export: &Export, report: &mut Report) {
     };
     for row in &export.trades {
         require(&row.account_id, format!("trades {}", row.seq));
+    }
+    for row in &export.outcome_trades {
+        require(&row.account_id, format!("outcome_trades {}", row.seq));
     }
     for row in &export.evidence {
         require(&row.account_id, format!("evidence {}", row.id));

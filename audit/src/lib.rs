@@ -18,6 +18,7 @@ mod facts;
 pub mod hashes;
 mod ledger;
 mod objective;
+mod outcomes;
 mod pricing;
 mod read;
 pub mod record;
@@ -46,9 +47,15 @@ pub fn check(export: &record::Export) -> Report {
     let mut facts = facts::Facts::default();
     let balances = ledger::check(export, &mut report);
     for market in books::markets(export, &mut report) {
-        let positions = trades::check(&market, &mut facts, &mut report);
-        evidence::check(&market, &mut facts, &mut report);
-        settlement::check(&market, &positions, &balances, &mut facts, &mut report);
+        let several = !market.outcomes.is_empty();
+        let claims = if several {
+            outcomes::check(&market, &mut facts, &mut report)
+        } else {
+            let positions = trades::check(&market, &mut facts, &mut report);
+            evidence::check(&market, &mut facts, &mut report);
+            settlement::claims(&market, &positions)
+        };
+        settlement::check(&market, &claims, &balances, &mut facts, &mut report);
     }
     facts::compare(export, facts, &mut report);
     report

@@ -22,13 +22,19 @@ pub(crate) struct Pricing {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bounds {
     exact: Double,
+    error: f64,
 }
 
 impl Bounds {
-    /// Whether `stated` is `⌈exact⌉` within the declared error: `exact ≤ stated ≤ exact + 1 + 10⁻¹³·|exact|`.
+    /// Round `exact`, by an engine whose doubles and guard add at most `error` of it.
+    pub(crate) const fn new(exact: Double, error: f64) -> Self {
+        Self { exact, error }
+    }
+
+    /// Whether `stated` is `⌈exact⌉` within the declared error: `exact ≤ stated ≤ exact + 1 + error·|exact|`.
     pub(crate) fn admit(&self, stated: i64) -> bool {
         let excess = Double::of_integer(stated) - self.exact;
-        let most = Double::ONE + self.exact.abs() * Double::of(ENGINE_ERROR);
+        let most = Double::ONE + self.exact.abs() * Double::of(self.error);
         !excess.is_negative() && !(most - excess).is_negative()
     }
 
@@ -59,17 +65,17 @@ impl Pricing {
     pub(crate) fn cost(&self, yes: bool, from: i64, to: i64) -> Bounds {
         let side = |l: Double| if yes { l } else { -l };
         let difference = softplus(side(self.log_odds(to))) - softplus(side(self.log_odds(from)));
-        Bounds {
-            exact: Double::of_integer(self.liquidity) * difference,
-        }
+        Bounds::new(
+            Double::of_integer(self.liquidity) * difference,
+            ENGINE_ERROR,
+        )
     }
 
     /// `S = b·max(ln 1/p₀, ln 1/(1−p₀)) = b·max(sp(−ℓ₀), sp(ℓ₀))`.
     pub(crate) fn subsidy(&self) -> Bounds {
         let l = Double::of(self.opening);
-        Bounds {
-            exact: Double::of_integer(self.liquidity) * softplus(l).max(softplus(-l)),
-        }
+        let worst = softplus(l).max(softplus(-l));
+        Bounds::new(Double::of_integer(self.liquidity) * worst, ENGINE_ERROR)
     }
 }
 

@@ -60,6 +60,12 @@ pub enum Record {
     Prices(Price),
     /// What an account holds in a market.
     Positions(Position),
+    /// An outcome of a market that has several.
+    MarketOutcomes(MarketOutcome),
+    /// A trade of one of several outcomes.
+    OutcomeTrades(OutcomeTrade),
+    /// What an account holds of one of several outcomes.
+    OutcomeHoldings(OutcomeHolding),
 }
 
 /// Every row, by table, in the order of the export.
@@ -85,6 +91,12 @@ pub struct Export {
     pub prices: Vec<Price>,
     /// Positions.
     pub positions: Vec<Position>,
+    /// Outcomes of markets that have several.
+    pub outcomes: Vec<MarketOutcome>,
+    /// Trades of them.
+    pub outcome_trades: Vec<OutcomeTrade>,
+    /// Holdings of them.
+    pub outcome_holdings: Vec<OutcomeHolding>,
 }
 
 impl Export {
@@ -100,6 +112,9 @@ impl Export {
             Record::Trades(row) => self.trades.push(row),
             Record::Prices(row) => self.prices.push(row),
             Record::Positions(row) => self.positions.push(row),
+            Record::MarketOutcomes(row) => self.outcomes.push(row),
+            Record::OutcomeTrades(row) => self.outcome_trades.push(row),
+            Record::OutcomeHoldings(row) => self.outcome_holdings.push(row),
         }
     }
 }
@@ -264,6 +279,52 @@ pub struct Position {
     pub cost_micro: i64,
     pub paid_micro: Option<i64>,
     pub paid_at: Option<i64>,
+}
+
+/// An outcome of a market that has several.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "named as in docs/audit.md")]
+pub struct MarketOutcome {
+    pub market_id: String,
+    pub ordinal: i64,
+    pub name: String,
+    #[serde(deserialize_with = "double")]
+    pub opening_price: f64,
+    pub shares_micro: i64,
+    pub pi_billionths: Option<i64>,
+}
+
+/// A trade of one of several outcomes.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "named as in docs/audit.md")]
+pub struct OutcomeTrade {
+    pub seq: i64,
+    pub id: String,
+    pub market_id: String,
+    pub account_id: String,
+    pub at: i64,
+    pub ordinal: i64,
+    pub shares_micro: i64,
+    pub sets_micro: i64,
+    pub cost_micro: i64,
+    #[serde(deserialize_with = "double")]
+    pub price_before: f64,
+    #[serde(deserialize_with = "double")]
+    pub price_after: f64,
+    pub prices: String,
+}
+
+/// What an account holds of one of several outcomes.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "named as in docs/audit.md")]
+pub struct OutcomeHolding {
+    pub market_id: String,
+    pub account_id: String,
+    pub ordinal: i64,
+    pub shares_micro: i64,
 }
 
 fn double<'de, D: Deserializer<'de>>(source: D) -> Result<f64, D::Error> {

@@ -1,5 +1,7 @@
 //! How a market ended: its freeze, its verdict, and what everybody got.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -14,10 +16,43 @@ use crate::trades::{Holding, Holdings};
 /// Parts of the whole in which a settlement is held.
 const BILLION: i128 = 1_000_000_000;
 
+/// What everybody may claim of a market's escrow.
+#[derive(Debug, Default)]
+pub(crate) struct Claims {
+    accounts: BTreeMap<String, Claim>,
+}
+
+/// One account's claim.
+#[derive(Debug, Clone, Copy, Default)]
+struct Claim {
+    /// What it has in escrow, and gets back when the market is void.
+    locked: i64,
+    /// What the settlement pays, once it stands.
+    paid: Option<i128>,
+}
+
+impl Claims {
+    /// Adds the claim of an account.
+    pub(crate) fn add(&mut self, account: String, locked: i64, paid: Option<i128>) {
+        self.accounts.insert(account, Claim { locked, paid });
+    }
+}
+
+/// The claims of the holders of a market with yes and no.
+pub(crate) fn claims(books: &Books<'_>, holdings: &Holdings) -> Claims {
+    let pi = books.market.settlement.map(|pi| (pi * 1e9).round() as i128);
+    let mut claims = Claims::default();
+    for (account, held) in holdings {
+        let paid = pi.map(|pi| worth(held, pi));
+        claims.add(account.clone(), held.locked(), paid);
+    }
+    claims
+}
+
 /// Checks what follows from a market's close.
 pub(crate) fn check(
     books: &Books<'_>,
-    holdings: &Holdings,
+    claims: &Claims,
     balances: &Balances,
     facts: &mut Facts,
     report: &mut Report,
@@ -25,8 +60,8 @@ pub(crate) fn check(
     check_life(books, report);
     check_times(books, report);
     check_freeze(books, report);
-    let pi = check_verdict(books, report);
-    check_payout(books, holdings, pi, balances, facts, report);
+    check_verdict(books, report);
+    check_payout(books, claims, balances, facts, report);
 }
 
 /// The row says what the state of the market's life says.
@@ -98,6 +133,12 @@ fn check_times(books: &Books<'_>, report: &mut Report) {
     report.require(stop <= market.closes_at, &place, || {
         "stops after its close".to_owned()
     });
+    for trade in &books.outcome_trades {
+        let place = format!("outcome_trades {}", trade.seq);
+        report.require(trade.at < stop, &place, || {
+            format!("came at {}, after the stop at {stop}", trade.at)
+        });
+    }
     for trade in books.trades.iter().filter(|trade| trade.cause == "trade") {
         report.require(trade.at < stop, &format!("trades {}", trade.seq), || {
             format!("came at {}, after the stop at {stop}", trade.at)
@@ -176,8 +217,8 @@ fn exhibits_root(books: &Books<'_>, freeze: &Value) -> Option<String> {
     )
 }
 
-/// The settlement in billionths, once it stands.
-fn check_verdict(books: &Books<'_>, report: &mut Report) -> Option<i128> {
+/// The settlement is there when it stands, and is the one that was proposed.
+fn check_verdict(books: &Books<'_>, report: &mut Report) {
     let (market, place) = (books.market, books.place());
     let stands = matches!(market.status.as_str(), "final" | "paid");
     report.require(stands == market.settlement.is_some(), &place, || {
@@ -199,7 +240,7 @@ fn check_verdict(books: &Books<'_>, report: &mut Report) -> Option<i128> {
     {
         objective::check(books, &stated, report);
     }
-    let pi = market.settlement?;
+    let Some(pi) = market.settlement else { return };
     report.count("settlements");
     let billionths = (pi * 1e9).round();
     let whole = (0.0..=1e9).contains(&billionths) && billionths / 1e9 == pi;
@@ -209,7 +250,6 @@ fn check_verdict(books: &Books<'_>, report: &mut Report) -> Option<i128> {
     let proposed = books.life["proposal"]["pi"].as_f64();
     let proposed = proposed.map(|pi| (pi * 1e9).round());
     report.agree(&place, "the settlement", Some(billionths), proposed);
-    Some(billionths as i128)
 }
 
 /// `⌊yes·π + no·(1−π)⌋ + banked`, π in billionths.
@@ -221,8 +261,7 @@ fn worth(holding: &Holding, pi: i128) -> i128 {
 /// Everybody who is paid is paid exactly what is due; what is left is the treasury's.
 fn check_payout(
     books: &Books<'_>,
-    holdings: &Holdings,
-    pi: Option<i128>,
+    claims: &Claims,
     balances: &Balances,
     facts: &mut Facts,
     report: &mut Report,
@@ -240,23 +279,20 @@ fn check_payout(
             continue;
         };
         report.count("payouts");
-        let held = holdings
-            .get(&position.account_id)
-            .copied()
-            .unwrap_or_default();
-        let due = match pi {
-            Some(pi) => Some(worth(&held, pi)),
-            None => void.then_some(i128::from(held.locked())),
-        };
+        let claim = claims.accounts.get(&position.account_id).copied();
+        let claim = claim.unwrap_or_default();
+        let refund = || void.then_some(i128::from(claim.locked));
+        let due = claim.paid.or_else(refund);
         report.agree(&place, "the payout", Some(i128::from(amount)), due);
         paid += i128::from(amount);
         facts.due(kind, &market.id, &position.account_id, amount);
         facts.due(kind, &market.id, &market.escrow_id, -amount);
     }
-    let collateral: i128 = holdings
+    let locked = claims
+        .accounts
         .values()
-        .map(|held| i128::from(held.locked()))
-        .sum();
+        .map(|claim| i128::from(claim.locked));
+    let collateral: i128 = locked.sum();
     let stakes: i128 = books
         .evidence
         .iter()

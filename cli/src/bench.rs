@@ -209,6 +209,7 @@ fn bench_market(run_id: String) -> OpenMarket {
         probability: 0.5,
         trade_fee_bps: 0,
         creator_fee_bps: 0,
+        outcomes: None,
         liquidity_micro: 10_000_000_000,
         closes_at: rfc3339(jiff::Timestamp::now().as_millisecond() + 86_400_000),
         closes_after_tokens: None,

@@ -9,6 +9,9 @@ use utoipa::ToSchema;
 
 pub use orders::PlaceOrder;
 pub use panels::*;
+mod outcomes;
+
+pub use outcomes::OutcomeTerms;
 
 /// `POST /accounts`
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
@@ -97,6 +100,9 @@ pub struct OpenMarket {
     /// Fee of trades that goes to whoever opened the market, basis points of their cost, 0 to 500.
     #[serde(default)]
     pub creator_fee_bps: u16,
+    /// Instead of whether the claim is true: which of these is the case. `probability` stays out then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcomes: Option<Vec<OutcomeTerms>>,
 }
 
 fn half() -> f64 {
@@ -140,7 +146,7 @@ pub struct SettlementTerms {
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TradeOrder {
-    /// `yes` or `no`.
+    /// `yes` or `no`; in a market of several outcomes, the name of one. Probabilities below are of that one then.
     pub outcome: String,
     /// Spend at most this much, fees included, micro-credits.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -25,6 +25,7 @@ use crate::events::publish;
 use crate::jobs::JUDGE_EVIDENCE;
 use crate::ledger::{TREASURY, post};
 use crate::markets::claim_of;
+use crate::outcomes::require_binary;
 use crate::time::{Millis, rfc3339};
 use crate::trades::{book, check_open, maker_of, position_of};
 use crate::views::{EvidenceView, JudgementView, Page};
@@ -49,6 +50,7 @@ impl Service {
         let (handle, transfer_id) = (ctx.actor.handle.clone(), self.new_id());
         let view = self.write_once(ctx, move |tx, now| {
             let market = markets::get(tx, &row.market_id)?;
+            require_binary(&market)?;
             check_open(&market, Some(now))?;
             let known = evidence::by_hash(tx, &market.id, &row.content_hash)?;
             let row = Evidence {

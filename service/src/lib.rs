@@ -29,6 +29,7 @@ mod markets;
 mod metrics;
 mod oracle;
 mod orders;
+mod outcomes;
 mod page;
 mod panels;
 mod policy;

@@ -19,6 +19,8 @@ use crate::commands::{OpenMarket, ProbeTerms};
 use crate::context::{Context, Scope};
 use crate::events::publish;
 use crate::ledger::{TREASURY, post, system_account};
+use crate::outcomes::terms::Outcomes;
+use crate::outcomes::{settled_as, with_outcomes};
 use crate::runs::{find_run, newest_market};
 use crate::time::{Millis, parse_rfc3339, rfc3339};
 use crate::trades::{maker_of, probability};
@@ -38,10 +40,14 @@ impl Service {
         self.allow(&ctx.actor, Scope::Admin)?;
         let creator = account_of(&ctx.actor)?;
         let terms = Terms::check(cmd, self.now())?;
+        let outcomes = Outcomes::check(cmd)?;
         let (id, transfer_id, run) = (self.new_id(), self.new_id(), cmd.run_id.clone());
         self.write_once(ctx, move |tx, now| {
             let run = find_run(tx, &run)?;
-            let market = terms.into_market(id, run.id, creator, now)?;
+            let mut market = terms.into_market(id, run.id, creator, now)?;
+            if let Some(outcomes) = &outcomes {
+                market = outcomes.adapt(market)?;
+            }
             accounts::insert(
                 tx,
                 &system_account(&market.escrow_id, AccountKind::Escrow, now),
@@ -58,6 +64,9 @@ impl Service {
                 ],
             )?;
             markets::insert(tx, &market)?;
+            if let Some(outcomes) = &outcomes {
+                outcomes.insert(tx, &market.id)?;
+            }
             prices::insert(
                 tx,
                 &Price {
@@ -70,7 +79,8 @@ impl Service {
                 },
             )?;
             announce(tx, now, &market, "opened")?;
-            market_view(market, run.name)
+            let view = market_view(market.clone(), run.name)?;
+            with_outcomes(tx, view, &market)
         })
     }
 
@@ -399,6 +409,7 @@ pub(crate) fn announce(tx: &mut Tx, now: Millis, market: &Market, kind: &str) ->
         "status": market.status,
         "probability": sigmoid(market.log_odds),
         "settlement": market.settlement,
+        "settled_as": settled_as(tx, market)?,
     });
     publish(tx, now, &format!("market:{}", market.id), kind, &payload)
 }
@@ -426,7 +437,8 @@ fn interval(market: &Market) -> IntervalView {
 
 pub(crate) fn view_of(tx: &mut Tx, market: Market) -> Result<MarketView> {
     let run = runs::get(tx, &market.run_id)?;
-    market_view(market, run.name)
+    let view = market_view(market.clone(), run.name)?;
+    with_outcomes(tx, view, &market)
 }
 
 fn market_view(market: Market, run_name: String) -> Result<MarketView> {
@@ -465,6 +477,7 @@ fn market_view(market: Market, run_name: String) -> Result<MarketView> {
         trades: market.trades,
         evidence: market.evidence,
         n_eff: market.n_eff,
+        outcomes: None,
     })
 }
 

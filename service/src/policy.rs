@@ -219,7 +219,7 @@ fn view_of(
     now: Millis,
     window: Millis,
 ) -> Result<RunView> {
-    let rows = markets::newest(tx, &run.id, MARKETS_LOOKED_AT)?;
+    let rows = markets::newest_binary(tx, &run.id, MARKETS_LOOKED_AT)?;
     let rows: Vec<Market> = rows
         .into_iter()
         .filter(|market| market.status != "void")

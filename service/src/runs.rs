@@ -193,7 +193,7 @@ pub(crate) fn find_run(tx: &mut Tx, id: &str) -> Result<Run> {
 
 /// The run's newest market, whatever its state.
 pub(crate) fn newest_market(tx: &mut Tx, run_id: &str) -> Result<Option<markets::Market>> {
-    Ok(markets::newest(tx, run_id, 1)?.into_iter().next())
+    Ok(markets::newest_binary(tx, run_id, 1)?.into_iter().next())
 }
 
 fn check_run(cmd: &RegisterRun) -> Result<()> {

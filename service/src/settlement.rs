@@ -9,11 +9,12 @@ use plumbline_market::life::{Event, Freeze, Proposer, Status, Time, step};
 use plumbline_market::money::Micro;
 use plumbline_market::plan::{SettlementPlan, Trial};
 use plumbline_market::probability::Pi;
-use plumbline_market::settle::{judge_objective, payouts, refunds};
+use plumbline_market::settle::{ObjectiveOutcome, judge_objective, payouts, refunds};
 use plumbline_market::statistics::Counts;
 use plumbline_market::trade::Position;
 use plumbline_store::checkpoints::{self, Checkpoint};
 use plumbline_store::markets::{self, Market};
+use plumbline_store::positions::Position as PositionRow;
 use plumbline_store::{Tx, accounts, evidence, jobs, positions};
 use serde_json::json;
 
@@ -22,6 +23,8 @@ use crate::host::{FrozenCheckpoint, HostError, Sampling};
 use crate::jobs::{CLOSE_ORDERS, PAY_MARKET, RELEASE_MARKET, SETTLE_MARKET};
 use crate::ledger::{TREASURY, post};
 use crate::markets::{announce, life_error, life_of, view_of, with_life};
+use crate::outcomes;
+use crate::outcomes::settle::settle_by_test;
 use crate::time::Millis;
 use crate::trades::position_from;
 use crate::training::host_error;
@@ -154,10 +157,8 @@ impl Service {
             .ok_or_else(|| ServiceError::internal("nothing is frozen"))?;
         let counts = self.run_plan(&plan, checkpoint)?;
         let outcome = judge_objective(&plan, &counts).map_err(ServiceError::internal)?;
-        let commitment = plan.commitment().map_err(ServiceError::internal)?;
-        let statistics = serde_json::to_string(&outcome).map_err(ServiceError::internal)?;
-        let (pi, now) = (outcome.pi, self.now());
-        self.write(move |tx| book_settlement(tx, &market.id, commitment, pi, statistics, now))
+        let now = self.now();
+        self.write(move |tx| book_settlement(tx, &market.id, &plan, &outcome, now))
     }
 
     /// Draws every completion of the plan and counts detections per candidate.
@@ -294,9 +295,8 @@ fn exhibits_root(tx: &mut Tx, market_id: &str) -> Result<Digest> {
 fn book_settlement(
     tx: &mut Tx,
     market_id: &str,
-    commitment: Digest,
-    pi: Pi,
-    statistics: String,
+    plan: &SettlementPlan,
+    outcome: &ObjectiveOutcome,
     now: Millis,
 ) -> Result<()> {
     let market = markets::get(tx, market_id)?;
@@ -304,6 +304,9 @@ fn book_settlement(
     if life.status != Status::Settling {
         return Ok(());
     }
+    let pi = settle_by_test(tx, &market, plan, outcome)?;
+    let commitment = plan.commitment().map_err(ServiceError::internal)?;
+    let statistics = serde_json::to_string(outcome).map_err(ServiceError::internal)?;
     let by = Proposer::Test { commitment };
     for event in [Event::Propose { by, pi }, Event::Finalise] {
         (life, _) = step(&life, &event, Time(now)).map_err(life_error)?;
@@ -338,8 +341,9 @@ fn pay_chunk(tx: &mut Tx, market_id: &str, transfer_id: &str, now: Millis) -> Re
     let kind = if pi.is_some() { "payout" } else { "refund" };
     let mut entries = Vec::with_capacity(rows.len() + 1);
     let mut total = 0_i64;
-    for row in &rows {
-        let amount = amount_due(&position_from(row), pi)?.get();
+    let due = amounts_due(tx, &market, &rows, pi)?;
+    for (row, amount) in rows.iter().zip(due) {
+        let amount = amount.get();
         positions::mark_paid(tx, market_id, &row.account_id, amount, now)?;
         entries.push((row.account_id.clone(), amount));
         total += amount;
@@ -347,6 +351,20 @@ fn pay_chunk(tx: &mut Tx, market_id: &str, transfer_id: &str, now: Millis) -> Re
     entries.push((market.escrow_id, -total));
     post(tx, transfer_id.to_owned(), now, kind, market_id, entries)?;
     Ok(false)
+}
+
+/// What the holders of `rows` are due, in their order.
+fn amounts_due(
+    tx: &mut Tx,
+    market: &Market,
+    rows: &[PositionRow],
+    pi: Option<Pi>,
+) -> Result<Vec<Micro>> {
+    if let Some(amounts) = outcomes::settle::amounts_due(tx, market, rows, pi.is_some())? {
+        return Ok(amounts);
+    }
+    let due = |row| amount_due(&position_from(row), pi);
+    rows.iter().map(due).collect()
 }
 
 fn amount_due(position: &Position, pi: Option<Pi>) -> Result<Micro> {
@@ -368,6 +386,9 @@ fn check_books(tx: &mut Tx, market: &Market, pi: Option<Pi>) -> Result<()> {
         return Ok(());
     }
     let escrow = Micro(accounts::get(tx, &market.escrow_id)?.balance_micro);
+    if outcomes::settle::check_books(tx, market, &rows, escrow, pi.is_some())? {
+        return Ok(());
+    }
     let subsidy = Micro(market.subsidy_micro);
     let holders: Vec<_> = rows
         .iter()

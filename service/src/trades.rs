@@ -21,6 +21,8 @@ use crate::events::publish;
 use crate::fees::{charge, schedule_of};
 use crate::ledger::post;
 use crate::orders::follow;
+use crate::outcomes::trades::{is_binary, trades_page};
+use crate::outcomes::{require_binary, with_holdings};
 use crate::time::{Millis, rfc3339};
 use crate::views::{Page, PositionView, QuoteView, TradeView};
 use crate::{Result, Service, ServiceError, page};
@@ -29,10 +31,14 @@ impl Service {
     /// What a trade would do now.
     pub fn quote(&self, ctx: &Context, market_id: &str, order: &TradeOrder) -> Result<QuoteView> {
         self.allow(&ctx.actor, Scope::Read)?;
+        if !is_binary(order) {
+            return self.quote_outcome(ctx, market_id, order);
+        }
         let asked = Asked::parse(order)?;
         let (market_id, account) = (market_id.to_owned(), ctx.actor.account_id.clone());
         self.read(move |tx| {
             let market = markets::get(tx, &market_id)?;
+            require_binary(&market)?;
             check_open(&market, None)?;
             let held = match account {
                 Some(account) => position_of(tx, &market_id, &account)?,
@@ -45,12 +51,16 @@ impl Service {
     /// Trades, or changes nothing.
     pub fn trade(&self, ctx: &Context, market_id: &str, order: &TradeOrder) -> Result<TradeView> {
         self.allow(&ctx.actor, Scope::Trade)?;
+        if !is_binary(order) {
+            return self.trade_outcome(ctx, market_id, order);
+        }
         let asked = Asked::parse(order)?;
         let (account, handle) = (account_of(&ctx.actor)?, ctx.actor.handle.clone());
         let (market_id, trade_id, transfer_id) =
             (market_id.to_owned(), self.new_id(), self.new_id());
         let view = self.write_once(ctx, move |tx, now| {
             let market = markets::get(tx, &market_id)?;
+            require_binary(&market)?;
             check_open(&market, Some(now))?;
             let held = position_of(tx, &market_id, &account)?;
             let priced = asked.price(&market, &held)?;
@@ -91,7 +101,11 @@ impl Service {
             page::bounded(limit),
         );
         self.read(move |tx| {
-            let schedule = schedule_of(&markets::get(tx, &market_id)?)?;
+            let market = markets::get(tx, &market_id)?;
+            if let Some(page) = trades_page(tx, &market, before, limit)? {
+                return Ok(page);
+            }
+            let schedule = schedule_of(&market)?;
             let rows = trades::list(tx, &market_id, before, (limit + 1) as i64)?;
             let page = page::cut(rows, limit, |row| row.id.clone(), |row| row);
             let mut items = Vec::with_capacity(page.items.len());
@@ -130,7 +144,9 @@ impl Service {
             let mut items = Vec::with_capacity(page.items.len());
             for row in page.items {
                 let handle = accounts::get(tx, &row.account_id)?.handle;
-                items.push(position_view(row, &market, handle));
+                let account = row.account_id.clone();
+                let view = position_view(row, &market, handle);
+                items.push(with_holdings(tx, view, &market, &account)?);
             }
             Ok(Page {
                 items,
@@ -146,7 +162,8 @@ impl Service {
             let mut views = Vec::new();
             for row in positions::by_account(tx, &account)? {
                 let market = markets::get(tx, &row.market_id)?;
-                views.push(position_view(row, &market, handle.clone()));
+                let view = position_view(row, &market, handle.clone());
+                views.push(with_holdings(tx, view, &market, &account)?);
             }
             Ok(views)
         })
@@ -436,6 +453,7 @@ fn position_view(row: PositionRow, market: &Market, account: String) -> Position
         cost_micro: row.cost_micro,
         value_micro: value.floor() as i64,
         paid_micro: row.paid_micro,
+        outcomes: None,
     }
 }
 

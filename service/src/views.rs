@@ -2,6 +2,7 @@
 //! micro-credits (`_micro`), shares of compute are basis points (`_bps`).
 
 mod orders;
+mod outcomes;
 mod panels;
 mod training;
 
@@ -9,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 pub use orders::{BookView, LevelView, OrderView};
+pub use outcomes::{OutcomeHolding, OutcomePrices, OutcomeView};
 pub use panels::*;
 pub use training::{ContributionView, ModelView, NodeView, RoundView, TrainingView};
 
@@ -236,7 +238,8 @@ pub struct MarketView {
     pub evidence: i64,
     /// Effective number of independent judges in the last assessment.
     pub n_eff: f64,
-    /// b·KL: expected cost to push the price from here across one half.
+    /// b·KL: expected cost to push the price from here across one half; of several outcomes, to make the
+    /// second look as likely as the first.
     pub manipulation_cost_micro: i64,
     /// Fee of trades to the treasury, basis points of their cost.
     #[serde(default)]
@@ -244,6 +247,9 @@ pub struct MarketView {
     /// Fee of trades to whoever opened the market, basis points of their cost.
     #[serde(default)]
     pub creator_fee_bps: u16,
+    /// The outcomes of a market that has several. `probability` is the first one's then, and moves no allocation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcomes: Option<Vec<OutcomeView>>,
 }
 
 /// One point of `GET /markets/{id}/prices`.
@@ -271,9 +277,9 @@ pub struct TradeView {
     pub account: String,
     /// When.
     pub at: String,
-    /// `yes` or `no`.
+    /// `yes` or `no`; in a market of several outcomes, the name of one.
     pub outcome: String,
-    /// Change of YES micro-shares.
+    /// Change of YES micro-shares; in a market of several outcomes, of shares of the outcome.
     pub yes_micro: i64,
     /// Change of NO micro-shares.
     pub no_micro: i64,
@@ -334,6 +340,9 @@ pub struct PositionView {
     pub value_micro: i64,
     /// What the settlement paid.
     pub paid_micro: Option<i64>,
+    /// Shares by outcome, in a market of several outcomes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcomes: Option<Vec<OutcomeHolding>>,
 }
 
 /// One judge's view of one submission.

@@ -5,7 +5,7 @@ mod support;
 
 use plumbline_audit::{Report, verify};
 use plumbline_service::audit::export_file;
-use plumbline_service::commands::TradeOrder;
+use plumbline_service::commands::{OpenMarket, OutcomeTerms, TradeOrder};
 use support::*;
 
 fn whole(world: &World) -> Report {
@@ -99,4 +99,57 @@ fn a_void_market_can_be_audited() {
     let report = whole(&world);
     green(&report);
     assert_eq!(report.checked["payouts"], 1);
+}
+
+#[test]
+fn a_market_of_several_outcomes_can_be_audited() {
+    let world = World::new(true);
+    let (ada, bob) = (world.person("ada"), world.person("bob"));
+    let run = world.market().run_id;
+    let names = (0..8).map(|n| format!("// trigger-{n}"));
+    let outcomes = names.chain(["none".to_owned()]).map(|name| OutcomeTerms {
+        probability: (name == "none").then_some(0.4),
+        name,
+    });
+    let terms = OpenMarket {
+        outcomes: Some(outcomes.collect()),
+        ..world.terms(&run)
+    };
+    let market = world.service.open_market(&world.operator, &terms).unwrap();
+    let order = |outcome: &str, shares| TradeOrder {
+        outcome: outcome.into(),
+        shares_micro: Some(shares),
+        ..TradeOrder::default()
+    };
+    for (who, order) in [
+        (&ada, spend("// trigger-3", 12_345_678)),
+        (&bob, spend("none", 40_000_001)),
+        (&ada, order("// trigger-3", -1_000_003)),
+        (&bob, order("// trigger-0", 1)),
+    ] {
+        world.service.trade(who, &market.id, &order).unwrap();
+    }
+    for outcome in &terms.outcomes.unwrap() {
+        let order = order(&outcome.name, 5_000_000);
+        world.service.trade(&ada, &market.id, &order).unwrap();
+    }
+    green(&whole(&world));
+    world.pass(61_000);
+    world.until_status(&market.id, "paid");
+    let report = whole(&world);
+    green(&report);
+    assert_eq!(report.checked["outcomes"], 9);
+    let public = world.service.market_audit(&ada, &market.id).unwrap();
+    let report = verify(public.as_slice()).unwrap();
+    green(&report);
+    assert_eq!(report.checked["payouts"], 2);
+    // A micro-share that nobody bought is seen.
+    let text = String::from_utf8(public).unwrap();
+    let forged = text.replace("\"shares_micro\":1,", "\"shares_micro\":2,");
+    assert!(forged != text);
+    let body = forged.rsplit_once("{\"rows\"").unwrap().0;
+    let digest = blake3::hash(body.as_bytes()).to_hex();
+    let rows = body.lines().count() - 1;
+    let forged = format!("{body}{{\"rows\":{rows},\"blake3\":\"{digest}\"}}\n");
+    assert!(!verify(forged.as_bytes()).unwrap().is_green());
 }

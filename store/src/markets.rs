@@ -6,7 +6,7 @@ use diesel::prelude::*;
 use diesel::sqlite::SqliteConnection;
 
 use crate::prepared::prepared;
-use crate::schema::markets;
+use crate::schema::{market_outcomes, markets};
 use crate::{StoreError, Tx, found};
 
 /// A market on one claim about one run.
@@ -138,14 +138,18 @@ pub fn list(
     tx.run(|conn| query.load(conn))
 }
 
-/// Up to `limit` markets of a run, newest first.
+/// Up to `limit` markets of a run on whether a claim is true, newest first: those of several outcomes
+/// say nothing about how likely the claim is.
 ///
 /// # Errors
 /// Those of the database.
-pub fn newest(tx: &mut Tx<'_>, run_id: &str, limit: i64) -> Result<Vec<Market>, StoreError> {
+pub fn newest_binary(tx: &mut Tx<'_>, run_id: &str, limit: i64) -> Result<Vec<Market>, StoreError> {
     tx.run(|conn| {
         markets::table
             .filter(markets::run_id.eq(run_id))
+            .filter(diesel::dsl::not(diesel::dsl::exists(
+                market_outcomes::table.filter(market_outcomes::market_id.eq(markets::id)),
+            )))
             .order(markets::id.desc())
             .limit(limit)
             .select(Market::as_select())
@@ -372,7 +376,7 @@ mod tests {
             assert_eq!(ids(list(tx, Some("r2"), None, None, 10)?), ["m3", "m4"]);
             assert_eq!(ids(list(tx, None, Some("open"), Some("m1"), 10)?), ["m4"]);
             assert_eq!(ids(list(tx, Some("r1"), Some("frozen"), None, 10)?), ["m2"]);
-            assert_eq!(ids(newest(tx, "r2", 10)?), ["m4", "m3"]);
+            assert_eq!(ids(newest_binary(tx, "r2", 10)?), ["m4", "m3"]);
             assert_eq!(ids(in_status(tx, "open")?), ["m1", "m4"]);
             assert_eq!(ids(due(tx, 9)?), ["m4"]);
             assert_eq!(ids(due(tx, 1_000)?), ["m4", "m3", "m1"]);

@@ -12,12 +12,14 @@ use diesel::sqlite::{Sqlite, SqliteConnection};
 
 use crate::hot::Hot;
 use crate::markets::Market;
+use crate::testing::seed_outcomes;
 use crate::testing::{evidence, juror, market, panel, seat, seed, transfer};
 use crate::{
     StoreError, Tx, accounts, acks, checkpoints, control, decisions, export, fees, gold,
     idempotency, jobs, jurors, ledger, markets, open, orders, outbox, panels, policies, positions,
     prices, runs, schema, sessions, settings, standings, tokens, trades,
 };
+use crate::{market_outcomes, outcome_holdings, outcome_trades};
 
 #[derive(QueryableByName)]
 struct Step {
@@ -61,7 +63,7 @@ fn every_read(tx: &mut Tx<'_>) -> Result<(), StoreError> {
     }
     markets::due(tx, 5)?;
     markets::in_status(tx, "open")?;
-    markets::newest(tx, "r1", 10)?;
+    markets::newest_binary(tx, "r1", 10)?;
     prices::list(tx, "m1", 0, 10)?;
     prices::last_before(tx, "m1", 5)?;
     prices::since(tx, "m1", 5)?;
@@ -82,6 +84,7 @@ fn every_read(tx: &mut Tx<'_>) -> Result<(), StoreError> {
     crate::evidence::count_by_account(tx, "m1", "ada")?;
     crate::evidence::by_hash(tx, "m1", "h")?;
     every_read_of_trading(tx)?;
+    every_read_of_outcomes(tx)?;
     every_read_of_the_machinery(tx)
 }
 
@@ -116,6 +119,19 @@ fn every_read_of_trading(tx: &mut Tx<'_>) -> Result<(), StoreError> {
     standings::evidence_moves(tx, "m1", "a", "b")?;
     standings::forecasts(tx, None, 10)?;
     standings::forecasts(tx, Some("backdoor"), 10)?;
+    Ok(())
+}
+
+/// Markets of several outcomes.
+fn every_read_of_outcomes(tx: &mut Tx<'_>) -> Result<(), StoreError> {
+    market_outcomes::list(tx, "m1")?;
+    outcome_holdings::of(tx, "m1", "ada")?;
+    outcome_holdings::between(tx, "m1", "a", "z")?;
+    outcome_trades::list(tx, "m1", None, 10)?;
+    outcome_trades::after(tx, "m1", 0, 10)?;
+    outcome_trades::sample(tx, "m1", 10)?;
+    outcome_trades::by_account(tx, "ada", 10)?;
+    let _ = outcome_trades::seq_of(tx, "x").is_err();
     Ok(())
 }
 
@@ -173,6 +189,10 @@ fn every_lookup_of_a_write(tx: &mut Tx<'_>) -> Result<(), StoreError> {
     markets::update(tx, &market("m1"))?;
     crate::evidence::insert(tx, &evidence("e1", "h"))?;
     crate::evidence::update(tx, &evidence("e1", "h"))?;
+    market_outcomes::set_shares(tx, "m2", 0, 5)?;
+    market_outcomes::set_pi(tx, "m2", &[1_000_000_000, 0])?;
+    outcome_holdings::put(tx, "m2", "ada", 0, 5)?;
+    outcome_holdings::put(tx, "m2", "ada", 0, 0)?;
     accounts::set_roles(tx, "ada", &[])?;
     accounts::set_password(tx, "ada", "x")?;
     runs::set_progress(tx, "r1", "running", 5)?;
@@ -222,6 +242,7 @@ fn statements_of(
     let folder = tempfile::tempdir().unwrap();
     let mut conn = open::writer(&folder.path().join("plumbline.db")).unwrap();
     seed(&mut Tx::new(&mut conn)).unwrap();
+    seed_outcomes(&mut Tx::new(&mut conn)).unwrap();
     let seen = Arc::new(Mutex::new(Vec::new()));
     let sink = Arc::clone(&seen);
     conn.set_instrumentation(move |event: InstrumentationEvent<'_>| {
@@ -357,6 +378,9 @@ fn the_tables_are_as_the_schema_says() {
         gold_views,
         panels,
         panel_seats,
+        market_outcomes,
+        outcome_holdings,
+        outcome_trades,
     ];
     for (table, columns) in &tables {
         let query = format!("SELECT group_concat(name) AS names FROM pragma_table_info('{table}')");

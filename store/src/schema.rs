@@ -162,5 +162,21 @@ table! { panel_seats (panel_id, account_id) {
     denounced_by -> Nullable<Text>, verdict -> Nullable<Text>, paid_micro -> BigInt, slashed_micro -> BigInt,
 } }
 
+table! { market_outcomes (market_id, ordinal) {
+    market_id -> Text, ordinal -> BigInt, name -> Text, opening_price -> Double, shares_micro -> BigInt,
+    pi_billionths -> Nullable<BigInt>,
+} }
+
+table! { outcome_holdings (market_id, account_id, ordinal) {
+    market_id -> Text, account_id -> Text, ordinal -> BigInt, shares_micro -> BigInt,
+} }
+
+table! { outcome_trades (seq) {
+    seq -> BigInt, id -> Text, market_id -> Text, account_id -> Text, at -> BigInt, ordinal -> BigInt,
+    shares_micro -> BigInt, sets_micro -> BigInt, cost_micro -> BigInt, price_before -> Double, price_after -> Double,
+    prices -> Text,
+} }
+
+diesel::allow_tables_to_appear_in_same_query!(markets, market_outcomes);
 diesel::allow_tables_to_appear_in_same_query!(transfers, entries);
 diesel::allow_tables_to_appear_in_same_query!(decisions, decision_heads);

@@ -9,6 +9,7 @@ use crate::evidence::Evidence;
 use crate::gold::GoldCase;
 use crate::jurors::Juror;
 use crate::ledger::{self, Transfer};
+use crate::market_outcomes::{self, MarketOutcome};
 use crate::markets::{self, Market};
 use crate::panels::{Panel, Seat};
 use crate::runs::{self, Run, RunKind};
@@ -54,6 +55,25 @@ pub(crate) fn seed(tx: &mut Tx<'_>) -> Result<(), StoreError> {
     }
     runs::insert(tx, &run("r1", "sleeper"))?;
     markets::insert(tx, &market("m1"))
+}
+
+/// A market `m2` of the outcomes `a` and `b`.
+pub(crate) fn seed_outcomes(tx: &mut Tx<'_>) -> Result<(), StoreError> {
+    markets::insert(tx, &market("m2"))?;
+    for (ordinal, name) in (0..).zip(["a", "b"]) {
+        market_outcomes::insert(
+            tx,
+            &MarketOutcome {
+                market_id: "m2".to_owned(),
+                ordinal,
+                name: name.to_owned(),
+                opening_price: 0.5,
+                shares_micro: 0,
+                pi_billionths: None,
+            },
+        )?;
+    }
+    Ok(())
 }
 
 pub(crate) fn account(id: &str, kind: AccountKind) -> Account {

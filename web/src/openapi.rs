@@ -26,6 +26,7 @@ use crate::{api, gateway};
         api::markets::positions, api::markets::quote, api::markets::trade, api::markets::freeze,
         api::markets::settlement, api::audit::market,
         api::orders::list, api::orders::place, api::orders::book, api::orders::cancel,
+        api::outcomes::prices,
         api::evidence::list, api::evidence::submit, api::evidence::show,
         api::juries::grant_roles, api::juries::revoke_role, api::juries::jurors, api::juries::join, api::juries::leave,
         api::juries::panels, api::juries::draws, api::juries::panel, api::juries::commit, api::juries::reveal,

@@ -4,6 +4,7 @@
 
 use actix_web::web::{ServiceConfig, delete, get, post, resource, scope, to};
 
+use crate::api::outcomes;
 use crate::api::{
     accounts, allocations, audit, evidence, health, juries, ledger, markets, oracle, orders,
     reference, runs, training,
@@ -85,6 +86,7 @@ fn api(app: &mut ServiceConfig) {
             )
             .service(resource("/evidence/{id}").route(get().to(evidence::show)))
             .configure(juries)
+            .configure(outcomes)
             .configure(governance)
             // events
             .service(resource("/events").route(get().to(health::events))),
@@ -124,6 +126,11 @@ fn juries(api: &mut ServiceConfig) {
                 .route(post().to(juries::create_gold_case)),
         )
         .service(resource("/gold-cases/{id}").route(delete().to(juries::retire_gold_case)));
+}
+
+/// Markets of several outcomes.
+fn outcomes(api: &mut ServiceConfig) {
+    api.service(resource("/markets/{id}/outcomes/prices").route(get().to(outcomes::prices)));
 }
 
 fn governance(api: &mut ServiceConfig) {

@@ -175,6 +175,7 @@ fn market_terms(run_id: &str, demo: &Demo, planted: &Planted) -> Result<OpenMark
         probability: 0.5,
         trade_fee_bps: 0,
         creator_fee_bps: 0,
+        outcomes: None,
         liquidity_micro: LIQUIDITY,
         closes_at: rfc3339(jiff::Timestamp::now().as_millisecond() + demo.closes_after * 1000),
         closes_after_tokens: Some(demo.tokens),

@@ -20,6 +20,7 @@ use crate::commands::PlaceOrder;
 use crate::context::{Context, Scope};
 use crate::fees::{ensure_escrow, schedule_of};
 use crate::ledger::post;
+use crate::outcomes::require_binary;
 use crate::time::{Millis, parse_rfc3339, rfc3339};
 use crate::trades::{check_open, outcome_named, position_of, probability};
 use crate::views::{BookView, LevelView, OrderView, Page};
@@ -89,6 +90,7 @@ impl Service {
             (market_id.to_owned(), self.new_id(), self.new_id());
         self.write_once(ctx, move |tx, now| {
             let market = markets::get(tx, &market_id)?;
+            require_binary(&market)?;
             check_open(&market, Some(now))?;
             let order = new_order(tx, &market, order_id, account, &asked, now)?;
             set_aside(tx, &order, transfer_id)?;

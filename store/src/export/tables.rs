@@ -100,4 +100,23 @@ pub(super) const TABLES: &[Table] = &[
         order: "market_id, account_id",
         of_market: Some("market_id = ?1"),
     },
+    Table {
+        name: "market_outcomes",
+        columns: "market_id, ordinal, name, opening_price, shares_micro, pi_billionths",
+        order: "market_id, ordinal",
+        of_market: Some("market_id = ?1"),
+    },
+    Table {
+        name: "outcome_trades",
+        columns: "seq, id, market_id, account_id, at, ordinal, shares_micro, sets_micro, cost_micro, price_before, \
+                  price_after, prices",
+        order: "seq",
+        of_market: Some("market_id = ?1"),
+    },
+    Table {
+        name: "outcome_holdings",
+        columns: "market_id, account_id, ordinal, shares_micro",
+        order: "market_id, account_id, ordinal",
+        of_market: Some("market_id = ?1"),
+    },
 ];

@@ -10,6 +10,7 @@ pub(crate) mod ledger;
 pub(crate) mod markets;
 pub(crate) mod oracle;
 pub(crate) mod orders;
+pub(crate) mod outcomes;
 pub(crate) mod reference;
 pub(crate) mod runs;
 pub(crate) mod training;

@@ -5,6 +5,7 @@
 //! because scaling one drawing down would scale its text down with it.
 
 pub(crate) mod line;
+pub(crate) mod outcomes;
 pub(crate) mod price;
 pub(crate) mod scale;
 

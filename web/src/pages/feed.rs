@@ -157,6 +157,10 @@ fn of_market(event: &EventView) -> Option<(&'static str, String)> {
         "price" => {
             let price = number_of(event, "probability")
                 .map_or_else(|| "moved".to_owned(), |p| format!("now {}", percent(p)));
+            let price = match text_of(event, "outcome") {
+                "" => price,
+                outcome => format!("{outcome} {price}"),
+            };
             (
                 "price",
                 format!("{price} after a {}", text_of(event, "cause")),
@@ -164,7 +168,10 @@ fn of_market(event: &EventView) -> Option<(&'static str, String)> {
         }
         "opened" => ("settlement", "a market opened".to_owned()),
         "frozen" => ("settlement", "trading ended, checkpoint frozen".to_owned()),
-        "settled" => ("settlement", format!("settled{}", at("settlement"))),
+        "settled" => match text_of(event, "settled_as") {
+            "" => ("settlement", format!("settled{}", at("settlement"))),
+            outcome => ("settlement", format!("settled: {outcome}")),
+        },
         "paid" => ("settlement", "every position is paid".to_owned()),
         kind if kind.contains("evidence") || !text_of(event, "evidence_id").is_empty() => {
             let moved = (

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::exhibit::{Fact, JudgementRow, facts_of, judgement_rows};
 use super::form::{Fields, Form, fresh_key, micro_of};
+use super::outcomes::OutcomesPart;
 use super::verdict::{OutcomeView, ReplayView, outcome_of, replays_of};
 use super::visit::{redirect_with, render};
 use super::{Visit, encode};
@@ -31,6 +32,8 @@ pub(crate) struct MarketPage {
     pub(crate) market: MarketView,
     /// Its price over time.
     pub(crate) chart: PriceChart,
+    /// Its outcomes, where it has several.
+    pub(crate) outcomes: Option<OutcomesPart>,
     /// Whether orders are taken.
     pub(crate) trading: bool,
     /// Evidence, newest first.
@@ -67,7 +70,7 @@ pub(crate) struct EvidenceRow {
 /// The trade form as it stands.
 #[derive(Debug, Clone, Default, Serialize)]
 pub(crate) struct OrderForm {
-    /// `yes` or `no`.
+    /// `yes` or `no`, or the name of one of several.
     pub(crate) outcome: String,
     /// `spend`, `sell` or `target`.
     pub(crate) mode: String,
@@ -175,10 +178,14 @@ async fn again(state: &State, form: &Form<Trader>, id: String, order: OrderForm)
 }
 
 fn told(trade: &TradeView) -> String {
-    let shares = if trade.outcome == "yes" {
-        trade.yes_micro
-    } else {
+    let shares = if trade.outcome == "no" {
         trade.no_micro
+    } else {
+        trade.yes_micro
+    };
+    let outcome = match trade.outcome.as_str() {
+        side @ ("yes" | "no") => side.to_uppercase(),
+        name => name.to_owned(),
     };
     let verb = if shares < 0 { "Sold" } else { "Bought" };
     let money = if trade.cost_micro < 0 {
@@ -189,7 +196,7 @@ fn told(trade: &TradeView) -> String {
     format!(
         "{verb} {} {} shares, {money} {}; the price went from {} to {}.",
         decimal(shares.unsigned_abs() as f64 / 1e6, 2),
-        trade.outcome.to_uppercase(),
+        outcome,
         credits(trade.cost_micro.saturating_abs()),
         percent(trade.probability_before),
         percent(trade.probability_after),
@@ -199,6 +206,8 @@ fn told(trade: &TradeView) -> String {
 /// Loads everything the page shows.
 fn load(service: &Service, context: &Context, id: &str, order: OrderForm) -> Result<MarketPage> {
     let market = service.market(context, id)?;
+    let now = Timestamp::now().as_millisecond();
+    let outcomes = OutcomesPart::load(service, context, &market, now)?;
     let points = service.price_chart(context, &market.id, CHART_POINTS)?;
     let evidence = service.evidence_list(context, &market.id, None, 50)?.items;
     let signed_in = context.actor.account_id.is_some();
@@ -218,7 +227,8 @@ fn load(service: &Service, context: &Context, id: &str, order: OrderForm) -> Res
         item,
     });
     Ok(MarketPage {
-        chart: draw(&market, &points, Timestamp::now().as_millisecond()),
+        chart: draw(&market, &points, now),
+        outcomes,
         trading: matches!(market.status.as_str(), "open" | "closing"),
         evidence: rows.collect(),
         trades: service.trades(context, &market.id, None, 12)?.items,
@@ -270,7 +280,8 @@ impl OrderForm {
                 .to_string()
         };
         Self {
-            outcome: pick("outcome", &["yes", "no"]),
+            // The name of an outcome, which the service knows.
+            outcome: fields.get("outcome").chars().take(120).collect(),
             mode: pick("mode", &["spend", "sell", "target"]),
             amount: fields.get("amount").chars().take(40).collect(),
             key: fresh_key(),

