@@ -4,5 +4,6 @@
 mod api;
 mod gateway;
 mod live;
+mod outcomes;
 mod pages;
 mod world;
