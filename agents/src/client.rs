@@ -11,8 +11,8 @@ mod types;
 pub use retry::RetryPolicy;
 pub use types::{
     Ack, Allocations, Checkpoint, Choice, CompletionRequest, Completions, Decision, Evidence,
-    Judgement, Key, Market, Me, Model, NewEvidence, NewToken, Order, Page, Polled, Price, Quote,
-    Run, Settlement, Trade, Training, Usage,
+    Judgement, Key, Market, Me, Model, NewEvidence, NewToken, Order, Outcome, Page, Polled, Price,
+    Quote, Run, Settlement, Trade, Training, Usage,
 };
 
 use std::time::Duration;

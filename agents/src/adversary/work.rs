@@ -220,6 +220,10 @@ fn read_plan(market: &Market, config: &AdversaryConfig) -> (Option<ProbePlan>, O
         );
         return (None, Some(why));
     }
+    if !market.outcomes.is_empty() {
+        let why = "the market has several outcomes and takes no evidence".to_owned();
+        return (None, Some(why));
+    }
     let Some(document) = market.probe.as_ref().or(market.settlement.plan.as_ref()) else {
         return (None, Some("the market publishes no probe terms".to_owned()));
     };
@@ -285,6 +289,11 @@ mod tests {
                 .unwrap()
                 .contains("no probe terms")
         );
+        let mut several = market(KNOWN_KIND, 0.5);
+        several.outcomes =
+            serde_json::from_value(json!([{"name": "none", "probability": 1.0}])).unwrap();
+        let work = Work::new(several, &config);
+        assert!(work.report.skipped.unwrap().contains("several outcomes"));
         assert!(
             Work::new(market(KNOWN_KIND, 0.5), &config)
                 .report

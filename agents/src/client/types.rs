@@ -163,6 +163,18 @@ pub struct Market {
     /// Trading also stops at this many tokens of the run.
     #[serde(default)]
     pub closes_after_tokens: Option<i64>,
+    /// The outcomes, for a market of several; it takes no evidence.
+    #[serde(default)]
+    pub outcomes: Vec<Outcome>,
+}
+
+/// One outcome of a market that has several.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Outcome {
+    /// Its name, as orders give it.
+    pub name: String,
+    /// Its price.
+    pub probability: f64,
 }
 
 fn half() -> f64 {
