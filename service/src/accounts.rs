@@ -37,29 +37,6 @@ impl Service {
         })
     }
 
-    /// Who a bearer token belongs to.
-    ///
-    /// # Errors
-    /// [`ServiceError::Unauthenticated`] for an unknown or revoked token.
-    pub fn actor_of_token(&self, token: &str) -> Result<Actor> {
-        let (hash, now) = (fingerprint(token), self.now());
-        let (actor, stale) = self.read(move |tx| {
-            let found = tokens::by_hash(tx, &hash)?.filter(|token| token.revoked_at.is_none());
-            let token = found.ok_or(ServiceError::Unauthenticated)?;
-            let account = accounts::get(tx, &token.account_id)?;
-            let allowed = scopes_of_roles(&account.roles);
-            let held = token.scopes.iter().filter_map(|name| Scope::parse(name));
-            let scopes = held.filter(|scope| allowed.contains(scope)).collect();
-            // Last use is written at most once a minute: it is for people, not for audit.
-            let stale = token.last_used_at.is_none_or(|used| now - used > 60_000);
-            Ok((actor_of(account, scopes), stale.then_some(token.id)))
-        })?;
-        if let Some(id) = stale {
-            self.write(move |tx| Ok(tokens::touch(tx, &id, now)?))?;
-        }
-        Ok(actor)
-    }
-
     /// Signs up a participant and grants the opening balance.
     pub fn create_account(&self, ctx: &Context, cmd: &CreateAccount) -> Result<MeView> {
         let may = self.config.open_sign_up || self.is_allowed(&ctx.actor, Scope::Admin);
@@ -316,7 +293,7 @@ pub(crate) fn account_of(actor: &Actor) -> Result<String> {
         .ok_or(ServiceError::Unauthenticated)
 }
 
-fn actor_of(account: Account, scopes: Vec<Scope>) -> Actor {
+pub(crate) fn actor_of(account: Account, scopes: Vec<Scope>) -> Actor {
     Actor {
         account_id: Some(account.id),
         handle: account.handle,
@@ -327,7 +304,7 @@ fn actor_of(account: Account, scopes: Vec<Scope>) -> Actor {
 
 /// What an account may do at most. The operator administers but has no power
 /// over settlements: no scope gives that.
-fn scopes_of_roles(roles: &[String]) -> Vec<Scope> {
+pub(crate) fn scopes_of_roles(roles: &[String]) -> Vec<Scope> {
     let has = |role: &str| roles.iter().any(|held| held == role);
     let mut scopes = vec![Scope::Read];
     if has("participant") {

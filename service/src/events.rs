@@ -51,6 +51,12 @@ impl Service {
         self.read(|tx| Ok(outbox::last_id(tx)?))
     }
 
+    /// A number that has grown when anything but trades may have changed something: see
+    /// [`plumbline_store::Store::epoch`].
+    pub fn epoch(&self) -> u64 {
+        self.store.epoch()
+    }
+
     /// Calls `wake` after every commit that added events, until it returns false.
     pub fn on_events(&self, wake: impl Fn() -> bool + Send + Sync + 'static) {
         self.wakers

@@ -16,6 +16,7 @@ mod allocations;
 pub mod audit;
 pub mod commands;
 pub mod context;
+mod credentials;
 pub mod defences;
 pub mod entropy;
 pub mod error;
@@ -33,6 +34,7 @@ mod outcomes;
 mod page;
 mod panels;
 mod policy;
+mod price_window;
 mod release;
 mod roles;
 mod runs;
@@ -149,6 +151,8 @@ pub struct Inner {
     compiled_policy: Mutex<Option<(i64, Arc<Policy>)>>,
     tidied_at: AtomicI64,
     exporting: Mutex<()>,
+    credentials: credentials::Credentials,
+    price_windows: price_window::SharedWindows,
 }
 
 /// The running service; cheap to clone.
@@ -211,6 +215,8 @@ impl Service {
             compiled_policy: Mutex::new(None),
             tidied_at: AtomicI64::new(0),
             exporting: Mutex::new(()),
+            credentials: credentials::Credentials::default(),
+            price_windows: price_window::SharedWindows::default(),
         });
         let weak = Arc::downgrade(&inner);
         inner.store.on_commit(move |_last| {
@@ -230,12 +236,37 @@ impl Service {
         T: Serialize + DeserializeOwned + Send + 'static,
         F: FnOnce(&mut Tx, Millis) -> Result<T> + Send + 'static,
     {
+        self.write(self.once(ctx, f)?)
+    }
+
+    /// As [`Service::write_once`], for a task instead of a thread.
+    pub(crate) async fn write_once_async<T, F>(&self, ctx: &Context, f: F) -> Result<T>
+    where
+        T: Serialize + DeserializeOwned + Send + 'static,
+        F: FnOnce(&mut Tx, Millis) -> Result<T> + Send + 'static,
+    {
+        self.store.write_async(self.once(ctx, f)?).await
+    }
+
+    /// The write of [`Service::write_once`].
+    fn once<T, F>(
+        &self,
+        ctx: &Context,
+        f: F,
+    ) -> Result<impl FnOnce(&mut Tx) -> Result<T> + Send + 'static>
+    where
+        T: Serialize + DeserializeOwned + Send + 'static,
+        F: FnOnce(&mut Tx, Millis) -> Result<T> + Send + 'static,
+    {
         let now = self.now();
-        let Some(idempotency) = ctx.idempotency.clone() else {
-            return self.write(move |tx| f(tx, now));
+        let idempotency = match ctx.idempotency.clone() {
+            Some(idempotency) => Some((account_of(&ctx.actor)?, idempotency)),
+            None => None,
         };
-        let account = account_of(&ctx.actor)?;
-        self.write(move |tx| {
+        Ok(move |tx: &mut Tx| {
+            let Some((account, idempotency)) = idempotency else {
+                return f(tx, now);
+            };
             if let Some(answer) = idempotency::get(tx, &account, &idempotency.key)? {
                 if answer.request_hash != idempotency.request_hash {
                     return Err(ServiceError::IdempotencyMismatch);

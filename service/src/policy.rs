@@ -4,7 +4,7 @@
 use std::sync::{Arc, PoisonError};
 
 use jiff::Timestamp;
-use plumbline_governance::bound::{PriceObservation, Uncertainty};
+use plumbline_governance::bound::Uncertainty;
 use plumbline_governance::control::ControlState;
 use plumbline_governance::decision::{
     AllocationDecision, CheckpointDemand, DecisionTarget, Draft, TargetKind, Terms, is_due, issue,
@@ -12,7 +12,6 @@ use plumbline_governance::decision::{
 use plumbline_governance::plan::{MarketView, RunPlan, RunView, plan};
 use plumbline_governance::policy::Policy;
 use plumbline_governance::{Bps, Workload};
-use plumbline_market::probability::sigmoid;
 use plumbline_oracle::ensemble::Assessment;
 use plumbline_oracle::judge::JudgeOutcome;
 use plumbline_store::decisions::{self, Decision};
@@ -27,6 +26,7 @@ use crate::allocations::{TOPIC, payload_of};
 use crate::context::{Context, Scope};
 use crate::events::publish;
 use crate::ledger::TREASURY;
+use crate::price_window::{self, PriceWindows};
 use crate::time::{Millis, rfc3339};
 use crate::views::PolicyView;
 use crate::{Result, Service, ServiceError};
@@ -82,7 +82,9 @@ impl Service {
         // A run of the embedded core that is not going gets nothing: nobody could use it.
         let is_going =
             |run: &Run| run.kind == RunKind::External || self.host.training(&run.id).is_some();
-        let known = self.read(|tx| look(tx, now, window, &is_going))?;
+        let known = price_window::tick(&self.price_windows, |prices| {
+            self.read(|tx| look(tx, prices, now, window, &is_going))
+        })?;
         if known.views.is_empty() {
             return Ok(());
         }
@@ -178,6 +180,7 @@ impl Known {
 
 fn look(
     tx: &mut Tx,
+    prices: &mut PriceWindows,
     now: Millis,
     window: Millis,
     is_going: &dyn Fn(&Run) -> bool,
@@ -206,13 +209,16 @@ fn look(
         if let Some(row) = &previous {
             known.decisions.push(payload_of(row)?);
         }
-        known.views.push(view_of(tx, &run, uid, held, now, window)?);
+        known
+            .views
+            .push(view_of(tx, prices, &run, uid, held, now, window)?);
     }
     Ok(known)
 }
 
 fn view_of(
     tx: &mut Tx,
+    prices: &mut PriceWindows,
     run: &Run,
     uid: Uuid,
     held: Option<Bps>,
@@ -228,7 +234,7 @@ fn view_of(
     let market = rows
         .into_iter()
         .next()
-        .map(|market| market_view(tx, &market, now, window))
+        .map(|market| market_view(tx, prices, &market, now, window))
         .transpose()?;
     Ok(RunView {
         run: uid,
@@ -243,7 +249,13 @@ fn view_of(
 }
 
 /// What is read of a market: its moves inside any window a policy may use, and what widens its bound.
-fn market_view(tx: &mut Tx, market: &Market, now: Millis, window: Millis) -> Result<MarketView> {
+fn market_view(
+    tx: &mut Tx,
+    windows: &mut PriceWindows,
+    market: &Market,
+    now: Millis,
+    window: Millis,
+) -> Result<MarketView> {
     let uid: Uuid = market.id.parse().map_err(ServiceError::internal)?;
     let last = prices::last_before(tx, &market.id, now)?;
     let moved_at = last.map_or(market.opened_at, |price| price.at);
@@ -259,7 +271,7 @@ fn market_view(tx: &mut Tx, market: &Market, now: Millis, window: Millis) -> Res
         .collect();
     Ok(MarketView {
         market: uid,
-        observations: observations(tx, market, now - window)?,
+        observations: windows.since(tx, &market.id, now - window)?,
         uncertainty: Uncertainty {
             liquidity_micro: u64::try_from(market.liquidity_micro).unwrap_or(0),
             staleness_s: (now - moved_at).max(0) as f64 / 1000.0,
@@ -270,26 +282,6 @@ fn market_view(tx: &mut Tx, market: &Market, now: Millis, window: Millis) -> Res
         settlement: market.settlement,
         exhibit_digests,
     })
-}
-
-/// The prices since `from`, with the one that held then.
-fn observations(tx: &mut Tx, market: &Market, from: Millis) -> Result<Vec<PriceObservation>> {
-    let mut rows: Vec<_> = prices::last_before(tx, &market.id, from)?
-        .into_iter()
-        .collect();
-    rows.extend(
-        prices::since(tx, &market.id, from)?
-            .into_iter()
-            .filter(|row| row.at > from),
-    );
-    rows.iter()
-        .map(|row| {
-            Ok(PriceObservation {
-                at: timestamp(row.at)?,
-                price: sigmoid(row.log_odds),
-            })
-        })
-        .collect()
 }
 
 /// Standard deviation of the judges' log-odds, by their weights.

@@ -27,6 +27,9 @@ use crate::time::{Millis, rfc3339};
 use crate::views::{Page, PositionView, QuoteView, TradeView};
 use crate::{Result, Service, ServiceError, page};
 
+/// A trade that is ready to be made: what it does in its transaction, at a time.
+pub(crate) type Trading = Box<dyn FnOnce(&mut Tx, Millis) -> Result<TradeView> + Send>;
+
 impl Service {
     /// What a trade would do now.
     pub fn quote(&self, ctx: &Context, market_id: &str, order: &TradeOrder) -> Result<QuoteView> {
@@ -50,15 +53,35 @@ impl Service {
 
     /// Trades, or changes nothing.
     pub fn trade(&self, ctx: &Context, market_id: &str, order: &TradeOrder) -> Result<TradeView> {
+        let view = self.write_once(ctx, self.trading(ctx, market_id, order)?)?;
+        self.counters.trades.add(1);
+        Ok(view)
+    }
+
+    /// As [`Service::trade`], for a task instead of a thread: nothing blocks while the trade is made durable.
+    pub async fn trade_async(
+        &self,
+        ctx: &Context,
+        market_id: &str,
+        order: &TradeOrder,
+    ) -> Result<TradeView> {
+        let trading = self.trading(ctx, market_id, order)?;
+        let view = self.write_once_async(ctx, trading).await?;
+        self.counters.trades.add(1);
+        Ok(view)
+    }
+
+    /// What a trade does inside its transaction.
+    fn trading(&self, ctx: &Context, market_id: &str, order: &TradeOrder) -> Result<Trading> {
         self.allow(&ctx.actor, Scope::Trade)?;
         if !is_binary(order) {
-            return self.trade_outcome(ctx, market_id, order);
+            return self.trading_outcome(ctx, market_id, order);
         }
         let asked = Asked::parse(order)?;
         let (account, handle) = (account_of(&ctx.actor)?, ctx.actor.handle.clone());
         let (market_id, trade_id, transfer_id) =
             (market_id.to_owned(), self.new_id(), self.new_id());
-        let view = self.write_once(ctx, move |tx, now| {
+        Ok(Box::new(move |tx: &mut Tx, now| {
             let market = markets::get(tx, &market_id)?;
             require_binary(&market)?;
             check_open(&market, Some(now))?;
@@ -81,9 +104,7 @@ impl Service {
             let (maker, position) = (priced.fill.maker, priced.fill.position);
             book(tx, market, &trade, maker, position)?;
             Ok(trade_view(trade, handle, fee))
-        })?;
-        self.counters.trades.add(1);
-        Ok(view)
+        }))
     }
 
     /// A market's trades, newest first.

@@ -10,7 +10,7 @@ use crate::{StoreError, Tx};
 /// # Errors
 /// Those of the database.
 pub fn put(tx: &mut Tx<'_>, key: &str, json: &str, at: i64) -> Result<(), StoreError> {
-    tx.run(|conn| {
+    tx.beside(|conn| {
         diesel::replace_into(control::table)
             .values((
                 control::key.eq(key),
@@ -27,7 +27,7 @@ pub fn put(tx: &mut Tx<'_>, key: &str, json: &str, at: i64) -> Result<(), StoreE
 /// # Errors
 /// Those of the database.
 pub fn get(tx: &mut Tx<'_>, key: &str) -> Result<Option<String>, StoreError> {
-    tx.run(|conn| {
+    tx.look(|conn| {
         control::table
             .find(key)
             .select(control::json)

@@ -318,3 +318,69 @@ fn reopen(path: &std::path::Path) -> Store {
     }
     panic!("the file was never let go");
 }
+
+/// Polls a future on this thread until it is done.
+fn block_on<F: Future>(future: F) -> F::Output {
+    struct Unpark(std::thread::Thread);
+    impl std::task::Wake for Unpark {
+        fn wake(self: std::sync::Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = std::sync::Arc::new(Unpark(std::thread::current())).into();
+    let mut context = std::task::Context::from_waker(&waker);
+    let mut future = std::pin::pin!(future);
+    loop {
+        if let std::task::Poll::Ready(output) = future.as_mut().poll(&mut context) {
+            return output;
+        }
+        std::thread::park();
+    }
+}
+
+#[test]
+fn tasks_are_answered_as_threads_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = seeded(&folder.path().join("plumbline.db"), StoreOptions::default());
+    let posted = |id: &str, micro: i64| {
+        let entries = [("u0".to_owned(), -micro), ("u1".to_owned(), micro)];
+        let transfer = transfer(id.to_owned(), &entries);
+        store.write_async(move |tx| ledger::post(tx, &transfer))
+    };
+    assert_eq!(block_on(posted("a", GRANT)), Ok(()));
+    assert_eq!(balance(&store, "u0"), 0);
+    assert!(matches!(
+        block_on(posted("b", 1)),
+        Err(StoreError::InsufficientFunds { .. })
+    ));
+    let panicked = block_on(store.write_async::<(), StoreError, _>(|_| panic!("on purpose")));
+    assert_eq!(panicked, Err(StoreError::Panicked));
+    // Nobody waits for it; it is kept all the same.
+    let mut dropped = Box::pin(posted("c", -GRANT));
+    let waker = std::task::Waker::noop();
+    assert!(
+        dropped
+            .as_mut()
+            .poll(&mut std::task::Context::from_waker(waker))
+            .is_pending()
+    );
+    drop(dropped);
+    block_on(posted("d", 0)).unwrap();
+    assert_eq!(balance(&store, "u0"), GRANT);
+    assert_sound(&store);
+}
+
+#[test]
+fn the_epoch_stands_while_only_trades_are_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = seeded(&folder.path().join("plumbline.db"), StoreOptions::default());
+    let before = store.epoch();
+    let entries = [("u0".to_owned(), -1), ("u1".to_owned(), 1)];
+    let posted = transfer("t".to_owned(), &entries);
+    store.write(move |tx| ledger::post(tx, &posted)).unwrap();
+    assert_eq!(store.epoch(), before);
+    store
+        .write::<_, StoreError, _>(|tx| accounts::set_roles(tx, "u0", &["juror".to_owned()]))
+        .unwrap();
+    assert!(store.epoch() > before);
+}

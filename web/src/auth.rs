@@ -149,6 +149,9 @@ async fn identify(req: &HttpRequest) -> Result<(Actor, Option<Session>), Problem
     let state = AppState::of(req)?;
     if let Some(value) = req.headers().get(header::AUTHORIZATION) {
         let token = bearer(value.to_str().unwrap_or_default())?;
+        if let Some(actor) = state.service.known_actor(&token) {
+            return Ok((actor, None));
+        }
         let actor = blocking(&state.service, move |service| {
             service.actor_of_token(&token)
         })

@@ -30,7 +30,7 @@ pub(crate) fn commits(service: &Service) -> watch::Receiver<u64> {
 
 /// Follows the version of the allocations for everyone who waits for a new one.
 ///
-/// One query per commit serves all long polls: the waiting requests look at
+/// One query per commit of anything but trades serves all long polls: the waiting requests look at
 /// the published number and only ask the service once it has grown.
 pub(crate) async fn follow_allocations(
     service: Service,
@@ -38,22 +38,36 @@ pub(crate) async fn follow_allocations(
     mut stopping: watch::Receiver<bool>,
     version: watch::Sender<i64>,
 ) {
+    let mut looked_at = None;
     loop {
-        let since = *version.borrow();
-        let newer = blocking(&service, move |service| {
-            service.wait_allocations(&house_reader(), since, Duration::ZERO)
-        });
-        match newer.await {
-            Ok(Some(view)) if view.version != since => {
-                version.send_replace(view.version);
-            }
-            Ok(_) => {}
-            // The next commit asks again; a waiting client times out and relists meanwhile.
-            Err(problem) => tracing::warn!(%problem, "allocations could not be followed"),
+        // Trades commit hundreds of times a second and change no decision.
+        let epoch = Some(service.epoch());
+        if looked_at != epoch {
+            looked_at = look(&service, &version).await.and(epoch);
         }
         tokio::select! {
             changed = commits.changed() => if changed.is_err() { return },
             _ = stopping.changed() => return,
         }
     }
+}
+
+/// Publishes the version of the newest allocations; `None` when it could not be read.
+async fn look(service: &Service, version: &watch::Sender<i64>) -> Option<()> {
+    let since = *version.borrow();
+    let newer = blocking(service, move |service| {
+        service.wait_allocations(&house_reader(), since, Duration::ZERO)
+    });
+    match newer.await {
+        Ok(Some(view)) if view.version != since => {
+            version.send_replace(view.version);
+        }
+        Ok(_) => {}
+        Err(problem) => {
+            // The next commit asks again; a waiting client times out and relists meanwhile.
+            tracing::warn!(%problem, "allocations could not be followed");
+            return None;
+        }
+    }
+    Some(())
 }

@@ -18,7 +18,7 @@ use crate::context::{Context, Scope};
 use crate::events::publish;
 use crate::ledger::post;
 use crate::time::{Millis, rfc3339};
-use crate::trades::check_open;
+use crate::trades::{Trading, check_open};
 use crate::views::{OutcomePrices, Page, QuoteView, TradeView};
 use crate::{Result, Service, ServiceError, page};
 
@@ -62,17 +62,17 @@ impl Service {
     }
 
     /// Trades one outcome, or changes nothing.
-    pub(crate) fn trade_outcome(
+    pub(crate) fn trading_outcome(
         &self,
         ctx: &Context,
         market_id: &str,
         order: &TradeOrder,
-    ) -> Result<TradeView> {
+    ) -> Result<Trading> {
         let (asked, market_id) = (order.clone(), market_id.to_owned());
         let size = parse_size(&asked)?;
         let (account, handle) = (account_of(&ctx.actor)?, ctx.actor.handle.clone());
         let (trade_id, transfer_id) = (self.new_id(), self.new_id());
-        let view = self.write_once(ctx, move |tx, now| {
+        Ok(Box::new(move |tx: &mut Tx, now| {
             let market = markets::get(tx, &market_id)?;
             let (book, order) = placed(tx, &market, &asked, size)?;
             check_open(&market, Some(now))?;
@@ -91,9 +91,7 @@ impl Service {
             let trade = trade_row(&trade_id, &market, &account, now, &fill)?;
             book_outcome(tx, market, &book, &trade, &held, &fill)?;
             Ok(trade_view(trade, &asked.outcome, handle))
-        })?;
-        self.counters.trades.add(1);
-        Ok(view)
+        }))
     }
 
     /// The prices of all outcomes at the opening and after each trade, oldest first.

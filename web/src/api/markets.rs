@@ -151,12 +151,8 @@ pub(crate) async fn trade(
     body: Json<TradeOrder>,
 ) -> Answer {
     let context = caller.writing(body.idempotency);
-    created(
-        &blocking(&state.service, move |service| {
-            service.trade(&context, &id, &body.value)
-        })
-        .await?,
-    )
+    let trade = state.service.trade_async(&context, &id, &body.value);
+    created(&trade.await?)
 }
 
 /// Freeze a market whose closing rules hold; refused with `not-due` before that, whoever asks
