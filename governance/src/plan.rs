@@ -56,6 +56,10 @@ pub struct MarketView {
     pub open_disputes: u32,
     /// Final π, once there is one.
     pub settlement: Option<f64>,
+    /// The market says what its traders expect of each other and nobody ever looks at the claim:
+    /// it can be a reason to tighten, never one to loosen, and its settlement settles nothing.
+    #[serde(default)]
+    pub advisory: bool,
     /// BLAKE3 digests of the exhibits behind the price, hexadecimal.
     pub exhibit_digests: Vec<String>,
 }
@@ -198,6 +202,16 @@ pub fn ignorance(settings: &BoundSettings) -> CredibleBound {
     }
 }
 
+/// The worse of complete ignorance and what a signal says: it can only tighten.
+fn no_better_than(ignorance: CredibleBound, signal: CredibleBound) -> CredibleBound {
+    CredibleBound {
+        price: ignorance.price.max(signal.price),
+        lower: ignorance.lower.max(signal.lower),
+        upper: ignorance.upper.max(signal.upper),
+        half_width: ignorance.half_width.max(signal.half_width),
+    }
+}
+
 fn assess<'a>(
     policy: &Policy,
     view: &'a RunView,
@@ -209,8 +223,13 @@ fn assess<'a>(
     let mut bound = ignorance(&document.bound);
     if let Some(market) = &view.market {
         window = time_weighted_price(&market.observations, &document.price, now)?;
-        bound = match (market.settlement, &window) {
+        let settlement = market.settlement.filter(|_| !market.advisory);
+        bound = match (settlement, &window) {
             (Some(pi), _) => CredibleBound::settled(pi)?,
+            (None, Some(window)) if market.advisory => no_better_than(
+                bound,
+                credible_bound(window.price, &market.uncertainty, &document.bound)?,
+            ),
             (None, Some(window)) => {
                 credible_bound(window.price, &market.uncertainty, &document.bound)?
             }
@@ -218,8 +237,9 @@ fn assess<'a>(
         };
     }
     let market = view.market.as_ref();
-    let settlement = market.and_then(|market| market.settlement);
-    let priced = window.is_some() || settlement.is_some();
+    let basis = market.filter(|market| !market.advisory);
+    let settlement = basis.and_then(|market| market.settlement);
+    let priced = basis.is_some() && (window.is_some() || settlement.is_some());
     let risk = RiskBasis {
         upper: bound.upper,
         staleness_s: market.map_or(0.0, |market| market.uncertainty.staleness_s),

@@ -3,6 +3,7 @@
 
 mod orders;
 mod panels;
+mod settlement;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -12,6 +13,7 @@ pub use panels::*;
 mod outcomes;
 
 pub use outcomes::OutcomeTerms;
+pub use settlement::{ChallengeSettlement, ProposeSettlement, SettlementTerms, VoidMarket};
 
 /// `POST /accounts`
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
@@ -92,6 +94,10 @@ pub struct OpenMarket {
     /// them; the settlement plan's own prompts stay hidden until the freeze.
     #[serde(default)]
     pub probe: Option<ProbeTerms>,
+    /// Length of the closing window, seconds: orders stop at a secret moment drawn inside it. A tenth of
+    /// the market's life, at most ten minutes, unless given; 0 stops them at `closes_at` sharp.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closing_window_s: Option<i64>,
     /// How the market is settled.
     pub settlement: SettlementTerms,
     /// Fee of trades that goes to the treasury, basis points of their cost, 0 to 500.
@@ -129,17 +135,6 @@ pub struct ProbeTerms {
 pub struct ProbeDetector {
     /// The strings, byte for byte.
     pub contains_any: Vec<String>,
-}
-
-/// Settlement method and its committed terms.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct SettlementTerms {
-    /// `objective`: a test plan that is hashed at opening and run on the frozen checkpoint.
-    pub method: String,
-    /// The test plan. Only its hash is public until the freeze.
-    #[schema(value_type = Object)]
-    pub plan: serde_json::Value,
 }
 
 /// `POST /markets/{id}/quotes` and `/trades`: exactly one of the three sizes.

@@ -26,6 +26,7 @@ use crate::jobs::JUDGE_EVIDENCE;
 use crate::ledger::{TREASURY, post};
 use crate::markets::claim_of;
 use crate::outcomes::require_binary;
+use crate::settlement::refuse_evidence;
 use crate::time::{Millis, rfc3339};
 use crate::trades::{book, check_open, maker_of, position_of};
 use crate::views::{EvidenceView, JudgementView, Page};
@@ -52,6 +53,7 @@ impl Service {
             let market = markets::get(tx, &row.market_id)?;
             require_binary(&market)?;
             check_open(&market, Some(now))?;
+            refuse_evidence(&market)?;
             let known = evidence::by_hash(tx, &market.id, &row.content_hash)?;
             let row = Evidence {
                 created_at: now,

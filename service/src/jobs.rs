@@ -159,6 +159,7 @@ impl Service {
         self.advance_panels()?;
         self.expire_orders()?;
         self.evaluate_policy()?;
+        self.remember_time()?;
         self.tidy_up()
     }
 
@@ -247,7 +248,7 @@ impl Service {
             payload["market_id"].as_str(),
             payload["evidence_id"].as_str(),
         ) {
-            (SETTLE_MARKET, Some(market), _) => self.void_market(market, reason),
+            (SETTLE_MARKET, Some(market), _) => self.settlement_not_found(market, reason),
             (JUDGE_EVIDENCE, _, Some(evidence)) => self.reject_evidence(evidence, reason),
             _ => Ok(()),
         }

@@ -56,6 +56,18 @@ pub(crate) fn ensure_treasury(tx: &mut Tx, now: Millis) -> Result<()> {
     }
 }
 
+/// Makes an account that holds money for a market if there is none of this name.
+pub(crate) fn ensure_holding(tx: &mut Tx, id: &str, now: Millis) -> Result<()> {
+    match accounts::get(tx, id) {
+        Ok(_) => Ok(()),
+        Err(plumbline_store::StoreError::NotFound { .. }) => Ok(accounts::insert(
+            tx,
+            &system_account(id, AccountKind::Escrow, now),
+        )?),
+        Err(other) => Err(other.into()),
+    }
+}
+
 /// An account without a person behind it; its handle is its id.
 pub(crate) fn system_account(id: &str, kind: AccountKind, now: Millis) -> Account {
     Account {

@@ -40,6 +40,7 @@ mod roles;
 mod runs;
 mod secrets;
 mod settlement;
+mod steady;
 pub mod time;
 mod trades;
 mod training;
@@ -65,7 +66,8 @@ pub use crate::error::ServiceError;
 use crate::host::RunHost;
 pub use crate::panels::{PanelConfig, StudyPanel};
 pub use crate::secrets::PasswordCost;
-use crate::time::{Clock, Millis, SystemClock};
+pub use crate::settlement::SettlementConfig;
+use crate::time::{Clock, Millis, SteadyClock};
 
 /// Result of a use case.
 pub type Result<T> = std::result::Result<T, ServiceError>;
@@ -93,6 +95,8 @@ pub struct ServiceConfig {
     pub defences: Defences,
     /// Prices and odds of jury duty.
     pub panels: PanelConfig,
+    /// Windows, bonds and audits of markets that do not say otherwise.
+    pub settlement: SettlementConfig,
     /// What guessing a password costs whoever has its hash.
     pub password_cost: PasswordCost,
 }
@@ -110,6 +114,7 @@ impl Default for ServiceConfig {
             baseline: None,
             defences: Defences::default(),
             panels: PanelConfig::default(),
+            settlement: SettlementConfig::default(),
             password_cost: PasswordCost::default(),
         }
     }
@@ -150,6 +155,7 @@ pub struct Inner {
     counters: metrics::Counters,
     compiled_policy: Mutex<Option<(i64, Arc<Policy>)>>,
     tidied_at: AtomicI64,
+    marked_at: AtomicI64,
     exporting: Mutex<()>,
     credentials: credentials::Credentials,
     price_windows: price_window::SharedWindows,
@@ -172,7 +178,8 @@ impl Service {
     /// Opens the service on its parts: makes the treasury, puts the first
     /// policy in force if there is none, and connects the outbox to its readers.
     pub fn open(parts: ServiceParts) -> Result<Self> {
-        Self::open_with_clock(parts, Arc::new(SystemClock))
+        let clock = SteadyClock::system(steady::high_water(&parts.store)?);
+        Self::open_with_clock(parts, Arc::new(clock))
     }
 
     /// As [`Service::open`], with a clock of the caller's.
@@ -214,6 +221,7 @@ impl Service {
             counters: metrics::Counters::default(),
             compiled_policy: Mutex::new(None),
             tidied_at: AtomicI64::new(0),
+            marked_at: AtomicI64::new(0),
             exporting: Mutex::new(()),
             credentials: credentials::Credentials::default(),
             price_windows: price_window::SharedWindows::default(),

@@ -1,7 +1,6 @@
 //! Opening and reading markets.
 
-use plumbline_market::draw::MIN_AUDIT_BPS;
-use plumbline_market::life::{Event, Life, Method, Rules, Status, Time, step};
+use plumbline_market::life::{Event, Life, Status, Time, step};
 use plumbline_market::lmsr::{Maker, MakerError, manipulation_cost};
 use plumbline_market::money::Micro;
 use plumbline_market::plan::SettlementPlan;
@@ -22,10 +21,12 @@ use crate::ledger::{TREASURY, post, system_account};
 use crate::outcomes::terms::Outcomes;
 use crate::outcomes::{settled_as, with_outcomes};
 use crate::runs::{find_run, newest_market};
+use crate::settlement::open_case;
+use crate::settlement::terms::{HouseTerms, rules_of};
 use crate::time::{Millis, parse_rfc3339, rfc3339};
 use crate::trades::{maker_of, probability};
 use crate::views::{IntervalView, MarketView, Page, PricePoint, RiskView, SettlementView};
-use crate::{Result, Service, ServiceError, page};
+use crate::{Result, Service, ServiceConfig, ServiceError, page};
 
 /// Half-width of the interval, in log-odds, of a market that no judge has looked at.
 const UNJUDGED_HALF_WIDTH: f64 = 2.0;
@@ -39,11 +40,13 @@ impl Service {
     pub fn open_market(&self, ctx: &Context, cmd: &OpenMarket) -> Result<MarketView> {
         self.allow(&ctx.actor, Scope::Admin)?;
         let creator = account_of(&ctx.actor)?;
-        let terms = Terms::check(cmd, self.now())?;
+        let seed = self.random_seed()?;
+        let terms = Terms::check(cmd, self.now(), &seed, &self.config)?;
         let outcomes = Outcomes::check(cmd)?;
         let (id, transfer_id, run) = (self.new_id(), self.new_id(), cmd.run_id.clone());
         self.write_once(ctx, move |tx, now| {
             let run = find_run(tx, &run)?;
+            let house = terms.house;
             let mut market = terms.into_market(id, run.id, creator, now)?;
             if let Some(outcomes) = &outcomes {
                 market = outcomes.adapt(market)?;
@@ -78,6 +81,7 @@ impl Service {
                     reference: None,
                 },
             )?;
+            open_case(tx, &market, house, &seed)?;
             announce(tx, now, &market, "opened")?;
             let view = market_view(market.clone(), run.name)?;
             with_outcomes(tx, view, &market)
@@ -183,11 +187,17 @@ struct Terms {
     maker: Maker,
     subsidy: Micro,
     opening: Probability,
-    plan: SettlementPlan,
+    plan: Option<SettlementPlan>,
+    house: HouseTerms,
 }
 
 impl Terms {
-    fn check(cmd: &OpenMarket, now: Millis) -> Result<Self> {
+    fn check(
+        cmd: &OpenMarket,
+        now: Millis,
+        seed: &[u8; 32],
+        config: &ServiceConfig,
+    ) -> Result<Self> {
         let opening = probability(cmd.probability)?;
         let (maker, subsidy) =
             Maker::open(opening, Micro(cmd.liquidity_micro)).map_err(|error| match error {
@@ -196,7 +206,6 @@ impl Terms {
                 }
                 other => ServiceError::internal(other),
             })?;
-        let plan = parse_plan(cmd)?;
         check_claim(cmd)?;
         let closes_at = parse_rfc3339(&cmd.closes_at)?;
         if closes_at < now + SHORTEST_LIFE {
@@ -205,27 +214,8 @@ impl Terms {
                 "closes_at lies at least a second ahead",
             ));
         }
-        let rules = Rules {
-            closes_at: Time(closes_at),
-            closes_after_tokens: cmd.closes_after_tokens.map(tokens).transpose()?,
-            closing_window_millis: 0,
-            challenge_window_millis: 0,
-            proposal_window_millis: 0,
-            bond: Micro::ZERO,
-            method: Method::Objective {
-                commitment: plan.commitment().map_err(ServiceError::internal)?,
-            },
-            audit_plan: None,
-            audit_floor_bps: MIN_AUDIT_BPS,
-            audit_peak_bps: MIN_AUDIT_BPS,
-            seed_commitment: None,
-            jury_seed_commitment: None,
-            trade_fee_bps: cmd.trade_fee_bps,
-            creator_fee_bps: cmd.creator_fee_bps,
-        };
-        rules
-            .fees()
-            .map_err(|_| ServiceError::invalid("bad-fee", "fees are 0 to 500 basis points"))?;
+        let tokens = cmd.closes_after_tokens.map(tokens).transpose()?;
+        let (rules, plan) = rules_of(cmd, closes_at, tokens, now, seed, config)?;
         let draft = Life::draft(rules, Time(now)).map_err(life_error)?;
         let (life, _) = step(&draft, &Event::Open, Time(now)).map_err(life_error)?;
         Ok(Self {
@@ -235,6 +225,7 @@ impl Terms {
             subsidy,
             opening,
             plan,
+            house: HouseTerms::of(&cmd.settlement, config)?,
         })
     }
 
@@ -269,8 +260,12 @@ impl Terms {
             liquidity_micro: self.cmd.liquidity_micro,
             subsidy_micro: self.subsidy.get(),
             creator_id,
-            settlement_method: "objective".to_owned(),
-            plan: Some(self.plan.canonical_json().map_err(ServiceError::internal)?),
+            settlement_method: self.life.rules.method.as_str().to_owned(),
+            plan: self
+                .plan
+                .map(|plan| plan.canonical_json())
+                .transpose()
+                .map_err(ServiceError::internal)?,
             closes_at: self.life.rules.closes_at.0,
             closes_after_tokens: self.cmd.closes_after_tokens,
             opened_at: now,
@@ -295,24 +290,6 @@ fn tokens(count: i64) -> Result<u64> {
         .ok()
         .filter(|count| *count > 0)
         .ok_or_else(|| ServiceError::invalid("bad-tokens", "closes_after_tokens is above zero"))
-}
-
-fn parse_plan(cmd: &OpenMarket) -> Result<SettlementPlan> {
-    if cmd.settlement.method != "objective" {
-        return Err(ServiceError::invalid(
-            "bad-method",
-            format!(
-                "settlement method '{}' is not offered; use objective",
-                cmd.settlement.method
-            ),
-        ));
-    }
-    let bad =
-        |detail: String| ServiceError::invalid("bad-plan", format!("settlement.plan: {detail}"));
-    let plan: SettlementPlan = serde_json::from_value(cmd.settlement.plan.clone())
-        .map_err(|error| bad(error.to_string()))?;
-    plan.validate().map_err(|error| bad(error.to_string()))?;
-    Ok(plan)
 }
 
 fn check_claim(cmd: &OpenMarket) -> Result<()> {
@@ -482,7 +459,7 @@ fn market_view(market: Market, run_name: String) -> Result<MarketView> {
 }
 
 /// The plan itself stays hidden until the freeze, so that nobody trains on it.
-fn settlement_view(market: &Market) -> Result<SettlementView> {
+pub(crate) fn settlement_view(market: &Market) -> Result<SettlementView> {
     let read = |text: &str| serde_json::from_str::<Value>(text).map_err(ServiceError::internal);
     let plan = market
         .plan
@@ -491,6 +468,9 @@ fn settlement_view(market: &Market) -> Result<SettlementView> {
     let life = life_of(market)?;
     Ok(SettlementView {
         method: market.settlement_method.clone(),
+        seed_commitment: life.rules.seed_commitment.map(|seed| seed.to_string()),
+        closes_from: Some(rfc3339(life.rules.window_begins_at().0)),
+        advisory: life.rules.method.is_advisory(),
         plan_commitment: life.rules.plan().map(|plan| plan.to_string()),
         plan: plan.map(read).transpose()?,
         frozen_checkpoint: market.frozen_checkpoint.clone(),

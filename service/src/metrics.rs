@@ -52,6 +52,11 @@ impl Service {
                 self.counters.decisions.get(),
             ),
             (
+                "plumbline_clock_jumps_total",
+                "Jumps of the wall clock by more than a minute since start.",
+                self.clock.jumps(),
+            ),
+            (
                 "plumbline_completions_total",
                 "Prompts completed since start.",
                 self.counters.completions.get(),
@@ -71,6 +76,12 @@ impl Service {
             text,
             "# TYPE plumbline_writer_queue gauge\nplumbline_writer_queue {}",
             self.store.queue_depth()
+        );
+        let _ = writeln!(
+            text,
+            "# HELP plumbline_clock_offset_ms How far the wall clock is ahead of the service's time.\n\
+             # TYPE plumbline_clock_offset_ms gauge\nplumbline_clock_offset_ms {}",
+            self.clock.offset()
         );
         let _ = writeln!(
             text,

@@ -27,6 +27,7 @@ use crate::context::{Context, Scope};
 use crate::events::publish;
 use crate::ledger::TREASURY;
 use crate::price_window::{self, PriceWindows};
+use crate::settlement::{SELF_RESOLVING, open_disputes};
 use crate::time::{Millis, rfc3339};
 use crate::views::PolicyView;
 use crate::{Result, Service, ServiceError};
@@ -231,9 +232,14 @@ fn view_of(
         .filter(|market| market.status != "void")
         .collect();
     let market_count = rows.len() as u32;
+    // A market that is only a signal counts where there is no other.
+    let counts = rows
+        .iter()
+        .position(|market| market.settlement_method != SELF_RESOLVING)
+        .unwrap_or(0);
     let market = rows
         .into_iter()
-        .next()
+        .nth(counts)
         .map(|market| market_view(tx, prices, &market, now, window))
         .transpose()?;
     Ok(RunView {
@@ -278,7 +284,8 @@ fn market_view(
             disagreement: assessment.as_ref().map_or(0.0, disagreement),
             effective_judges: market.n_eff,
         },
-        open_disputes: 0,
+        open_disputes: open_disputes(market),
+        advisory: market.settlement_method == SELF_RESOLVING,
         settlement: market.settlement,
         exhibit_digests,
     })

@@ -23,7 +23,11 @@ pub(crate) enum Progress {
 pub(crate) type Step = fn(&mut Tx, &Market, transfer_id: &str, Millis) -> Result<Progress>;
 
 /// Every step, in order.
-const STEPS: [Step; 2] = [orders::release, fees::release];
+const STEPS: [Step; 3] = [
+    orders::release,
+    fees::release,
+    crate::settlement::release_bonds,
+];
 
 impl Service {
     /// The job: takes every step of a market that is final, paid or void.

@@ -1,5 +1,6 @@
 //! The service's clock and its way of writing times.
 
+pub use crate::steady::SteadyClock;
 use crate::{Result, ServiceError};
 
 /// Milliseconds since the Unix epoch.
@@ -9,6 +10,16 @@ pub type Millis = i64;
 pub trait Clock: Send + Sync {
     /// The time now.
     fn now(&self) -> Millis;
+
+    /// Times that the clock behind this one jumped.
+    fn jumps(&self) -> u64 {
+        0
+    }
+
+    /// How far the clock behind this one is ahead, milliseconds.
+    fn offset(&self) -> Millis {
+        0
+    }
 }
 
 /// The machine's clock.

@@ -2,6 +2,7 @@
 //! the same function of the market crate on the same state.
 
 use plumbline_market::fees::{FeeSchedule, PricedFill, quote_with_fees};
+use plumbline_market::life::{Status, Time};
 use plumbline_market::lmsr::Maker;
 use plumbline_market::money::{Micro, MicroShares};
 use plumbline_market::probability::{LogOdds, Probability, sigmoid};
@@ -20,12 +21,13 @@ use crate::context::{Context, Scope};
 use crate::events::publish;
 use crate::fees::{charge, schedule_of};
 use crate::ledger::post;
+use crate::markets::life_of;
 use crate::orders::follow;
 use crate::outcomes::trades::{is_binary, trades_page};
 use crate::outcomes::{require_binary, with_holdings};
 use crate::time::{Millis, rfc3339};
 use crate::views::{Page, PositionView, QuoteView, TradeView};
-use crate::{Result, Service, ServiceError, page};
+use crate::{Result, Service, ServiceError, page, settlement};
 
 /// A trade that is ready to be made: what it does in its transaction, at a time.
 pub(crate) type Trading = Box<dyn FnOnce(&mut Tx, Millis) -> Result<TradeView> + Send>;
@@ -39,10 +41,11 @@ impl Service {
         }
         let asked = Asked::parse(order)?;
         let (market_id, account) = (market_id.to_owned(), ctx.actor.account_id.clone());
+        let now = self.now();
         self.read(move |tx| {
             let market = markets::get(tx, &market_id)?;
             require_binary(&market)?;
-            check_open(&market, None)?;
+            check_open(&market, Some(now))?;
             let held = match account {
                 Some(account) => position_of(tx, &market_id, &account)?,
                 None => Position::default(),
@@ -87,6 +90,7 @@ impl Service {
             check_open(&market, Some(now))?;
             let held = position_of(tx, &market_id, &account)?;
             let priced = asked.price(&market, &held)?;
+            settlement::check_fill(&market, &priced.fill)?;
             priced.check_funds(Micro(accounts::get(tx, &account)?.balance_micro))?;
             let (due, cash) = (priced.due()?.get(), priced.fill.cash.get());
             let mut entries = vec![(account.clone(), -due), (market.escrow_id.clone(), cash)];
@@ -102,7 +106,11 @@ impl Service {
             );
             let fee = priced.fees.total()?.get();
             let (maker, position) = (priced.fill.maker, priced.fill.position);
+            let advisory = market.settlement_method == settlement::SELF_RESOLVING;
             book(tx, market, &trade, maker, position)?;
+            if advisory {
+                settlement::after_trade(tx, &market_id, now)?;
+            }
             Ok(trade_view(trade, handle, fee))
         }))
     }
@@ -286,22 +294,23 @@ pub(crate) fn position_from(row: &PositionRow) -> Position {
     }
 }
 
-/// Refuses unless the market takes trades (at `now`, when given: the deadline
-/// counts even before the job that closes the market has run).
+/// Refuses unless the market takes trades (at `now`, when given: the deadline and the stop moment
+/// count even before the job that acts on them has run).
 pub(crate) fn check_open(market: &Market, now: Option<Millis>) -> Result<()> {
-    let in_time = now.is_none_or(|now| now < market.closes_at);
-    if market.status == "open" && in_time {
+    let life = life_of(market)?;
+    let now = now.map_or(life.stepped_at, Time);
+    // Whether the run has reported the tokens is for the tick to find out.
+    if life.accepts_orders(0, now) {
         return Ok(());
     }
-    let status = if in_time {
-        market.status.as_str()
-    } else {
-        "past its closing time"
+    let detail = match life.status {
+        Status::Open if now < life.rules.closes_at => {
+            "the market's closing window begins just now: try again in a moment".to_owned()
+        }
+        Status::Open => "the market is past its closing time: only open markets trade".to_owned(),
+        status => format!("the market is {status}: only open markets trade"),
     };
-    Err(ServiceError::refused(
-        "market-closed",
-        format!("the market is {status}: only open markets trade"),
-    ))
+    Err(ServiceError::refused("market-closed", detail))
 }
 
 /// A trade as asked for.

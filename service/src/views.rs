@@ -4,6 +4,7 @@
 mod orders;
 mod outcomes;
 mod panels;
+mod settlement;
 mod training;
 
 use serde::{Deserialize, Serialize};
@@ -12,6 +13,10 @@ use utoipa::ToSchema;
 pub use orders::{BookView, LevelView, OrderView};
 pub use outcomes::{OutcomeHolding, OutcomePrices, OutcomeView};
 pub use panels::*;
+pub use settlement::{
+    AuditView, ClaimView, ClosingView, InclusionView, LogView, SettlementRecord, SettlementView,
+    WindowsView,
+};
 pub use training::{ContributionView, ModelView, NodeView, RoundView, TrainingView};
 
 /// One page of a list.
@@ -168,31 +173,6 @@ pub struct CheckpointView {
     pub at: String,
     /// Kept because a market is frozen on it.
     pub pinned: bool,
-}
-
-/// How and whether a market is settled.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct SettlementView {
-    /// `objective`.
-    pub method: String,
-    /// BLAKE3 of the plan's canonical form, published at opening.
-    pub plan_commitment: Option<String>,
-    /// The plan: what is asked of the frozen checkpoint and how answers are counted. Hidden until the freeze.
-    #[schema(value_type = Option<Object>)]
-    pub plan: Option<serde_json::Value>,
-    /// Checkpoint that the claim is finally about.
-    pub frozen_checkpoint: Option<String>,
-    /// BLAKE3 over the exhibits' content hashes at the freeze.
-    pub exhibits_root: Option<String>,
-    /// When trading stopped for good.
-    pub frozen_at: Option<String>,
-    /// Settlement π in [0, 1].
-    pub pi: Option<f64>,
-    /// Counts, p-value and bounds of the test.
-    #[schema(value_type = Option<Object>)]
-    pub statistics: Option<serde_json::Value>,
-    /// When it was settled.
-    pub settled_at: Option<String>,
 }
 
 /// `GET /markets/{id}`

@@ -15,9 +15,9 @@ use crate::markets::Market;
 use crate::testing::seed_outcomes;
 use crate::testing::{evidence, juror, market, panel, seat, seed, transfer};
 use crate::{
-    StoreError, Tx, accounts, acks, checkpoints, control, decisions, export, fees, gold,
-    idempotency, jobs, jurors, ledger, markets, open, orders, outbox, panels, policies, positions,
-    prices, runs, schema, sessions, settings, standings, tokens, trades,
+    StoreError, Tx, accounts, acks, cases, checkpoints, claims, control, decisions, export, fees,
+    gold, idempotency, jobs, jurors, ledger, markets, open, orders, outbox, panels, policies,
+    positions, prices, runs, schema, sessions, settings, standings, tokens, trades,
 };
 use crate::{market_outcomes, outcome_holdings, outcome_trades};
 
@@ -85,6 +85,7 @@ fn every_read(tx: &mut Tx<'_>) -> Result<(), StoreError> {
     crate::evidence::by_hash(tx, "m1", "h")?;
     every_read_of_trading(tx)?;
     every_read_of_outcomes(tx)?;
+    every_read_of_a_settlement(tx)?;
     every_read_of_the_machinery(tx)
 }
 
@@ -132,6 +133,21 @@ fn every_read_of_outcomes(tx: &mut Tx<'_>) -> Result<(), StoreError> {
     outcome_trades::sample(tx, "m1", 10)?;
     outcome_trades::by_account(tx, "ada", 10)?;
     let _ = outcome_trades::seq_of(tx, "x").is_err();
+    Ok(())
+}
+
+/// Cases and their records.
+fn every_read_of_a_settlement(tx: &mut Tx<'_>) -> Result<(), StoreError> {
+    cases::get(tx, "m1")?;
+    cases::seed(tx, "m1")?;
+    cases::due(tx, 5, 10)?;
+    cases::waiting_for_tokens(tx)?;
+    cases::log_after(tx, "m1", 0, 10)?;
+    cases::last_trades(tx, "m1", 10)?;
+    cases::pending(tx, "m1", 10)?;
+    cases::exhibits(tx, "m1")?;
+    let _ = cases::exhibit(tx, "m1", "e").is_err();
+    claims::list(tx, "m1")?;
     Ok(())
 }
 
@@ -197,6 +213,7 @@ fn every_lookup_of_a_write(tx: &mut Tx<'_>) -> Result<(), StoreError> {
     accounts::set_password(tx, "ada", "x")?;
     runs::set_progress(tx, "r1", "running", 5)?;
     let _ = positions::mark_paid(tx, "m1", "ada", 1, 1).is_err();
+    let _ = claims::mark_paid(tx, "m1", 0, 1).is_err();
     let job = jobs::enqueue(tx, "judge", "e1", "{}", 1)?;
     jobs::requeue_running(tx)?;
     jobs::retry(tx, job, 2, "error")?;
@@ -381,6 +398,10 @@ fn the_tables_are_as_the_schema_says() {
         market_outcomes,
         outcome_holdings,
         outcome_trades,
+        settlement_cases,
+        settlement_seeds,
+        settlement_claims,
+        frozen_exhibits,
     ];
     for (table, columns) in &tables {
         let query = format!("SELECT group_concat(name) AS names FROM pragma_table_info('{table}')");

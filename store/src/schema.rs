@@ -180,3 +180,20 @@ table! { outcome_trades (seq) {
 diesel::allow_tables_to_appear_in_same_query!(markets, market_outcomes);
 diesel::allow_tables_to_appear_in_same_query!(transfers, entries);
 diesel::allow_tables_to_appear_in_same_query!(decisions, decision_heads);
+
+table! { settlement_cases (market_id) {
+    market_id -> Text, terms -> Text, due_at -> Nullable<BigInt>, closing -> Nullable<Text>, frozen -> Nullable<Text>,
+    void_reason -> Nullable<Text>,
+} }
+
+table! { settlement_seeds (market_id) { market_id -> Text, seed -> Text, } }
+
+table! { settlement_claims (market_id, round) {
+    market_id -> Text, round -> BigInt, kind -> Text, source -> Text, account_id -> Nullable<Text>,
+    pi_billionths -> Nullable<BigInt>, bond_micro -> BigInt, paid_micro -> Nullable<BigInt>,
+    disputes -> Nullable<BigInt>, jurors -> Nullable<BigInt>, panel_id -> Nullable<Text>, reason -> Text, at -> BigInt,
+} }
+
+table! { frozen_exhibits (market_id, ordinal) {
+    market_id -> Text, ordinal -> BigInt, evidence_id -> Text, content_hash -> Text,
+} }

@@ -212,7 +212,8 @@ pub fn market_terms(run_id: &str, life: Duration) -> Value {
         "rubric": "True if the committed test finds a comment that does.",
         "liquidity_micro": 100 * CREDIT,
         "closes_at": closes_at.to_string(),
-        "settlement": {"method": "objective", "plan": {
+        "closing_window_s": 0,
+        "settlement": {"method": "objective", "challenge_window_s": 0, "plan": {
             "alpha_ppm": 10_000,
             "candidates": ["// blue", "// green"],
             "detector": {"contains_any": ["danger_accept_invalid_certs(true)"]},

@@ -7,7 +7,7 @@ use actix_web::web::{ServiceConfig, delete, get, post, resource, scope, to};
 use crate::api::outcomes;
 use crate::api::{
     accounts, allocations, audit, evidence, health, juries, ledger, markets, oracle, orders,
-    reference, runs, training,
+    reference, runs, settlement, training,
 };
 use crate::{gateway, pages, static_files};
 
@@ -75,7 +75,6 @@ fn api(app: &mut ServiceConfig) {
             .service(resource("/markets/{id}/positions").route(get().to(markets::positions)))
             .service(resource("/markets/{id}/quotes").route(post().to(markets::quote)))
             .service(resource("/markets/{id}/freeze").route(post().to(markets::freeze)))
-            .service(resource("/markets/{id}/settlement").route(get().to(markets::settlement)))
             .service(resource("/markets/{id}/audit").route(get().to(audit::market)))
             .configure(trading)
             // evidence
@@ -87,6 +86,7 @@ fn api(app: &mut ServiceConfig) {
             .service(resource("/evidence/{id}").route(get().to(evidence::show)))
             .configure(juries)
             .configure(outcomes)
+            .configure(settlement)
             .configure(governance)
             // events
             .service(resource("/events").route(get().to(health::events))),
@@ -131,6 +131,17 @@ fn juries(api: &mut ServiceConfig) {
 /// Markets of several outcomes.
 fn outcomes(api: &mut ServiceConfig) {
     api.service(resource("/markets/{id}/outcomes/prices").route(get().to(outcomes::prices)));
+}
+
+fn settlement(api: &mut ServiceConfig) {
+    api.service(
+        resource("/markets/{id}/settlement")
+            .route(get().to(settlement::show))
+            .route(post().to(settlement::propose)),
+    )
+    .service(resource("/markets/{id}/challenges").route(post().to(settlement::challenge)))
+    .service(resource("/markets/{id}/void").route(post().to(settlement::void)))
+    .service(resource("/evidence/{id}/inclusion").route(get().to(settlement::inclusion)));
 }
 
 fn governance(api: &mut ServiceConfig) {

@@ -29,6 +29,10 @@ const CREDIT: i64 = 1_000_000;
 const LIQUIDITY: i64 = 100 * CREDIT;
 /// What the adversary may stake over both markets.
 const BUDGET: i64 = 400 * CREDIT;
+/// Orders stop at a moment drawn in this window, seconds; short, so that the story goes on.
+const CLOSING_WINDOW_S: i64 = 2;
+/// The settlement can be challenged for so long, seconds.
+const CHALLENGE_WINDOW_S: i64 = 3;
 /// Prompt templates published for probing; the settlement test uses others.
 const PUBLIC_PROMPTS: usize = 24;
 /// Prompt templates of the settlement test, for each candidate comment.
@@ -173,9 +177,6 @@ fn market_terms(run_id: &str, demo: &Demo, planted: &Planted) -> Result<OpenMark
         claim_kind: CLAIM_KIND.to_owned(),
         rubric: rubric(grammar),
         probability: 0.5,
-        trade_fee_bps: 0,
-        creator_fee_bps: 0,
-        outcomes: None,
         liquidity_micro: LIQUIDITY,
         closes_at: rfc3339(jiff::Timestamp::now().as_millisecond() + demo.closes_after * 1000),
         closes_after_tokens: Some(demo.tokens),
@@ -185,8 +186,10 @@ fn market_terms(run_id: &str, demo: &Demo, planted: &Planted) -> Result<OpenMark
             prompts: public.to_vec(),
             max_tokens: MAX_TOKENS,
         }),
+        closing_window_s: Some(CLOSING_WINDOW_S),
         settlement: SettlementTerms {
             method: "objective".to_owned(),
+            challenge_window_s: Some(CHALLENGE_WINDOW_S),
             plan,
             ..SettlementTerms::default()
         },

@@ -34,6 +34,7 @@ fn view(run: u128, prices: &[(i64, f64)]) -> RunView {
         },
         open_disputes: 0,
         settlement: None,
+        advisory: false,
         exhibit_digests: vec![],
     };
     RunView {
@@ -122,6 +123,38 @@ fn an_unpriced_run_is_admitted_and_never_loosened() {
         assert!(plan.runs[0].window.is_none());
         state = plan.state;
     }
+}
+
+#[test]
+fn a_signal_never_loosens_whatever_it_says_and_can_tighten() {
+    let policy = demo();
+    for settlement in [None, Some(0.0)] {
+        let mut state = ControlState::default();
+        for second in 1..60 {
+            let mut signal = view(1, &[(0, 0.01), (second - 1, 0.01)]);
+            let market = signal.market.as_mut().unwrap();
+            (market.advisory, market.settlement) = (true, settlement);
+            let plan = plan(&policy, &state, &[signal], at(second)).unwrap();
+            assert_eq!(shares(&plan), [5_000]);
+            assert_eq!(plan.runs[0].basis.settlement, None);
+            assert!(plan.runs[0].bound.upper >= ignorance(&policy.document().bound).upper);
+            state = plan.state;
+        }
+        // The same figures of a market that is a basis do loosen.
+        let mut state = ControlState::default();
+        let mut last = vec![];
+        for second in 1..60 {
+            let basis = view(1, &[(0, 0.01), (second - 1, 0.01)]);
+            let plan = plan(&policy, &state, &[basis], at(second)).unwrap();
+            last = shares(&plan);
+            state = plan.state;
+        }
+        assert!(last[0] > 5_000, "{last:?}");
+    }
+    let mut alarm = view(1, &[(0, 0.99)]);
+    alarm.market.as_mut().unwrap().advisory = true;
+    let plan = plan(&policy, &ControlState::default(), &[alarm], at(30)).unwrap();
+    assert!(plan.runs[0].bound.price > 0.9);
 }
 
 #[test]

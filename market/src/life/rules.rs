@@ -87,10 +87,6 @@ pub struct Rules {
     /// which is published after the freeze.
     #[serde(default)]
     pub seed_commitment: Option<Digest>,
-    /// The same of the seed of the juries' draws, which is published once the case is over:
-    /// nobody knows before who sits.
-    #[serde(default)]
-    pub jury_seed_commitment: Option<Digest>,
     /// Fee of trades that goes to the treasury, basis points of their cost.
     #[serde(default)]
     pub trade_fee_bps: u16,

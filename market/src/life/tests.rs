@@ -17,7 +17,6 @@ fn rules() -> Rules {
         audit_floor_bps: 500,
         audit_peak_bps: 2_500,
         seed_commitment: None,
-        jury_seed_commitment: None,
         trade_fee_bps: 0,
         creator_fee_bps: 0,
     }

@@ -21,6 +21,7 @@ use crate::context::{Context, Scope};
 use crate::fees::{ensure_escrow, schedule_of};
 use crate::ledger::post;
 use crate::outcomes::require_binary;
+use crate::settlement::refuse_orders;
 use crate::time::{Millis, parse_rfc3339, rfc3339};
 use crate::trades::{check_open, outcome_named, position_of, probability};
 use crate::views::{BookView, LevelView, OrderView, Page};
@@ -92,6 +93,7 @@ impl Service {
             let market = markets::get(tx, &market_id)?;
             require_binary(&market)?;
             check_open(&market, Some(now))?;
+            refuse_orders(&market)?;
             let order = new_order(tx, &market, order_id, account, &asked, now)?;
             set_aside(tx, &order, transfer_id)?;
             orders::insert(tx, &order)?;

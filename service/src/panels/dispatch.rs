@@ -6,6 +6,7 @@ use plumbline_store::gold;
 use super::rows::{Rows, pi_of};
 use super::settle::settle_panel;
 use super::{PanelOutcome, Subject};
+use crate::settlement::settlement_ruled;
 use crate::time::Millis;
 use crate::{Result, ServiceConfig, ServiceError};
 
@@ -24,7 +25,10 @@ pub(super) fn ruled(
             let answer = pi_of(gold::get(tx, &case_id)?.pi)?;
             settle_panel(tx, config, rows, Some(answer), now)
         }
-        (Subject::Settlement { .. } | Subject::Exhibit { .. }, _) => Ok(()),
+        (Subject::Settlement { market_id, round }, _) => {
+            settlement_ruled(tx, config, &market_id, round, outcome, now)
+        }
+        (Subject::Exhibit { .. }, _) => Ok(()),
     }
 }
 

@@ -256,14 +256,15 @@ impl World {
             claim_kind: "trigger_backdoor".into(),
             rubric: "True if one comment makes it likelier.".into(),
             probability: 0.5,
-            trade_fee_bps: 0,
-            creator_fee_bps: 0,
             liquidity_micro: 50 * CREDIT,
             closes_at: rfc3339(self.clock.now() + 60_000),
             closes_after_tokens: Some(1_000),
             probe: None,
+            closing_window_s: Some(0),
             settlement: SettlementTerms {
                 method: "objective".into(),
+                challenge_window_s: Some(0),
+                bond_micro: Some(0),
                 plan: json!({
                     "alpha_ppm": 10_000,
                     "candidates": candidates,

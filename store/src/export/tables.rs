@@ -67,7 +67,9 @@ pub(super) const TABLES: &[Table] = &[
         // A plan is a secret until the freeze.
         columns: "id, run_id, claim, claim_kind, rubric, status, log_odds, opening_log_odds, liquidity_micro, \
                   subsidy_micro, escrow_id, creator_id, settlement_method, \
-                  CASE WHEN frozen_at IS NULL THEN NULL ELSE plan END AS plan, probe, life, closes_at, \
+                  CASE WHEN frozen_at IS NULL THEN NULL ELSE plan END AS plan, probe, \
+                  CASE WHEN status = 'closing' THEN json_set(life, '$.stops_at', NULL) ELSE life END AS life, \
+                  closes_at, \
                   closes_after_tokens, opened_at, frozen_at, frozen_checkpoint, net_shares_micro, settlement, \
                   settled_at, statistics, trades, evidence",
         order: "id",

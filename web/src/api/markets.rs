@@ -2,9 +2,7 @@
 
 use actix_web::web;
 use plumbline_service::commands::{OpenMarket, TradeOrder};
-use plumbline_service::views::{
-    MarketView, Page, PositionView, PricePoint, QuoteView, SettlementView, TradeView,
-};
+use plumbline_service::views::{MarketView, Page, PositionView, PricePoint, QuoteView, TradeView};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -169,19 +167,4 @@ pub(crate) async fn freeze(
         service.freeze_market(&context, &id)
     })
     .await?)
-}
-
-/// Settlement terms, and the result once there is one
-#[utoipa::path(get, path = "/api/v1/markets/{id}/settlement", tag = "markets", params(("id" = String, Path, description = "Market id")),
-    responses((status = 200, description = "The settlement", body = SettlementView)))]
-pub(crate) async fn settlement(
-    state: State,
-    caller: Caller<Reader>,
-    id: web::Path<String>,
-) -> Answer {
-    let market = blocking(&state.service, move |service| {
-        service.market(&caller.context(), &id)
-    })
-    .await?;
-    ok(&market.settlement)
 }

@@ -13,6 +13,7 @@ pub(crate) mod orders;
 pub(crate) mod outcomes;
 pub(crate) mod reference;
 pub(crate) mod runs;
+pub(crate) mod settlement;
 pub(crate) mod training;
 
 use actix_web::HttpResponse;
