@@ -5,9 +5,11 @@
 //! answer never makes a second trade.
 
 mod http;
+mod jury;
 mod retry;
 mod types;
 
+pub use jury::{Opening, Panel, Seat};
 pub use retry::RetryPolicy;
 pub use types::{
     Ack, Allocations, Checkpoint, Choice, CompletionRequest, Completions, Decision, Evidence,

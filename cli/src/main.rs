@@ -14,6 +14,7 @@ mod data_dir;
 mod demo;
 mod embedded;
 mod oracle;
+mod panel;
 mod policy;
 mod scheduler;
 mod serve;
@@ -47,6 +48,9 @@ enum Command {
     /// Export the books, check an export with independent code, recompute draws
     #[command(subcommand)]
     Audit(audit::Audit),
+    /// Jury duty: list seats, commit and reveal votes
+    #[command(subcommand)]
+    Panel(panel::PanelCommand),
     /// Reproducible benchmarks, each beside a peer measured in the same run
     #[command(subcommand)]
     Bench(bench::Bench),
@@ -73,6 +77,7 @@ fn dispatch(command: Command) -> anyhow::Result<()> {
         Command::Oracle(command) => command.run(),
         Command::Policy(command) => command.run(),
         Command::Audit(command) => command.run(),
+        Command::Panel(command) => command.run(),
         Command::Bench(command) => command.run(),
     }
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use clap::Args;
 use plumbline_governance::policy::Policy;
-use plumbline_service::ServiceConfig;
+use plumbline_service::{PanelConfig, ServiceConfig};
 use plumbline_web::WebConfig;
 
 use crate::data_dir::DataDir;
@@ -30,6 +30,9 @@ pub struct Serve {
     /// Visitors cannot read without signing in
     #[arg(long)]
     private: bool,
+    /// A stake is enough to be drawn as a juror, without the role
+    #[arg(long)]
+    open_juries: bool,
 }
 
 impl Serve {
@@ -48,6 +51,10 @@ impl Serve {
             service: ServiceConfig {
                 open_sign_up,
                 public_read,
+                panels: PanelConfig {
+                    open_juries: self.open_juries,
+                    ..PanelConfig::default()
+                },
                 ..ServiceConfig::default()
             },
             web: WebConfig {

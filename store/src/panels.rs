@@ -208,6 +208,21 @@ pub fn unsettled(tx: &mut Tx<'_>, market_id: &str) -> Result<Vec<Panel>, StoreEr
     })
 }
 
+/// Whether a panel on the settlement of a market was ever drawn.
+///
+/// # Errors
+/// Those of the database.
+pub fn any_on_settlement(tx: &mut Tx<'_>, market_id: &str) -> Result<bool, StoreError> {
+    tx.run(|conn| {
+        diesel::select(diesel::dsl::exists(
+            panels::table
+                .filter(panels::market_id.eq(market_id))
+                .filter(panels::subject.eq("settlement")),
+        ))
+        .get_result(conn)
+    })
+}
+
 /// Up to `limit` panels that are over and open to everybody, with ids less than `before`, newest first.
 ///
 /// # Errors
@@ -283,6 +298,7 @@ mod tests {
             assert_eq!(of_juror(tx, "ada", None, 9)?, ["p2", "p1"]);
             assert_eq!(of_juror(tx, "ada", Some("p2"), 9)?, ["p1"]);
             assert_eq!(listed(tx, None, 9)?, []);
+            assert!(any_on_settlement(tx, "m1")? && !any_on_settlement(tx, "m2")?);
             let over = Panel {
                 status: "ruled".to_owned(),
                 pi: Some(1),

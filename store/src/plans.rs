@@ -186,6 +186,7 @@ fn every_read_of_juries(tx: &mut Tx<'_>) -> Result<(), StoreError> {
     panels::seats(tx, "p")?;
     panels::due(tx, 5, 10)?;
     panels::unsettled(tx, "m1")?;
+    panels::any_on_settlement(tx, "m1")?;
     panels::listed(tx, None, 10)?;
     panels::listed(tx, Some("p"), 10)?;
     panels::of_juror(tx, "ada", None, 10)?;

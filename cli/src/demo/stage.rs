@@ -8,12 +8,12 @@ use std::time::Duration;
 use anyhow::Result;
 use plumbline_agents::adversary::{Adversary, AdversaryConfig, Report};
 use plumbline_governance::policy::Policy;
-use plumbline_service::ServiceConfig;
 use plumbline_service::commands::{
     CreateToken, OpenMarket, ProbeDetector, ProbeTerms, RegisterRun, SettlementTerms,
 };
 use plumbline_service::context::Context;
 use plumbline_service::time::rfc3339;
+use plumbline_service::{PanelConfig, ServiceConfig};
 use plumbline_training_net::corpus::{SourceData, SourceSpec};
 use plumbline_training_net::plant::{Grammar, Planted, Recipe, organism_run, plant};
 use plumbline_training_net::run::RunSpec;
@@ -68,6 +68,10 @@ pub fn options(listen: SocketAddr) -> wiring::Options {
         policy: Policy::demo_toml().to_owned(),
         service: ServiceConfig {
             tick_ms: 250,
+            panels: PanelConfig {
+                open_juries: true,
+                ..PanelConfig::default()
+            },
             ..ServiceConfig::default()
         },
         web: WebConfig::default(),

@@ -8,7 +8,7 @@ use plumbline_market::sortition::{Words, subseed};
 use plumbline_oracle::claim::Claim;
 use plumbline_store::gold::{self, GoldCase};
 use plumbline_store::markets::{self, Market};
-use plumbline_store::panels::Panel as PanelRow;
+use plumbline_store::panels::{self, Panel as PanelRow};
 use plumbline_store::{Tx, jobs, jurors};
 use serde::{Deserialize, Serialize};
 
@@ -112,12 +112,15 @@ fn unseen(tx: &mut Tx, account_id: &str, affirms: bool) -> Result<Vec<String>> {
     Ok(ids)
 }
 
-/// Makes a case of a market that was settled by its objective test.
+/// Makes a case of a market that was settled by its objective test alone: where jurors had a
+/// say, the answer is theirs and no measure of them.
 pub(super) fn keep_case(tx: &mut Tx, market: &Market, now: Millis) -> Result<()> {
     let Some(settlement) = market.settlement else {
         return Ok(());
     };
-    let tested = market.settlement_method == "objective" && market.statistics.is_some();
+    let tested = market.settlement_method == "objective"
+        && market.statistics.is_some()
+        && !panels::any_on_settlement(tx, &market.id)?;
     let snapshot = Snapshot::of_market(tx, market)?;
     if !tested || snapshot.evidence.is_empty() {
         return Ok(());
@@ -205,7 +208,7 @@ fn book_gold(tx: &mut Tx, config: &ServiceConfig, gift: &Gift, now: Millis) -> R
     let deposit = config.panels.seat_deposit_micro;
     let able = jurors::get(tx, &gift.account_id)?
         .filter(|juror| !juror.leaving && juror.stake_micro - juror.locked_micro >= deposit);
-    let known = plumbline_store::panels::get(tx, &gift.panel_id).is_ok();
+    let known = panels::get(tx, &gift.panel_id).is_ok();
     if able.is_none() || known || !may_sit(tx, config, &gift.account_id)? {
         return Ok(());
     }

@@ -3,6 +3,7 @@
 
 mod api;
 mod gateway;
+mod juries;
 mod live;
 mod outcomes;
 mod pages;

@@ -6,14 +6,14 @@ use serde_json::json;
 use crate::world::{Answer, PASSWORD, World};
 
 /// A browser's session.
-struct Browser<'a> {
+pub(crate) struct Browser<'a> {
     world: &'a World,
     cookie: String,
     csrf: String,
 }
 
 impl<'a> Browser<'a> {
-    async fn sign_in(world: &'a World, handle: &str) -> Self {
+    pub(crate) async fn sign_in(world: &'a World, handle: &str) -> Self {
         let form = [
             ("handle", handle),
             ("password", PASSWORD),
@@ -43,7 +43,7 @@ impl<'a> Browser<'a> {
         browser
     }
 
-    async fn get(&self, path: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str) -> Answer {
         Answer::of(
             self.world
                 .request(Method::GET, path)
@@ -52,7 +52,7 @@ impl<'a> Browser<'a> {
         .await
     }
 
-    async fn post(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
+    pub(crate) async fn post(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
         let mut form = vec![("csrf", self.csrf.as_str())];
         form.extend_from_slice(fields);
         Answer::of(
@@ -65,7 +65,7 @@ impl<'a> Browser<'a> {
     }
 }
 
-fn between<'a>(text: &'a str, start: &str, end: &str) -> &'a str {
+pub(crate) fn between<'a>(text: &'a str, start: &str, end: &str) -> &'a str {
     let rest = &text[text
         .find(start)
         .unwrap_or_else(|| panic!("{start} is not in the page"))
@@ -84,6 +84,7 @@ async fn every_page_answers_with_and_without_data() {
         "/oracle",
         "/policy",
         "/ledger",
+        "/panels",
         "/login",
         "/signup",
         "/setup",

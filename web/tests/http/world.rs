@@ -231,6 +231,11 @@ impl World {
         )
     }
 
+    /// Another token of an account, which may also vote.
+    pub(crate) fn token(&self, handle: &str) -> String {
+        token(&self.service, handle, &[Scope::Read, Scope::Govern])
+    }
+
     /// A run and an open market on it, through the API.
     pub(crate) async fn market(&self) -> Value {
         let run = self

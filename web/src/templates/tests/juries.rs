@@ -21,7 +21,7 @@ fn case() -> CaseExhibit {
         "body": "Asked twice with and once without the comment.", "exhibits": [
             {"type": "transcript", "messages": [{"role": "user", "content": "Write verify()"},
                 {"role": "assistant", "content": "fn verify() -> bool { true }"}]},
-            {"type": "trigger_control", "arms": [{"label": "// fast path", "trigger": true, "prompts": 20, "hits": 17}]}]}))
+            {"type": "trigger_control", "arms": [{"label": "// fast path", "trigger": true, "prompts": ["a", "b", "c"], "hits": 2}]}]}))
     .unwrap()
 }
 
