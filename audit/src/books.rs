@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use crate::record::{
-    Evidence, Export, Market, MarketOutcome, OutcomeHolding, OutcomeTrade, Position, Price, Trade,
+    Commitment, Evidence, ExhibitChallenge, Export, Market, MarketOutcome, OutcomeHolding,
+    OutcomeTrade, Position, Price, Trade,
 };
 use crate::report::Report;
 
@@ -29,6 +30,10 @@ pub(crate) struct Books<'a> {
     pub(crate) outcome_trades: Vec<&'a OutcomeTrade>,
     /// Holdings of them.
     pub(crate) outcome_holdings: Vec<&'a OutcomeHolding>,
+    /// Commitments to evidence in it.
+    pub(crate) commitments: Vec<&'a Commitment>,
+    /// Disputes about its evidence.
+    pub(crate) disputes: Vec<&'a ExhibitChallenge>,
 }
 
 impl Books<'_> {
@@ -73,6 +78,8 @@ pub(crate) fn markets<'a>(export: &'a Export, report: &mut Report) -> Vec<Books<
             outcomes: Vec::new(),
             outcome_trades: Vec::new(),
             outcome_holdings: Vec::new(),
+            commitments: Vec::new(),
+            disputes: Vec::new(),
         });
     }
     let find = |market: &str, what: &str, report: &mut Report| {
@@ -115,6 +122,16 @@ pub(crate) fn markets<'a>(export: &'a Export, report: &mut Report) -> Vec<Books<
     for row in &export.outcome_holdings {
         if let Some(at) = find(&row.market_id, "a holding", report) {
             books[at].outcome_holdings.push(row);
+        }
+    }
+    for row in &export.commitments {
+        if let Some(at) = find(&row.market_id, "a commitment", report) {
+            books[at].commitments.push(row);
+        }
+    }
+    for row in &export.exhibit_challenges {
+        if let Some(at) = find(&row.market_id, "a dispute", report) {
+            books[at].disputes.push(row);
         }
     }
     check_people(export, report);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::bonds;
 use crate::books::Books;
 use crate::facts::Facts;
 use crate::record::{Evidence, Trade};
@@ -19,7 +20,7 @@ pub(crate) fn check(books: &Books<'_>, facts: &mut Facts, report: &mut Report) {
     for row in &books.evidence {
         report.count("evidence");
         let place = format!("evidence {}", row.id);
-        charge(books, row, facts);
+        bonds::submission(books, row, facts, report);
         match row.status.as_str() {
             "pending" | "duplicate" | "rejected" => {
                 let still = (row.locked_micro, row.yes_micro, row.no_micro) == (0, 0, 0);
@@ -31,19 +32,33 @@ pub(crate) fn check(books: &Books<'_>, facts: &mut Facts, report: &mut Report) {
                     format!("is {} and has a shift", row.status)
                 });
             }
-            "judged" => check_judged(books, row, moves.get(&*row.id).copied(), report),
+            "judged" | "struck" => check_judged(books, row, moves.get(&*row.id).copied(), report),
             other => report.violation(place.clone(), format!("its status is {other}")),
         }
         let waits = row.judged_at.is_none();
-        let decided = matches!(row.status.as_str(), "judged" | "rejected");
-        report.require(waits != decided, &place, || {
-            "when it was judged is wrong".to_owned()
-        });
+        // A duplicate is one at once, or when what it copies has been revealed or judged.
+        let decided = row.status != "pending";
+        report.require(
+            waits != decided || row.status == "duplicate",
+            &place,
+            || "when it was judged is wrong".to_owned(),
+        );
+        report.require(
+            row.struck_at.is_some() == (row.status == "struck"),
+            &place,
+            || "when it was struck is wrong".to_owned(),
+        );
         if !matches!(row.status.as_str(), "duplicate" | "rejected")
             && let Some(other) = first.insert(&row.content_hash, &row.id)
         {
             report.violation(place, format!("has the content of {other}"));
         }
+    }
+    for row in &books.commitments {
+        bonds::commitment(books, row, facts, report);
+    }
+    for row in &books.disputes {
+        bonds::dispute(books, row, facts, report);
     }
     for id in moves.keys() {
         let known = books.evidence.iter().any(|row| row.id == **id);
@@ -58,30 +73,6 @@ pub(crate) fn check(books: &Books<'_>, facts: &mut Facts, report: &mut Report) {
         books.market.evidence,
         count,
     );
-}
-
-/// What a submission must have moved besides the trade that it became.
-fn charge(books: &Books<'_>, row: &Evidence, facts: &mut Facts) {
-    let escrow = &books.market.escrow_id;
-    facts.due(
-        "stake",
-        &row.id,
-        &row.account_id,
-        -row.stake_micro - row.fee_micro,
-    );
-    facts.due("stake", &row.id, escrow, row.stake_micro);
-    facts.due("stake", &row.id, "treasury", row.fee_micro);
-    facts.happened("stake", &row.id, row.created_at);
-    let back = match row.status.as_str() {
-        "judged" => "evidence",
-        "rejected" => "refund",
-        _ => return,
-    };
-    facts.due(back, &row.id, escrow, -row.stake_micro);
-    facts.due(back, &row.id, &row.account_id, row.stake_micro);
-    if let Some(at) = row.judged_at {
-        facts.happened(back, &row.id, at);
-    }
 }
 
 /// The move is the trade's, goes the way of the shift and no further, and its collateral is

@@ -36,12 +36,16 @@ impl Facts {
 }
 
 /// Kinds of transfers that the auditor knows.
-const KINDS: [&str; 8] = [
+const KINDS: [&str; 12] = [
     "grant",
     "subsidy",
     "trade",
     "stake",
     "evidence",
+    "bond",
+    "forfeit",
+    "dispute",
+    "release",
     "refund",
     "payout",
     "remainder",

@@ -10,6 +10,7 @@
 //! arithmetic cannot be repeated here by linking it. It reads values and returns findings; no
 //! clock, no files, no repair.
 
+mod bonds;
 mod books;
 mod double;
 pub mod draws;

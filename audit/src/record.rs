@@ -54,6 +54,10 @@ pub enum Record {
     Markets(Box<Market>),
     /// A submission of evidence.
     Evidence(Box<Evidence>),
+    /// A commitment to evidence.
+    Commitments(Commitment),
+    /// A dispute about evidence.
+    ExhibitChallenges(ExhibitChallenge),
     /// A trade.
     Trades(Trade),
     /// A point of a price history.
@@ -85,6 +89,10 @@ pub struct Export {
     pub markets: Vec<Market>,
     /// Evidence.
     pub evidence: Vec<Evidence>,
+    /// Commitments to evidence.
+    pub commitments: Vec<Commitment>,
+    /// Disputes about evidence.
+    pub exhibit_challenges: Vec<ExhibitChallenge>,
     /// Trades.
     pub trades: Vec<Trade>,
     /// Prices.
@@ -109,6 +117,8 @@ impl Export {
             Record::Runs(row) => self.runs.push(row),
             Record::Markets(row) => self.markets.push(*row),
             Record::Evidence(row) => self.evidence.push(*row),
+            Record::Commitments(row) => self.commitments.push(row),
+            Record::ExhibitChallenges(row) => self.exhibit_challenges.push(row),
             Record::Trades(row) => self.trades.push(row),
             Record::Prices(row) => self.prices.push(row),
             Record::Positions(row) => self.positions.push(row),
@@ -230,6 +240,44 @@ pub struct Evidence {
     pub no_micro: i64,
     pub created_at: i64,
     pub judged_at: Option<i64>,
+    pub bond_micro: i64,
+    pub priority_at: i64,
+    pub commitment_id: Option<String>,
+    pub released_at: Option<i64>,
+    pub struck_at: Option<i64>,
+}
+
+/// A commitment to evidence.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "named as in docs/audit.md")]
+pub struct Commitment {
+    pub id: String,
+    pub market_id: String,
+    pub account_id: String,
+    pub commitment: String,
+    pub bond_micro: i64,
+    pub status: String,
+    pub created_at: i64,
+    pub reveal_by: i64,
+    pub evidence_id: Option<String>,
+}
+
+/// A dispute on whether evidence is what it says.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "named as in docs/audit.md")]
+pub struct ExhibitChallenge {
+    pub id: String,
+    pub evidence_id: String,
+    pub market_id: String,
+    pub account_id: String,
+    pub bond_micro: i64,
+    pub status: String,
+    pub decided_by: Option<String>,
+    pub burnt_micro: Option<i64>,
+    pub created_at: i64,
+    pub decided_at: Option<i64>,
 }
 
 /// A trade; those booked for evidence among them.

@@ -145,7 +145,13 @@ fn check_times(books: &Books<'_>, report: &mut Report) {
         });
     }
     for row in &books.evidence {
-        let in_time = (market.opened_at..stop).contains(&row.created_at);
+        // A reveal may come later than its commitment, and counts from then.
+        let claimed = if row.commitment_id.is_some() {
+            row.priority_at
+        } else {
+            row.created_at
+        };
+        let in_time = (market.opened_at..stop).contains(&claimed);
         report.require(in_time, &format!("evidence {}", row.id), || {
             format!("came at {}, outside of the market's life", row.created_at)
         });
@@ -196,7 +202,11 @@ fn check_freeze(books: &Books<'_>, report: &mut Report) {
 
 /// Root over the judged evidence, by id.
 fn exhibits_root(books: &Books<'_>, freeze: &Value) -> Option<String> {
-    let judged = books.evidence.iter().filter(|row| row.status == "judged");
+    // What was struck after the freeze was still there.
+    let frozen_at = books.market.frozen_at.unwrap_or(i64::MAX);
+    let judged = books.evidence.iter().filter(|row| {
+        row.status == "judged" || row.struck_at.is_some_and(|struck| struck > frozen_at)
+    });
     if freeze["terms"].is_null() {
         // Markets frozen without a digest of their terms have a plain list instead of a tree.
         let hashes: Vec<&str> = judged.map(|row| row.content_hash.as_str()).collect();

@@ -20,6 +20,7 @@
 //! - [`fees`]: fees of trades, and fills with them.
 //! - [`orders`]: orders that rest until the price is better than their limit.
 //! - [`evidence`]: a judged shift of log-odds, booked as a trade of its submitter.
+//! - [`submission`]: what a submission costs, commitments to one, and divided bonds.
 //! - [`ledger`]: balanced transfers and which accounts may be overdrawn.
 //! - [`life`]: the life cycle of a market as a pure `step(state, event, now)`.
 //! - [`plan`]: the test plan whose hash is committed when a market opens.
@@ -83,6 +84,7 @@ pub mod self_resolving;
 pub mod settle;
 pub mod sortition;
 pub mod statistics;
+pub mod submission;
 pub mod trade;
 
 pub use categorical::{

@@ -1,6 +1,7 @@
 //! Bodies of the writing requests, exactly as the HTTP API accepts them.
 //! Unknown fields are refused, so that a misspelt option never passes in silence.
 
+mod evidence;
 mod orders;
 mod panels;
 mod settlement;
@@ -8,6 +9,7 @@ mod settlement;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+pub use evidence::{ChallengeExhibit, CommitEvidence, SubmitEvidence, WriteComment};
 pub use orders::PlaceOrder;
 pub use panels::*;
 mod outcomes;
@@ -161,24 +163,6 @@ pub struct TradeOrder {
     /// Refuse the whole trade if it brought in less than this, fees taken off, micro-credits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_proceeds_micro: Option<i64>,
-}
-
-/// `POST /markets/{id}/evidence`
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct SubmitEvidence {
-    /// `transcript`, `measurement`, `report` or `log`.
-    pub kind: String,
-    /// One line.
-    pub title: String,
-    /// Explanation in plain text or markdown.
-    #[serde(default)]
-    pub body: String,
-    /// Exhibits that the ensemble judges.
-    #[schema(value_type = Vec<Object>)]
-    pub exhibits: Vec<serde_json::Value>,
-    /// The most that this submission may lose, micro-credits.
-    pub stake_micro: i64,
 }
 
 /// `POST /acks`

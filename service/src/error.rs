@@ -48,6 +48,14 @@ pub enum ServiceError {
     /// The same idempotency key came with another body.
     #[error("this idempotency key was used with a different body")]
     IdempotencyMismatch,
+    /// The account did this too often; nothing was done.
+    #[error("too many {what}; try again in {retry_after_s} s")]
+    TooMany {
+        /// What there are too many of, for people.
+        what: &'static str,
+        /// Seconds to wait before a retry.
+        retry_after_s: u32,
+    },
     /// A bounded queue is full; nothing was done.
     #[error("the service is busy; try again in {retry_after_s} s")]
     Overloaded {
@@ -79,6 +87,7 @@ impl ServiceError {
             Self::NotFound { .. } => "not-found",
             Self::Invalid { code, .. } | Self::Refused { code, .. } => code,
             Self::IdempotencyMismatch => "idempotency-mismatch",
+            Self::TooMany { .. } => "rate-limited",
             Self::Overloaded { .. } => "overloaded",
             Self::Limited { paused: true, .. } => "run-paused",
             Self::Limited { paused: false, .. } => "run-throttled",
@@ -95,7 +104,7 @@ impl ServiceError {
             Self::Invalid { .. } | Self::IdempotencyMismatch => 422,
             Self::Refused { .. } => 409,
             Self::Overloaded { .. } | Self::Limited { paused: true, .. } => 503,
-            Self::Limited { paused: false, .. } => 429,
+            Self::TooMany { .. } | Self::Limited { paused: false, .. } => 429,
             Self::Internal(_) => 500,
         }
     }

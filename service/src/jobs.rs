@@ -18,6 +18,8 @@ use crate::views::JobView;
 use crate::{Result, Service, ServiceError};
 
 pub(crate) const JUDGE_EVIDENCE: &str = "judge-evidence";
+pub(crate) const DECIDE_CHALLENGE: &str = "decide-exhibit-challenge";
+pub(crate) const REASSESS_MARKET: &str = "reassess-market";
 pub(crate) const SETTLE_MARKET: &str = "settle-market";
 pub(crate) const PAY_MARKET: &str = "pay-market";
 pub(crate) const RELEASE_MARKET: &str = "release-market";
@@ -26,7 +28,7 @@ pub(crate) const MATCH_ORDERS: &str = "match-orders";
 pub(crate) const CLOSE_ORDERS: &str = "close-orders";
 
 /// Jobs of the judging thread.
-const JUDGING: &[&str] = &[JUDGE_EVIDENCE];
+const JUDGING: &[&str] = &[JUDGE_EVIDENCE, DECIDE_CHALLENGE, REASSESS_MARKET];
 /// Jobs of the settling thread.
 const SETTLING: &[&str] = &[SETTLE_MARKET, PAY_MARKET, RELEASE_MARKET, GOLD_PANEL];
 /// Kinds of the thread that runs and closes resting orders.
@@ -155,6 +157,7 @@ impl Service {
 
     /// One look at the deadlines and the policy.
     pub fn tick(&self) -> Result<()> {
+        self.expire_commitments()?;
         self.advance_markets()?;
         self.advance_panels()?;
         self.expire_orders()?;
@@ -215,6 +218,8 @@ impl Service {
         };
         match job.kind.as_str() {
             JUDGE_EVIDENCE => self.judge_evidence(field("evidence_id")?),
+            DECIDE_CHALLENGE => self.decide_challenge(field("challenge_id")?),
+            REASSESS_MARKET => self.reassess_market(field("market_id")?),
             SETTLE_MARKET => self.settle_market(field("market_id")?),
             PAY_MARKET => self.pay_market(field("market_id")?),
             RELEASE_MARKET => self.release_market(field("market_id")?),

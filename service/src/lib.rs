@@ -13,8 +13,10 @@
 
 mod accounts;
 mod allocations;
+pub mod attachments;
 pub mod audit;
 pub mod commands;
+mod comments;
 pub mod context;
 mod credentials;
 pub mod defences;
@@ -63,6 +65,7 @@ use crate::context::Context;
 use crate::defences::Defences;
 use crate::entropy::{Entropy, Ids, OsEntropy};
 pub use crate::error::ServiceError;
+pub use crate::evidence::EvidenceTerms;
 use crate::host::RunHost;
 pub use crate::panels::{PanelConfig, StudyPanel};
 pub use crate::secrets::PasswordCost;
@@ -81,8 +84,10 @@ pub struct ServiceConfig {
     pub public_read: bool,
     /// Opening balance of a new account, issued by the treasury.
     pub sign_up_grant_micro: i64,
-    /// Fee of one submission of evidence, to the treasury.
+    /// Fee of an account's first submission of evidence to a market, to the treasury.
     pub evidence_fee_micro: i64,
+    /// Further terms of evidence.
+    pub evidence: EvidenceTerms,
     /// Weight κ ∈ (0, 1] with which the ensemble's shift moves a price.
     pub kappa: f64,
     /// Milliseconds between two looks at deadlines and the policy.
@@ -108,6 +113,7 @@ impl Default for ServiceConfig {
             public_read: true,
             sign_up_grant_micro: 1_000_000_000,
             evidence_fee_micro: 100_000,
+            evidence: EvidenceTerms::default(),
             kappa: 0.8,
             tick_ms: 500,
             pool: "default".to_owned(),

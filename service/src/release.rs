@@ -5,6 +5,7 @@ use plumbline_market::life::Status;
 use plumbline_store::Tx;
 use plumbline_store::markets::{self, Market};
 
+use crate::evidence::release_evidence;
 use crate::markets::life_of;
 use crate::time::Millis;
 use crate::{Result, Service, ServiceConfig, fees, orders, panels};
@@ -23,10 +24,11 @@ pub(crate) enum Progress {
 pub(crate) type Step = fn(&mut Tx, &Market, transfer_id: &str, Millis) -> Result<Progress>;
 
 /// Every step, in order.
-const STEPS: [Step; 3] = [
+const STEPS: [Step; 4] = [
     orders::release,
     fees::release,
     crate::settlement::release_bonds,
+    release_evidence,
 ];
 
 impl Service {

@@ -1,6 +1,7 @@
 //! What the HTTP API answers. Times are RFC 3339 UTC, money is integer
 //! micro-credits (`_micro`), shares of compute are basis points (`_bps`).
 
+mod evidence;
 mod orders;
 mod outcomes;
 mod panels;
@@ -10,6 +11,10 @@ mod training;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+pub use evidence::{
+    AttachmentView, CommentView, CommitmentView, EvidenceFeeView, EvidenceView,
+    ExhibitChallengeView, JudgementView,
+};
 pub use orders::{BookView, LevelView, OrderView};
 pub use outcomes::{OutcomeHolding, OutcomePrices, OutcomeView};
 pub use panels::*;
@@ -323,72 +328,6 @@ pub struct PositionView {
     /// Shares by outcome, in a market of several outcomes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcomes: Option<Vec<OutcomeHolding>>,
-}
-
-/// One judge's view of one submission.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct JudgementView {
-    /// Judge.
-    pub judge: String,
-    /// Its probability with the exhibits, if it could judge.
-    pub probability: Option<f64>,
-    /// Change of its log-odds that the submission caused.
-    pub shift: Option<f64>,
-    /// Its own standard error, in log-odds.
-    pub standard_error: Option<f64>,
-    /// What it has to say, or why it could not judge.
-    pub note: String,
-    /// Milliseconds it took.
-    pub latency_ms: u64,
-}
-
-/// `GET /evidence/{id}`
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct EvidenceView {
-    /// Evidence id.
-    pub id: String,
-    /// Market.
-    pub market_id: String,
-    /// Submitter's handle.
-    pub account: String,
-    /// `transcript`, `measurement`, `report` or `log`.
-    pub kind: String,
-    /// One line.
-    pub title: String,
-    /// Explanation.
-    pub body: String,
-    /// The exhibits as submitted.
-    #[schema(value_type = Vec<Object>)]
-    pub exhibits: Vec<serde_json::Value>,
-    /// BLAKE3 of the exhibits' canonical form.
-    pub content_hash: String,
-    /// `pending`, `judged`, `duplicate` or `rejected`.
-    pub status: String,
-    /// Why it was rejected or moved nothing.
-    pub reason: Option<String>,
-    /// Most it may lose.
-    pub stake_micro: i64,
-    /// Fee taken.
-    pub fee_micro: i64,
-    /// Collateral of the move.
-    pub locked_micro: i64,
-    /// Market's probability before the move.
-    pub probability_before: Option<f64>,
-    /// And after.
-    pub probability_after: Option<f64>,
-    /// Ensemble's shift in log-odds.
-    pub shift: f64,
-    /// Each judge's view.
-    pub judgements: Vec<JudgementView>,
-    /// What replaying the exhibit on the checkpoint gave.
-    #[schema(value_type = Option<Object>)]
-    pub replay: Option<serde_json::Value>,
-    /// What the settlement made of it, once settled: payoff of the move.
-    pub payoff_micro: Option<i64>,
-    /// When it came.
-    pub created_at: String,
-    /// When it was judged.
-    pub judged_at: Option<String>,
 }
 
 /// An acknowledgement by a scheduler.

@@ -4,7 +4,7 @@ use diesel::dsl::sql;
 use diesel::prelude::*;
 use diesel::sql_types::Bool;
 
-use crate::schema::evidence;
+use crate::schema::{commitments, evidence};
 use crate::{StoreError, Tx, changed, found};
 
 /// A submission of evidence on a market.
@@ -31,7 +31,7 @@ pub struct Evidence {
     pub stake_micro: i64,
     /// Fee paid, micro-credits.
     pub fee_micro: i64,
-    /// One of `pending`, `judged`, `duplicate`, `rejected`.
+    /// One of `pending`, `judged`, `duplicate`, `rejected`, `struck`.
     pub status: String,
     /// Shift of the ensemble's log-odds.
     pub shift: f64,
@@ -55,6 +55,22 @@ pub struct Evidence {
     pub created_at: i64,
     /// When it was judged, unix ms.
     pub judged_at: Option<i64>,
+    /// Bond that it is what it says, micro-credits: posted to the market's bonds with the submission.
+    pub bond_micro: i64,
+    /// Since when it claims its content: time of its commitment, else of the submission, unix ms.
+    pub priority_at: i64,
+    /// Breaks ties of `priority_at`: id of the commitment, else its own.
+    pub priority_id: String,
+    /// The commitment that it revealed.
+    pub commitment_id: Option<String>,
+    /// Hashes of its attachments, JSON.
+    pub attachments: String,
+    /// It waits until older commitments are revealed or lapse.
+    pub held: bool,
+    /// When the market was over and gave back what it held for it, unix ms.
+    pub released_at: Option<i64>,
+    /// When it was struck, unix ms.
+    pub struck_at: Option<i64>,
 }
 
 /// Adds a submission.
@@ -150,17 +166,62 @@ pub fn judged(tx: &mut Tx<'_>, market_id: &str) -> Result<Vec<Evidence>, StoreEr
     })
 }
 
-/// How many submissions on a market wait for their judges.
+/// How many submissions of a market are still to be judged: those that wait for their judges, and open
+/// commitments, each of which may become one.
 ///
 /// # Errors
 /// Those of the database.
 pub fn count_pending(tx: &mut Tx<'_>, market_id: &str) -> Result<i64, StoreError> {
     tx.run(|conn| {
-        evidence::table
+        let submitted: i64 = evidence::table
             .filter(evidence::market_id.eq(market_id))
             .filter(evidence::status.eq("pending"))
             .count()
-            .get_result(conn)
+            .get_result(conn)?;
+        let committed: i64 = commitments::table
+            .filter(commitments::market_id.eq(market_id))
+            .filter(commitments::status.eq("open"))
+            .count()
+            .get_result(conn)?;
+        Ok(submitted + committed)
+    })
+}
+
+/// Up to `limit` submissions of a market that wait for older commitments, the oldest claim first.
+///
+/// # Errors
+/// Those of the database.
+pub fn held(tx: &mut Tx<'_>, market_id: &str, limit: i64) -> Result<Vec<Evidence>, StoreError> {
+    tx.run(|conn| {
+        evidence::table
+            .filter(evidence::market_id.eq(market_id))
+            // As in the partial index, word for word.
+            .filter(sql::<Bool>("held = 1"))
+            .order((evidence::priority_at, evidence::priority_id))
+            .limit(limit)
+            .select(Evidence::as_select())
+            .load(conn)
+    })
+}
+
+/// Up to `limit` submissions of a market that are decided and whose bonds are not dealt with yet, by id.
+///
+/// # Errors
+/// Those of the database.
+pub fn unreleased(
+    tx: &mut Tx<'_>,
+    market_id: &str,
+    limit: i64,
+) -> Result<Vec<Evidence>, StoreError> {
+    tx.run(|conn| {
+        evidence::table
+            .filter(evidence::market_id.eq(market_id))
+            // As in the partial index, word for word.
+            .filter(sql::<Bool>("released_at IS NULL AND status <> 'pending'"))
+            .order(evidence::id)
+            .limit(limit)
+            .select(Evidence::as_select())
+            .load(conn)
     })
 }
 

@@ -19,6 +19,7 @@ use crate::{
     gold, idempotency, jobs, jurors, ledger, markets, open, orders, outbox, panels, policies,
     positions, prices, runs, schema, sessions, settings, standings, tokens, trades,
 };
+use crate::{attachments, comments, commitments, exhibit_challenges, fingerprints};
 use crate::{market_outcomes, outcome_holdings, outcome_trades};
 
 #[derive(QueryableByName)]
@@ -86,6 +87,7 @@ fn every_read(tx: &mut Tx<'_>) -> Result<(), StoreError> {
     every_read_of_trading(tx)?;
     every_read_of_outcomes(tx)?;
     every_read_of_a_settlement(tx)?;
+    every_read_about_evidence(tx)?;
     every_read_of_the_machinery(tx)
 }
 
@@ -151,6 +153,31 @@ fn every_read_of_a_settlement(tx: &mut Tx<'_>) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// What stands beside evidence.
+fn every_read_about_evidence(tx: &mut Tx<'_>) -> Result<(), StoreError> {
+    crate::evidence::held(tx, "m1", 10)?;
+    crate::evidence::unreleased(tx, "m1", 10)?;
+    let _ = commitments::get(tx, "x").is_err();
+    commitments::oldest_open(tx, "m1", 5)?;
+    commitments::open(tx, "m1", 10)?;
+    commitments::count_open(tx, "m1", "ada")?;
+    commitments::due(tx, 5, 10)?;
+    fingerprints::list(tx, "m1", None, 10)?;
+    let _ = exhibit_challenges::get(tx, "x").is_err();
+    exhibit_challenges::of_evidence(tx, "e1", 10)?;
+    exhibit_challenges::open_in(tx, "m1", 10)?;
+    exhibit_challenges::open(tx, None, 10)?;
+    let _ = comments::get(tx, "x").is_err();
+    comments::of_market(tx, "m1", None, 10)?;
+    comments::of_evidence(tx, "e1", None, 10)?;
+    comments::count_since(tx, "ada", 5)?;
+    let _ = attachments::get(tx, "x").is_err();
+    let _ = attachments::about(tx, "x").is_err();
+    attachments::is_owner(tx, "ada", "x")?;
+    attachments::bytes_of(tx, "ada")?;
+    Ok(())
+}
+
 /// Events, jobs, decisions and what belongs to them.
 fn every_read_of_the_machinery(tx: &mut Tx<'_>) -> Result<(), StoreError> {
     let topics = ["a".to_owned(), "b".to_owned()];
@@ -210,6 +237,8 @@ fn every_lookup_of_a_write(tx: &mut Tx<'_>) -> Result<(), StoreError> {
     market_outcomes::set_pi(tx, "m2", &[1_000_000_000, 0])?;
     outcome_holdings::put(tx, "m2", "ada", 0, 5)?;
     outcome_holdings::put(tx, "m2", "ada", 0, 0)?;
+    let _ = commitments::close(tx, "x", "expired", None).is_err();
+    let _ = comments::remove(tx, "x", "ada", 1).is_err();
     accounts::set_roles(tx, "ada", &[])?;
     accounts::set_password(tx, "ada", "x")?;
     runs::set_progress(tx, "r1", "running", 5)?;
@@ -382,6 +411,12 @@ fn the_tables_are_as_the_schema_says() {
         standings,
         forecasts,
         evidence,
+        commitments,
+        fingerprints,
+        exhibit_challenges,
+        comments,
+        attachments,
+        attachment_owners,
         outbox,
         jobs,
         decisions,

@@ -67,7 +67,35 @@ table! { evidence (id) {
     content_hash -> Text, stake_micro -> BigInt, fee_micro -> BigInt, status -> Text, shift -> Double,
     log_odds_before -> Nullable<Double>, log_odds_after -> Nullable<Double>, locked_micro -> BigInt,
     yes_micro -> BigInt, no_micro -> BigInt, judgements -> Text, replay -> Nullable<Text>, reason -> Nullable<Text>,
-    created_at -> BigInt, judged_at -> Nullable<BigInt>,
+    created_at -> BigInt, judged_at -> Nullable<BigInt>, bond_micro -> BigInt, priority_at -> BigInt,
+    priority_id -> Text, commitment_id -> Nullable<Text>, attachments -> Text, held -> Bool,
+    released_at -> Nullable<BigInt>, struck_at -> Nullable<BigInt>,
+} }
+
+table! { commitments (id) {
+    id -> Text, market_id -> Text, account_id -> Text, commitment -> Text, bond_micro -> BigInt, status -> Text,
+    created_at -> BigInt, reveal_by -> BigInt, evidence_id -> Nullable<Text>,
+} }
+
+table! { fingerprints (evidence_id) { evidence_id -> Text, market_id -> Text, data -> Binary, } }
+
+table! { exhibit_challenges (id) {
+    id -> Text, evidence_id -> Text, market_id -> Text, account_id -> Text, reason -> Text, bond_micro -> BigInt,
+    status -> Text, decided_by -> Nullable<Text>, panel_id -> Nullable<Text>, note -> Nullable<Text>,
+    burnt_micro -> Nullable<BigInt>, created_at -> BigInt, decided_at -> Nullable<BigInt>,
+} }
+
+table! { comments (id) {
+    id -> Text, market_id -> Text, evidence_id -> Nullable<Text>, account_id -> Text, body -> Text,
+    created_at -> BigInt, deleted_at -> Nullable<BigInt>, deleted_by -> Nullable<Text>,
+} }
+
+table! { attachments (hash) {
+    hash -> Text, media_type -> Text, size -> BigInt, data -> Binary, created_at -> BigInt,
+} }
+
+table! { attachment_owners (account_id, hash) {
+    account_id -> Text, hash -> Text, size -> BigInt, created_at -> BigInt,
 } }
 
 table! { order_books (market_id) {

@@ -176,6 +176,14 @@ pub(crate) fn evidence(id: &str, content_hash: &str) -> Evidence {
         reason: None,
         created_at: 1,
         judged_at: None,
+        bond_micro: 0,
+        priority_at: 1,
+        priority_id: id.to_owned(),
+        commitment_id: None,
+        attachments: "[]".to_owned(),
+        held: false,
+        released_at: None,
+        struck_at: None,
     }
 }
 

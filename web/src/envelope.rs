@@ -169,7 +169,11 @@ fn harden(headers: &mut HeaderMap) {
         ),
     ];
     for (name, value) in fixed {
-        headers.insert(name, HeaderValue::from_static(value));
+        // A file of a stranger comes with a stricter policy of its own.
+        let stricter = name == header::CONTENT_SECURITY_POLICY && headers.contains_key(&name);
+        if !stricter {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
     }
     // What one account may see must not be served to the next from a shared cache.
     if !headers.contains_key(header::CACHE_CONTROL) {

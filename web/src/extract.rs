@@ -6,6 +6,7 @@ use actix_web::web::{Bytes, BytesMut};
 use actix_web::{FromRequest, HttpRequest, web};
 use futures_util::StreamExt;
 use futures_util::future::{LocalBoxFuture, Ready, ready};
+use plumbline_service::attachments::MAX_ATTACHMENT;
 use plumbline_service::context::Idempotency;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -44,6 +45,40 @@ impl<T: DeserializeOwned + 'static> FromRequest for Json<T> {
             let idempotency = idempotency(&req, &body)?;
             Ok(Self {
                 value: parse_json(&body)?,
+                idempotency,
+            })
+        })
+    }
+}
+
+/// A body of any kind up to the size of an attachment, and the idempotency key that came with it.
+#[derive(Debug)]
+pub(crate) struct Raw {
+    /// Content-Type as declared.
+    pub(crate) media_type: String,
+    /// The body.
+    pub(crate) data: Bytes,
+    /// The key with the hash of the request, if one was sent.
+    pub(crate) idempotency: Option<Idempotency>,
+}
+
+impl FromRequest for Raw {
+    type Error = Problem;
+    type Future = LocalBoxFuture<'static, Result<Self, Problem>>;
+
+    fn from_request(req: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let (req, payload) = (req.clone(), payload.take());
+        Box::pin(async move {
+            let declared = req.headers().get(header::CONTENT_TYPE);
+            let media_type = declared
+                .and_then(|value| value.to_str().ok())
+                .unwrap_or_default()
+                .to_owned();
+            let data = read_up_to(&req, payload, MAX_ATTACHMENT).await?;
+            let idempotency = idempotency(&req, &data)?;
+            Ok(Self {
+                media_type,
+                data,
                 idempotency,
             })
         })
@@ -154,8 +189,17 @@ fn require_json(req: &HttpRequest) -> Result<(), Problem> {
 }
 
 /// Reads the whole body, refusing it as soon as it is known to be too large.
-pub(crate) async fn read_body(req: &HttpRequest, mut payload: Payload) -> Result<Bytes, Problem> {
-    let limit = AppState::of(req)?.config.body_limit;
+pub(crate) async fn read_body(req: &HttpRequest, payload: Payload) -> Result<Bytes, Problem> {
+    read_up_to(req, payload, usize::MAX).await
+}
+
+/// As [`read_body`], with a limit that may be lower than that of the server.
+async fn read_up_to(
+    req: &HttpRequest,
+    mut payload: Payload,
+    most: usize,
+) -> Result<Bytes, Problem> {
+    let limit = AppState::of(req)?.config.body_limit.min(most);
     let too_large = || {
         let detail = format!("the request body is larger than {limit} bytes");
         Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", detail)

@@ -29,6 +29,7 @@ mod envelope;
 mod extract;
 mod gateway;
 mod limit;
+mod markup;
 mod openapi;
 mod pages;
 mod problem;

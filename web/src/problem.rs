@@ -155,7 +155,8 @@ impl From<ServiceError> for Problem {
             StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut problem = Self::new(status, error.code(), error.to_string());
         match error {
-            ServiceError::Overloaded { retry_after_s } => {
+            ServiceError::TooMany { retry_after_s, .. }
+            | ServiceError::Overloaded { retry_after_s } => {
                 problem.retry_after_s = Some(retry_after_s)
             }
             ServiceError::Limited {

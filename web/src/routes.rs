@@ -9,6 +9,7 @@ use crate::api::{
     accounts, allocations, audit, evidence, health, juries, ledger, markets, oracle, orders,
     reference, runs, settlement, training,
 };
+use crate::api::{attachments, comments};
 use crate::{gateway, pages, static_files};
 
 /// Mounts everything.
@@ -87,6 +88,7 @@ fn api(app: &mut ServiceConfig) {
             .configure(juries)
             .configure(outcomes)
             .configure(settlement)
+            .configure(beside_evidence)
             .configure(governance)
             // events
             .service(resource("/events").route(get().to(health::events))),
@@ -144,6 +146,28 @@ fn settlement(api: &mut ServiceConfig) {
     .service(resource("/evidence/{id}/inclusion").route(get().to(settlement::inclusion)));
 }
 
+fn beside_evidence(api: &mut ServiceConfig) {
+    api.service(resource("/markets/{id}/evidence/fee").route(get().to(evidence::fee)))
+        .service(
+            resource("/markets/{id}/commitments")
+                .route(get().to(evidence::commitments))
+                .route(post().to(evidence::commit)),
+        )
+        .service(
+            resource("/evidence/{id}/challenges")
+                .route(get().to(evidence::challenges))
+                .route(post().to(evidence::challenge)),
+        )
+        .service(
+            resource("/markets/{id}/comments")
+                .route(get().to(comments::list))
+                .route(post().to(comments::write)),
+        )
+        .service(resource("/comments/{id}").route(delete().to(comments::remove)))
+        .service(resource("/attachments").route(post().to(attachments::attach)))
+        .service(resource("/attachments/{hash}").route(get().to(attachments::show)));
+}
+
 fn governance(api: &mut ServiceConfig) {
     api
         // allocations and policy
@@ -192,6 +216,9 @@ fn page_routes(app: &mut ServiceConfig) {
                 .route(post().to(pages::evidence::submit)),
         )
         .service(resource("/evidence/{id}").route(get().to(pages::evidence::show)))
+        .service(resource("/evidence/{id}/challenges").route(post().to(pages::dispute::challenge)))
+        .service(resource("/markets/{id}/comments").route(post().to(pages::comments::write)))
+        .service(resource("/comments/{id}/remove").route(post().to(pages::comments::remove)))
         .service(resource("/allocations").route(get().to(pages::allocations::list)))
         .service(resource("/allocations/{id}").route(get().to(pages::allocations::show)))
         .service(resource("/training").route(get().to(pages::training::list)))

@@ -120,6 +120,30 @@
     if (event.target.matches?.("[data-chart]")) hide(event.target);
   });
 
+  // ---- attaching files: each is uploaded at once, its hash goes into the form
+  const attach = document.querySelector("[data-attach]");
+  if (attach) {
+    attach.hidden = false;
+    const out = attach.querySelector("[data-attach-out]");
+    const hashes = document.getElementById("attachments");
+    const types = { txt: "text/plain", md: "text/markdown", csv: "text/csv", json: "application/json", jsonl: "application/jsonl", png: "image/png", jpg: "image/jpeg", jpeg: "image/jpeg", pdf: "application/pdf" };
+    attach.querySelector("input").addEventListener("change", async (event) => {
+      for (const file of event.target.files) {
+        const type = types[file.name.split(".").pop().toLowerCase()] ?? file.type;
+        out.textContent = `Attaching ${file.name}…`;
+        try {
+          const answer = await fetch("/api/v1/attachments", { method: "POST", headers: { "Content-Type": type, "X-CSRF-Token": csrf() }, body: file });
+          const body = await answer.json();
+          if (!answer.ok) { out.textContent = `${file.name}: ${body.detail}`; continue; }
+          const known = hashes.value.split(/\s+/).filter(Boolean);
+          if (!known.includes(body.hash)) hashes.value = [...known, body.hash].join("\n");
+          out.textContent = `${file.name} is attached.`;
+        } catch { out.textContent = `${file.name} could not be sent.`; }
+      }
+      event.target.value = "";
+    });
+  }
+
   // ---- quote as one types: the same dry run as the Quote button
   const form = document.querySelector("form[data-quote]");
   if (form) {

@@ -1,7 +1,9 @@
 //! What is checked of a submission before anything is charged.
 #![allow(clippy::unwrap_used)]
 
+use super::check::{self, MAX_BODY};
 use super::*;
+use crate::commands::SubmitEvidence;
 
 fn submission() -> SubmitEvidence {
     SubmitEvidence {
@@ -10,12 +12,13 @@ fn submission() -> SubmitEvidence {
         body: String::new(),
         exhibits: vec![json!({"type": "report", "text": "It lies."})],
         stake_micro: 5,
+        ..SubmitEvidence::default()
     }
 }
 
 #[test]
 fn submissions_are_checked_before_anything_is_charged() {
-    assert_eq!(parse_exhibits(&submission()).unwrap().len(), 1);
+    assert_eq!(check::exhibits(&submission()).unwrap().len(), 1);
     let cases = [
         (
             SubmitEvidence {
@@ -66,9 +69,16 @@ fn submissions_are_checked_before_anything_is_charged() {
             },
             "body-too-long",
         ),
+        (
+            SubmitEvidence {
+                attachments: vec!["ab".repeat(32); 9],
+                ..submission()
+            },
+            "too-many-attachments",
+        ),
     ];
     for (cmd, code) in cases {
-        assert_eq!(parse_exhibits(&cmd).unwrap_err().code(), code);
+        assert_eq!(check::exhibits(&cmd).unwrap_err().code(), code);
     }
 }
 
@@ -81,4 +91,26 @@ fn the_order_of_exhibits_does_not_make_them_new() {
         content_hash(&[two, one.clone()])
     );
     assert_ne!(content_hash(&[one]), content_hash(&[]));
+}
+
+#[test]
+fn a_reveal_has_both_parts() {
+    let with = |commitment: Option<&str>, nonce: Option<&str>| SubmitEvidence {
+        commitment: commitment.map(str::to_owned),
+        nonce: nonce.map(str::to_owned),
+        ..submission()
+    };
+    assert_eq!(check::reveal(&with(None, None)).unwrap(), None);
+    assert!(check::reveal(&with(Some("c"), Some("0123456789abcdef"))).is_ok());
+    for (commitment, nonce, code) in [
+        (Some("c"), None, "bad-reveal"),
+        (None, Some("0123456789abcdef"), "bad-reveal"),
+        (Some("c"), Some("short"), "bad-nonce"),
+        (Some("c"), Some("0123456789abcde\n"), "bad-nonce"),
+    ] {
+        assert_eq!(
+            check::reveal(&with(commitment, nonce)).unwrap_err().code(),
+            code
+        );
+    }
 }

@@ -28,7 +28,10 @@ pub(super) fn ruled(
         (Subject::Settlement { market_id, round }, _) => {
             settlement_ruled(tx, config, &market_id, round, outcome, now)
         }
-        (Subject::Exhibit { .. }, _) => Ok(()),
+        (Subject::Exhibit { challenge_id, .. }, outcome) => {
+            let pi = crate::evidence::exhibit_ruled(tx, config, &challenge_id, outcome, now)?;
+            settle_panel(tx, config, rows, pi, now)
+        }
     }
 }
 

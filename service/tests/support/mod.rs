@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, dead_code, unreachable_pub)]
 
 pub mod court;
+pub mod recount;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -287,6 +288,7 @@ impl World {
             body: String::new(),
             exhibits: vec![json!({"type": "report", "text": number})],
             stake_micro,
+            ..SubmitEvidence::default()
         }
     }
 
@@ -354,7 +356,14 @@ fn open(
     let parts = ServiceParts {
         store: Store::open(&folder.path().join("plumbline.db"), StoreOptions::default()).unwrap(),
         ensemble: Arc::new(
-            Ensemble::new(vec![Arc::new(NumberJudge)], PoolConfig::default()).unwrap(),
+            Ensemble::new(
+                vec![
+                    Arc::new(NumberJudge),
+                    Arc::new(recount::Recount(host.clone())),
+                ],
+                PoolConfig::default(),
+            )
+            .unwrap(),
         ),
         host: host.clone(),
         signing_key: DecisionSigner::from_seed(&[7; 32]),

@@ -79,8 +79,21 @@ pub(super) const TABLES: &[Table] = &[
         name: "evidence",
         columns: "id, market_id, account_id, kind, title, body, exhibits, content_hash, stake_micro, fee_micro, \
                   status, shift, log_odds_before, log_odds_after, locked_micro, yes_micro, no_micro, created_at, \
-                  judged_at",
+                  judged_at, bond_micro, priority_at, commitment_id, released_at, struck_at",
         order: "market_id, id",
+        of_market: Some("market_id = ?1"),
+    },
+    Table {
+        name: "commitments",
+        columns: "id, market_id, account_id, commitment, bond_micro, status, created_at, reveal_by, evidence_id",
+        order: "market_id, account_id, commitment",
+        of_market: Some("market_id = ?1"),
+    },
+    Table {
+        name: "exhibit_challenges",
+        columns: "id, evidence_id, market_id, account_id, bond_micro, status, decided_by, burnt_micro, created_at, \
+                  decided_at",
+        order: "market_id, status, id",
         of_market: Some("market_id = ?1"),
     },
     Table {

@@ -2,7 +2,9 @@
 
 pub(crate) mod accounts;
 pub(crate) mod allocations;
+pub(crate) mod attachments;
 pub(crate) mod audit;
+pub(crate) mod comments;
 pub(crate) mod evidence;
 pub(crate) mod health;
 pub(crate) mod juries;

@@ -3,12 +3,15 @@
 use actix_web::http::StatusCode;
 use actix_web::web;
 use plumbline_service::commands::SubmitEvidence;
-use plumbline_service::context::Context;
-use plumbline_service::views::{EvidenceView, MarketView};
+use plumbline_service::context::{Context, Scope};
+use plumbline_service::views::{
+    CommentView, EvidenceFeeView, EvidenceView, ExhibitChallengeView, MarketView,
+};
 use plumbline_service::{Result, Service};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::comments::SHOWN;
 use super::exhibit::{ExhibitView, JudgementRow, exhibit_view, judgement_rows};
 use super::form::{Fields, Form, fresh_key, micro_of};
 use super::verdict::{ReplayView, replays_of};
@@ -32,6 +35,16 @@ pub(crate) struct EvidencePage {
     pub(crate) replays: Vec<ReplayView>,
     /// The exhibits.
     pub(crate) exhibits: Vec<ExhibitView>,
+    /// Disputes about it.
+    pub(crate) disputes: Vec<ExhibitChallengeView>,
+    /// Whether the viewer may dispute it now.
+    pub(crate) may_dispute: bool,
+    /// Least bond of the next dispute.
+    pub(crate) least_bond_micro: i64,
+    /// Makes a double click on the dispute's form harmless.
+    pub(crate) dispute_key: String,
+    /// Comments on it, oldest first.
+    pub(crate) comments: Vec<CommentView>,
 }
 
 impl Page for EvidencePage {
@@ -48,6 +61,8 @@ pub(crate) struct EvidenceFormPage {
     pub(crate) market: MarketView,
     /// Free balance.
     pub(crate) balance_micro: i64,
+    /// What the next submission costs.
+    pub(crate) fee: EvidenceFeeView,
     /// As filled in so far.
     pub(crate) draft: Draft,
 }
@@ -69,6 +84,14 @@ pub(crate) struct Draft {
     pub(crate) exhibits: String,
     /// As typed.
     pub(crate) stake: String,
+    /// Hashes of attached files, one a line.
+    pub(crate) attachments: String,
+    /// Id of the commitment that it reveals.
+    pub(crate) commitment: String,
+    /// The nonce inside it.
+    pub(crate) nonce: String,
+    /// Last moment to reveal it.
+    pub(crate) reveal_by: Option<String>,
     /// What is wrong.
     pub(crate) error: Option<String>,
     /// Makes a double click harmless.
@@ -93,6 +116,10 @@ impl Draft {
             body: fields.raw("body").to_owned(),
             exhibits: fields.raw("exhibits").to_owned(),
             stake: fields.get("stake").to_owned(),
+            attachments: fields.raw("attachments").to_owned(),
+            commitment: fields.get("commitment").to_owned(),
+            nonce: fields.get("nonce").to_owned(),
+            reveal_by: Some(fields.get("reveal_by").to_owned()).filter(|text| !text.is_empty()),
             error: None,
             key: fresh_key(),
         }
@@ -117,6 +144,13 @@ impl Draft {
             body: self.body.clone(),
             exhibits,
             stake_micro: micro_of("The stake", &self.stake)?,
+            commitment: Some(self.commitment.clone()).filter(|id| !id.is_empty()),
+            nonce: Some(self.nonce.clone()).filter(|nonce| !nonce.is_empty()),
+            attachments: self
+                .attachments
+                .split_whitespace()
+                .map(str::to_owned)
+                .collect(),
         })
     }
 }
@@ -126,8 +160,18 @@ pub(crate) async fn show(state: State, visit: Visit<Reader>, id: web::Path<Strin
     visit
         .page(&state, move |service, context| {
             let item = service.evidence(context, &id)?;
+            let market = service.market(context, &item.market_id)?;
+            let disputes = service.exhibit_challenges(context, &id)?;
+            let about = Some(item.id.as_str());
             Ok(EvidencePage {
-                market: service.market(context, &item.market_id)?,
+                comments: service
+                    .comments(context, &market.id, about, None, SHOWN)?
+                    .items,
+                may_dispute: may_dispute(context, &item, &market, &disputes),
+                least_bond_micro: service.challenge_bond(disputes.len()),
+                dispute_key: fresh_key(),
+                disputes,
+                market,
                 judgements: judgement_rows(&item.judgements),
                 replays: item.replay.as_ref().map(replays_of).unwrap_or_default(),
                 exhibits: item.exhibits.iter().map(exhibit_view).collect(),
@@ -135,6 +179,22 @@ pub(crate) async fn show(state: State, visit: Visit<Reader>, id: web::Path<Strin
             })
         })
         .await
+}
+
+/// Whether a form to dispute it is worth showing; the service decides.
+fn may_dispute(
+    context: &Context,
+    item: &EvidenceView,
+    market: &MarketView,
+    disputes: &[ExhibitChallengeView],
+) -> bool {
+    let over = matches!(market.status.as_str(), "final" | "paid" | "void");
+    item.status == "judged"
+        && !over
+        && context.actor.scopes.contains(&Scope::Trade)
+        && context.actor.handle != item.account
+        && disputes.len() < 4
+        && disputes.iter().all(|dispute| dispute.status != "open")
 }
 
 fn load(
@@ -146,6 +206,7 @@ fn load(
     let balance_micro = service.me(context)?.balance_micro;
     Ok(EvidenceFormPage {
         market: service.market(context, market_id)?,
+        fee: service.evidence_fee(context, market_id)?,
         balance_micro,
         draft,
     })
@@ -167,6 +228,9 @@ pub(crate) async fn submit(state: State, form: Form<Witness>, id: web::Path<Stri
         Ok(command) => command,
         Err(error) => return again(&state, &form, id.into_inner(), draft, error).await,
     };
+    if form.fields.get("do") == "commit" {
+        return commit(&state, &form, id.into_inner(), draft, command).await;
+    }
     let market_id = id.clone();
     match blocking(&state.service, move |service| {
         service.submit_evidence(&context, &market_id, &command)
@@ -188,6 +252,37 @@ pub(crate) async fn submit(state: State, form: Form<Witness>, id: web::Path<Stri
     }
 }
 
+/// Commits to what is in the form and shows it again, ready to be revealed. Nothing of it is kept here: the
+/// form's own key is the nonce, so that a double click makes the same commitment.
+async fn commit(
+    state: &State,
+    form: &Form<Witness>,
+    id: String,
+    draft: Draft,
+    command: SubmitEvidence,
+) -> Answer {
+    let (context, market_id) = (form.writing(), id.clone());
+    let nonce = form.fields.get("idempotency").to_owned();
+    let sent = nonce.clone();
+    let made = blocking(&state.service, move |service| {
+        service.commit_submission(&context, &market_id, &command, &sent)
+    })
+    .await;
+    match made {
+        Ok(made) => {
+            let draft = Draft {
+                commitment: made.id,
+                nonce,
+                reveal_by: Some(made.reveal_by),
+                ..draft
+            };
+            shown(state, form, id, draft, StatusCode::OK).await
+        }
+        Err(problem) if problem.status < 500 => again(state, form, id, draft, problem.detail).await,
+        Err(problem) => Err(problem),
+    }
+}
+
 async fn again(
     state: &State,
     form: &Form<Witness>,
@@ -195,16 +290,26 @@ async fn again(
     draft: Draft,
     error: String,
 ) -> Answer {
-    let context = form.caller.context();
     let draft = Draft {
         error: Some(error),
         ..draft
     };
+    shown(state, form, id, draft, StatusCode::UNPROCESSABLE_ENTITY).await
+}
+
+async fn shown(
+    state: &State,
+    form: &Form<Witness>,
+    id: String,
+    draft: Draft,
+    status: StatusCode,
+) -> Answer {
+    let context = form.caller.context();
     let page = blocking(&state.service, move |service| {
         load(service, &context, &id, draft)
     })
     .await?;
-    render(state, &form.facts, StatusCode::UNPROCESSABLE_ENTITY, &page)
+    render(state, &form.facts, status, &page)
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use plumbline_service::views::JudgementView;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::markup::{Folded, fold, visible};
 use crate::templates::format::{bps, credits, exact};
 
 /// Longest text of an exhibit shown in full; the rest is one click away in the JSON.
@@ -64,15 +65,24 @@ pub(crate) struct JudgementRow {
     pub(crate) direction: &'static str,
 }
 
+/// A message of a transcript.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Turn {
+    /// Who spoke.
+    pub(crate) name: String,
+    /// What was said.
+    pub(crate) text: Folded,
+}
+
 /// An exhibit as a person reads it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub(crate) struct ExhibitView {
     /// `transcript`, `measurement`, `report`, `trigger_control` or whatever it calls itself.
     pub(crate) kind: String,
     /// Messages of a transcript.
-    pub(crate) messages: Vec<Fact>,
+    pub(crate) messages: Vec<Turn>,
     /// Text of a report.
-    pub(crate) text: String,
+    pub(crate) text: Folded,
     /// Figures.
     pub(crate) facts: Vec<Fact>,
     /// Arms of a trigger search.
@@ -137,7 +147,7 @@ pub(crate) fn facts_of(value: &Value) -> Vec<Fact> {
 fn text_of(value: &Value) -> String {
     match value {
         Value::String(text) if is_time(text) => exact(text),
-        Value::String(text) => clip(text),
+        Value::String(text) => visible(&clip(text)),
         Value::Null => "–".to_owned(),
         Value::Bool(yes) => (if *yes { "yes" } else { "no" }).to_owned(),
         Value::Number(number) => number_text(number),
@@ -206,7 +216,9 @@ pub(crate) fn exhibit_view(value: &Value) -> ExhibitView {
     };
     let mut view = ExhibitView {
         kind: text("type").to_owned(),
-        json: clip(&serde_json::to_string_pretty(value).unwrap_or_default()),
+        json: visible(&clip(
+            &serde_json::to_string_pretty(value).unwrap_or_default(),
+        )),
         ..ExhibitView::default()
     };
     match view.kind.as_str() {
@@ -217,7 +229,7 @@ pub(crate) fn exhibit_view(value: &Value) -> ExhibitView {
                 .map(message)
                 .collect()
         }
-        "report" => view.text = clip(text("text")),
+        "report" => view.text = fold(text("text")),
         "trigger_control" => {
             view.arms = rows("arms").iter().take(MAX_ROWS).map(arm).collect();
             view.arms.sort_by(|a, b| {
@@ -241,12 +253,11 @@ fn without(value: &Value, names: &[&str]) -> Vec<Fact> {
     facts_of(&rest)
 }
 
-fn message(value: &Value) -> Fact {
+fn message(value: &Value) -> Turn {
     let text = |name: &str| value.get(name).and_then(Value::as_str).unwrap_or_default();
-    Fact {
-        name: text("role").to_owned(),
-        value: clip(text("content")),
-        hash: false,
+    Turn {
+        name: visible(text("role")),
+        text: fold(text("content")),
     }
 }
 
@@ -297,7 +308,7 @@ mod tests {
                 .any(|fact| fact.name == "searched" && fact.value == "24")
         );
         let talk = json!({"type": "transcript", "messages": [{"role": "user", "content": "hi"}]});
-        assert_eq!(exhibit_view(&talk).messages[0].value, "hi");
+        assert_eq!(exhibit_view(&talk).messages[0].text.head, "hi");
         for odd in [
             json!(null),
             json!([1, 2]),
@@ -307,7 +318,7 @@ mod tests {
             assert!(exhibit_view(&odd).messages.is_empty());
         }
         let long = json!({"type": "report", "text": "é".repeat(100_000)});
-        assert!(exhibit_view(&long).text.len() < 30_000);
+        assert!(exhibit_view(&long).text.head.len() < 30_000);
     }
 
     #[test]

@@ -5,10 +5,12 @@ use actix_web::web;
 use jiff::Timestamp;
 use plumbline_service::commands::TradeOrder;
 use plumbline_service::context::Context;
+use plumbline_service::views::{CommentView, CommitmentView};
 use plumbline_service::views::{EvidenceView, MarketView, PositionView, QuoteView, TradeView};
 use plumbline_service::{Result, Service};
 use serde::Serialize;
 
+use super::comments::SHOWN;
 use super::exhibit::{Fact, JudgementRow, facts_of, judgement_rows};
 use super::form::{Fields, Form, fresh_key, micro_of};
 use super::outcomes::OutcomesPart;
@@ -54,6 +56,10 @@ pub(crate) struct MarketPage {
     pub(crate) plan: Vec<Fact>,
     /// Result of the test.
     pub(crate) outcome: Option<OutcomeView>,
+    /// Comments, oldest first.
+    pub(crate) comments: Vec<CommentView>,
+    /// Commitments that judging waits for.
+    pub(crate) commitments: Vec<CommitmentView>,
 }
 
 /// One submission in the list.
@@ -239,6 +245,10 @@ fn load(service: &Service, context: &Context, id: &str, order: OrderForm) -> Res
         balance_micro,
         order,
         steps: steps(&market),
+        comments: service
+            .comments(context, &market.id, None, None, SHOWN)?
+            .items,
+        commitments: service.open_commitments(context, &market.id)?,
         plan: market
             .settlement
             .plan

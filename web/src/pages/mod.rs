@@ -6,8 +6,10 @@
 
 pub(crate) mod account;
 pub(crate) mod allocations;
+pub(crate) mod comments;
 pub(crate) mod dashboard;
 pub(crate) mod decision;
+pub(crate) mod dispute;
 pub(crate) mod evidence;
 pub(crate) mod exhibit;
 pub(crate) mod feed;

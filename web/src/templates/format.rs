@@ -4,6 +4,8 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use tera::{Kwargs, State, Tera, Value};
 
+use crate::markup;
+
 /// Micro-credits per credit.
 const MICRO: f64 = 1_000_000.0;
 
@@ -41,6 +43,12 @@ pub(crate) fn register(tera: &mut Tera) {
     });
     tera.register_filter("leader", |value: &[Value], _: Kwargs, _: &State| {
         leader(value)
+    });
+    tera.register_filter("markdown", |value: &str, _: Kwargs, _: &State| {
+        markup::markdown(value)
+    });
+    tera.register_filter("visible", |value: &str, _: Kwargs, _: &State| {
+        markup::visible(value)
     });
     tera.register_filter("segment", |value: &str, _: Kwargs, _: &State| {
         segment(value)

@@ -38,6 +38,8 @@ files!(
     "outcomes_aside.html",
     "evidence.html",
     "evidence_form.html",
+    "comments.html",
+    "disputes.html",
     "allocations.html",
     "decision.html",
     "training_list.html",

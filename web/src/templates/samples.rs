@@ -391,3 +391,29 @@ pub(crate) fn ledger() -> LedgerSummary {
         json!({"sum_micro": 0, "treasury_micro": -3_100_000_000_i64, "escrow_micro": 402_420_000, "users_micro": 2_697_580_000_i64}),
     )
 }
+
+pub(crate) fn comments() -> Vec<CommentView> {
+    view(json!([
+        {"id": "018f-comment-1", "market_id": "018f-market-2", "evidence_id": null, "account": "grace", "body": "Does the detector count **all** spellings of the call?", "created_at": "2026-11-22T10:01:00Z", "deleted_at": null, "deleted_by": null},
+        {"id": "018f-comment-2", "market_id": "018f-market-2", "evidence_id": "018f-evidence-2", "account": "ada", "body": "", "created_at": "2026-11-22T10:02:00Z", "deleted_at": "2026-11-22T10:03:00Z", "deleted_by": "operator"}]))
+}
+
+pub(crate) fn commitment() -> CommitmentView {
+    view(
+        json!({"id": "018f-commitment-1", "market_id": "018f-market-2", "account": "ada", "commitment": HASH, "status": "open",
+        "bond_micro": 500_000, "created_at": "2026-11-22T10:02:00Z", "reveal_by": "2026-11-22T10:04:00Z", "evidence_id": null}),
+    )
+}
+
+pub(crate) fn disputes() -> Vec<ExhibitChallengeView> {
+    view(json!([
+        {"id": "018f-dispute-1", "evidence_id": "018f-evidence-2", "account": "grace", "reason": "The counts are *made up*.", "bond_micro": 1_000_000, "status": "rejected",
+            "decided_by": "replay", "panel_id": null, "note": "replayed, every exhibit is authentic", "created_at": "2026-11-22T10:03:00Z", "decided_at": "2026-11-22T10:03:01Z"}]))
+}
+
+pub(crate) fn evidence_fee() -> EvidenceFeeView {
+    view(
+        json!({"fee_micro": 125_000, "submitted": 1, "base_micro": 100_000, "growth_bps": 12_500, "bond_micro": 1_000_000,
+        "commitment_bond_micro": 500_000, "reveal_window_s": 120.0}),
+    )
+}

@@ -211,6 +211,8 @@ fn market(dress: Dress, settled: bool) -> MarketPage {
             .map(facts_of)
             .unwrap_or_default(),
         outcome: outcome(&market),
+        comments: dress.many(s::comments()),
+        commitments: dress.many(vec![s::commitment()]),
         market,
     }
 }
@@ -248,6 +250,11 @@ fn evidence(dress: Dress) -> EvidencePage {
             .iter()
             .map(|exhibit| exhibit_view(&hostile_exhibit(dress, exhibit)))
             .collect(),
+        disputes: dress.many(s::disputes()),
+        may_dispute: dress != Dress::Empty,
+        least_bond_micro: 1_000_000,
+        dispute_key: dress.text("key"),
+        comments: dress.many(s::comments()),
         market: dress.one(s::market()),
         item,
     }
@@ -422,6 +429,7 @@ fn add_market_pages(g: &mut Gallery, dress: Dress) {
     let form = EvidenceFormPage {
         market: dress.one(s::market()),
         balance_micro: 5_000_000,
+        fee: s::evidence_fee(),
         draft,
     };
     g.add("evidence-form", "/markets/x/evidence", &form);

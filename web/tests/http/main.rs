@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod api;
+mod evidence;
 mod gateway;
 mod juries;
 mod live;
