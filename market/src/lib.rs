@@ -21,6 +21,8 @@
 //! - [`orders`]: orders that rest until the price is better than their limit.
 //! - [`evidence`]: a judged shift of log-odds, booked as a trade of its submitter.
 //! - [`submission`]: what a submission costs, commitments to one, and divided bonds.
+//! - [`calibration`]: how good prices were.
+//! - [`manipulation`]: what it takes to mislead a market, and who might be trying.
 //! - [`ledger`]: balanced transfers and which accounts may be overdrawn.
 //! - [`life`]: the life cycle of a market as a pure `step(state, event, now)`.
 //! - [`plan`]: the test plan whose hash is committed when a market opens.
@@ -66,6 +68,7 @@
 //! idempotent: those belong to whoever keeps the records.
 
 pub mod bonds;
+pub mod calibration;
 pub mod categorical;
 pub mod digest;
 pub mod draw;
@@ -74,6 +77,7 @@ pub mod fees;
 pub mod ledger;
 pub mod life;
 pub mod lmsr;
+pub mod manipulation;
 pub mod merkle;
 pub mod money;
 pub mod orders;

@@ -15,6 +15,7 @@ mod accounts;
 mod allocations;
 pub mod attachments;
 pub mod audit;
+mod calibration;
 pub mod commands;
 mod comments;
 pub mod context;
@@ -28,6 +29,7 @@ mod fees;
 pub mod host;
 pub mod jobs;
 mod ledger;
+mod manipulation;
 mod markets;
 mod metrics;
 mod oracle;
@@ -36,12 +38,14 @@ mod outcomes;
 mod page;
 mod panels;
 mod policy;
+mod portfolio;
 mod price_window;
 mod release;
 mod roles;
 mod runs;
 mod secrets;
 mod settlement;
+mod standings;
 mod steady;
 pub mod time;
 mod trades;
@@ -162,6 +166,7 @@ pub struct Inner {
     compiled_policy: Mutex<Option<(i64, Arc<Policy>)>>,
     tidied_at: AtomicI64,
     marked_at: AtomicI64,
+    lately: manipulation::Lately,
     exporting: Mutex<()>,
     credentials: credentials::Credentials,
     price_windows: price_window::SharedWindows,
@@ -228,6 +233,7 @@ impl Service {
             compiled_policy: Mutex::new(None),
             tidied_at: AtomicI64::new(0),
             marked_at: AtomicI64::new(0),
+            lately: manipulation::Lately::default(),
             exporting: Mutex::new(()),
             credentials: credentials::Credentials::default(),
             price_windows: price_window::SharedWindows::default(),

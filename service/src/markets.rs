@@ -43,6 +43,12 @@ impl Service {
         let seed = self.random_seed()?;
         let terms = Terms::check(cmd, self.now(), &seed, &self.config)?;
         let outcomes = Outcomes::check(cmd)?;
+        if outcomes.is_some() && cmd.trade_fee_bps + cmd.creator_fee_bps > 0 {
+            return Err(ServiceError::invalid(
+                "bad-fee",
+                "markets of several outcomes charge no fees",
+            ));
+        }
         let (id, transfer_id, run) = (self.new_id(), self.new_id(), cmd.run_id.clone());
         self.write_once(ctx, move |tx, now| {
             let run = find_run(tx, &run)?;

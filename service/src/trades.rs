@@ -468,7 +468,7 @@ pub(crate) fn trade_view(trade: Trade, account: String, fee_micro: i64) -> Trade
     }
 }
 
-fn position_view(row: PositionRow, market: &Market, account: String) -> PositionView {
+pub(crate) fn position_view(row: PositionRow, market: &Market, account: String) -> PositionView {
     let p = market
         .settlement
         .unwrap_or_else(|| sigmoid(market.log_odds));

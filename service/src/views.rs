@@ -1,16 +1,22 @@
 //! What the HTTP API answers. Times are RFC 3339 UTC, money is integer
 //! micro-credits (`_micro`), shares of compute are basis points (`_bps`).
 
+mod calibration;
 mod evidence;
 mod orders;
 mod outcomes;
 mod panels;
+mod portfolio;
 mod settlement;
 mod training;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+pub use calibration::{
+    BinView, CalibrationView, ConcentrationView, FlagView, KindView, ManipulationView, ScoresView,
+    ThresholdView,
+};
 pub use evidence::{
     AttachmentView, CommentView, CommitmentView, EvidenceFeeView, EvidenceView,
     ExhibitChallengeView, JudgementView,
@@ -18,6 +24,7 @@ pub use evidence::{
 pub use orders::{BookView, LevelView, OrderView};
 pub use outcomes::{OutcomeHolding, OutcomePrices, OutcomeView};
 pub use panels::*;
+pub use portfolio::{HistoryView, HoldingView, PortfolioView, StandingView};
 pub use settlement::{
     AuditView, ClaimView, ClosingView, InclusionView, LogView, SettlementRecord, SettlementView,
     WindowsView,

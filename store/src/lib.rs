@@ -52,6 +52,7 @@ pub mod outcome_holdings;
 pub mod outcome_trades;
 pub mod panels;
 pub mod policies;
+pub mod portfolio;
 pub mod positions;
 pub mod prices;
 pub mod runs;

@@ -17,7 +17,7 @@ use crate::testing::{evidence, juror, market, panel, seat, seed, transfer};
 use crate::{
     StoreError, Tx, accounts, acks, cases, checkpoints, claims, control, decisions, export, fees,
     gold, idempotency, jobs, jurors, ledger, markets, open, orders, outbox, panels, policies,
-    positions, prices, runs, schema, sessions, settings, standings, tokens, trades,
+    portfolio, positions, prices, runs, schema, sessions, settings, standings, tokens, trades,
 };
 use crate::{attachments, comments, commitments, exhibit_challenges, fingerprints};
 use crate::{market_outcomes, outcome_holdings, outcome_trades};
@@ -111,6 +111,11 @@ fn every_read_of_trading(tx: &mut Tx<'_>) -> Result<(), StoreError> {
     fees::between(tx, "m1", "a", "b")?;
     fees::held(tx, "m1", 10)?;
     fees::totals(tx, "m1")?;
+    portfolio::open_positions(tx, "ada", 10)?;
+    portfolio::pending_stakes(tx, "ada")?;
+    portfolio::trades_of(tx, "ada", None, 10)?;
+    portfolio::holdings(tx, "m1", 10)?;
+    portfolio::newest_prices(tx, "m1", 10)?;
     standings::get(tx, "ada")?;
     for by in [
         standings::By::Total,

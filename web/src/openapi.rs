@@ -29,6 +29,8 @@ use crate::{api, gateway};
         api::outcomes::prices,
         api::settlement::show, api::settlement::propose, api::settlement::challenge, api::settlement::void,
         api::settlement::inclusion,
+        api::portfolio::show, api::portfolio::history, api::portfolio::leaderboard, api::portfolio::calibration,
+        api::portfolio::manipulation,
         api::evidence::list, api::evidence::submit, api::evidence::show,
         api::juries::grant_roles, api::juries::revoke_role, api::juries::jurors, api::juries::join, api::juries::leave,
         api::juries::panels, api::juries::draws, api::juries::panel, api::juries::commit, api::juries::reveal,

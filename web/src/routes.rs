@@ -7,7 +7,7 @@ use actix_web::web::{ServiceConfig, delete, get, post, resource, scope, to};
 use crate::api::outcomes;
 use crate::api::{
     accounts, allocations, audit, evidence, health, juries, ledger, markets, oracle, orders,
-    reference, runs, settlement, training,
+    portfolio, reference, runs, settlement, training,
 };
 use crate::api::{attachments, comments};
 use crate::{gateway, pages, static_files};
@@ -102,7 +102,12 @@ fn trading(api: &mut ServiceConfig) {
             .route(post().to(orders::place)),
     )
     .service(resource("/markets/{id}/book").route(get().to(orders::book)))
-    .service(resource("/orders/{id}").route(delete().to(orders::cancel)));
+    .service(resource("/orders/{id}").route(delete().to(orders::cancel)))
+    .service(resource("/portfolio").route(get().to(portfolio::show)))
+    .service(resource("/portfolio/history").route(get().to(portfolio::history)))
+    .service(resource("/leaderboard").route(get().to(portfolio::leaderboard)))
+    .service(resource("/calibration").route(get().to(portfolio::calibration)))
+    .service(resource("/markets/{id}/manipulation").route(get().to(portfolio::manipulation)));
 }
 
 fn juries(api: &mut ServiceConfig) {
@@ -201,6 +206,15 @@ fn openai(app: &mut ServiceConfig) {
     );
 }
 
+fn trading_pages(app: &mut ServiceConfig) {
+    app.service(resource("/markets/{id}/orders").route(post().to(pages::orders::place)))
+        .service(resource("/orders/{id}/cancel").route(post().to(pages::orders::cancel)))
+        .service(resource("/portfolio").route(get().to(pages::portfolio::show)))
+        .service(resource("/portfolio/history").route(get().to(pages::portfolio::history)))
+        .service(resource("/leaderboard").route(get().to(pages::portfolio::leaderboard)))
+        .service(resource("/calibration").route(get().to(pages::portfolio::calibration)));
+}
+
 fn page_routes(app: &mut ServiceConfig) {
     app.service(resource("/").route(get().to(pages::dashboard::show)))
         .service(resource("/runs/{id}").route(get().to(pages::run::show)))
@@ -227,6 +241,7 @@ fn page_routes(app: &mut ServiceConfig) {
         .service(resource("/policy").route(get().to(pages::policy::show)))
         .service(resource("/ledger").route(get().to(pages::ledger::show)))
         .service(resource("/jobs").route(get().to(pages::ledger::jobs)))
+        .configure(trading_pages)
         .service(resource("/account").route(get().to(pages::account::show)))
         .service(resource("/account/tokens").route(post().to(pages::account::create_token)))
         .service(

@@ -184,7 +184,7 @@
         if (!answer.ok) return say(body.detail, true);
         const list = element("dl", "facts");
         list.append(
-          line(body.cost_micro < 0 ? "You receive" : "You pay", `${credits(body.cost_micro)} cr`),
+          line(body.total_micro < 0 ? "You receive" : "You pay", `${credits(body.total_micro)} cr${body.fee_micro > 0 ? `, of it ${credits(body.fee_micro)} fees` : ""}`),
           line(`Shares of ${body.outcome}`, credits(body.shares_micro)),
           line("Price", `${percent(body.probability_before)} → ${percent(body.probability_after)}`),
         );

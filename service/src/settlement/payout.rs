@@ -14,7 +14,7 @@ use crate::markets::{announce, life_error, life_of, with_life};
 use crate::outcomes;
 use crate::time::Millis;
 use crate::trades::position_from;
-use crate::{Result, Service, ServiceError};
+use crate::{Result, Service, ServiceError, calibration, standings};
 
 /// Positions paid in one transaction.
 const PAYOUT_CHUNK: i64 = 500;
@@ -77,6 +77,9 @@ fn pay_chunk(tx: &mut Tx, market_id: &str, transfer_id: &str, now: Millis) -> Re
     let mut entries = Vec::with_capacity(rows.len() + 1);
     let mut total = 0_i64;
     let due = amounts_due(tx, &market, &rows, pi)?;
+    if let Some(pi) = pi {
+        standings::book_paid(tx, &market, &rows, &due, pi, now)?;
+    }
     for (row, amount) in rows.iter().zip(due) {
         let amount = amount.get();
         positions::mark_paid(tx, market_id, &row.account_id, amount, now)?;
@@ -157,5 +160,6 @@ fn finish_payout(tx: &mut Tx, market: Market, transfer_id: &str, now: Millis) ->
     let (life, _) = step(&life, &Event::Pay, Time(now)).map_err(life_error)?;
     let market = with_life(market, &life)?;
     markets::update(tx, &market)?;
+    calibration::record(tx, &market, now)?;
     announce(tx, now, &market, "paid")
 }

@@ -13,6 +13,7 @@ pub(crate) mod markets;
 pub(crate) mod oracle;
 pub(crate) mod orders;
 pub(crate) mod outcomes;
+pub(crate) mod portfolio;
 pub(crate) mod reference;
 pub(crate) mod runs;
 pub(crate) mod settlement;

@@ -5,8 +5,11 @@ use actix_web::web;
 use jiff::Timestamp;
 use plumbline_service::commands::TradeOrder;
 use plumbline_service::context::Context;
+use plumbline_service::views::{
+    BookView, EvidenceView, ManipulationView, MarketView, OrderView, PositionView, QuoteView,
+    TradeView,
+};
 use plumbline_service::views::{CommentView, CommitmentView};
-use plumbline_service::views::{EvidenceView, MarketView, PositionView, QuoteView, TradeView};
 use plumbline_service::{Result, Service};
 use serde::Serialize;
 
@@ -50,6 +53,12 @@ pub(crate) struct MarketPage {
     pub(crate) balance_micro: Option<i64>,
     /// The trade form.
     pub(crate) order: OrderForm,
+    /// The viewer's own open orders.
+    pub(crate) orders: Vec<OrderView>,
+    /// Everybody's open orders by limit.
+    pub(crate) book: BookView,
+    /// What it takes to mislead the market.
+    pub(crate) manipulation: Option<ManipulationView>,
     /// The market's life so far and what is to come.
     pub(crate) steps: Vec<Step>,
     /// The committed test plan.
@@ -203,7 +212,7 @@ fn told(trade: &TradeView) -> String {
         "{verb} {} {} shares, {money} {}; the price went from {} to {}.",
         decimal(shares.unsigned_abs() as f64 / 1e6, 2),
         outcome,
-        credits(trade.cost_micro.saturating_abs()),
+        credits((trade.cost_micro + trade.fee_micro).saturating_abs()),
         percent(trade.probability_before),
         percent(trade.probability_after),
     )
@@ -227,6 +236,16 @@ fn load(service: &Service, context: &Context, id: &str, order: OrderForm) -> Res
     } else {
         None
     };
+    let mut orders = if signed_in {
+        service.orders(context, Some(&market.id), None, 200)?.items
+    } else {
+        Vec::new()
+    };
+    orders.retain(|order| order.status == "open");
+    let manipulation = match outcomes {
+        None => Some(service.manipulation(context, &market.id)?),
+        Some(_) => None,
+    };
     let rows = evidence.into_iter().map(|item| EvidenceRow {
         judgements: judgement_rows(&item.judgements),
         replays: item.replay.as_ref().map(replays_of).unwrap_or_default(),
@@ -244,6 +263,9 @@ fn load(service: &Service, context: &Context, id: &str, order: OrderForm) -> Res
             .find(|position| position.market_id == market.id),
         balance_micro,
         order,
+        orders,
+        book: service.book(context, &market.id)?,
+        manipulation,
         steps: steps(&market),
         comments: service
             .comments(context, &market.id, None, None, SHOWN)?

@@ -25,7 +25,7 @@ use crate::pages::oracle::OraclePage;
 use crate::pages::outcomes::OutcomesPart;
 use crate::pages::policy::PolicyPage;
 use crate::pages::run::RunPage;
-use crate::pages::session::{Credentials, LoginPage, SetUpPage, SignUpPage};
+use crate::pages::session::{LoginPage, SetUpPage, SignUpPage};
 use crate::pages::training::{
     TrainingCard, TrainingListPage, TrainingPage, loss_chart, saving, share_chart, speed_chart,
 };
@@ -34,6 +34,10 @@ use crate::pages::visit::{Chrome, Flash, Viewer};
 use crate::pages::{ErrorPage, reference};
 use crate::problem::Problem;
 use plumbline_service::views::*;
+
+mod trading;
+
+use trading::credentials;
 
 /// How the samples are dressed.
 #[derive(Clone, Copy, PartialEq)]
@@ -185,7 +189,7 @@ fn market(dress: Dress, settled: bool) -> MarketPage {
     });
     let mut evidence = vec![s::evidence()];
     evidence.splice(0..0, s::more_evidence());
-    let quote: QuoteView = serde_json::from_value(serde_json::json!({"outcome": "yes", "shares_micro": 11_540_000, "cost_micro": 10_000_000,
+    let quote: QuoteView = serde_json::from_value(serde_json::json!({"outcome": "yes", "shares_micro": 11_540_000, "cost_micro": 10_000_000, "fee_micro": 150_000, "total_micro": 10_150_000,
         "average_price": 0.866, "probability_before": 0.968, "probability_after": 0.971, "truncated": true})).unwrap();
     let order = OrderForm {
         amount: dress.text("10"),
@@ -203,6 +207,9 @@ fn market(dress: Dress, settled: bool) -> MarketPage {
         mine: dress.many(s::positions()).pop(),
         balance_micro: Some(961_870_000),
         order,
+        orders: dress.many(trading::orders()),
+        book: dress.one(trading::book(dress)),
+        manipulation: Some(dress.one(trading::manipulation(dress))),
         steps: steps(&market),
         plan: market
             .settlement
@@ -338,16 +345,6 @@ fn account(dress: Dress) -> AccountPage {
     }
 }
 
-fn credentials(dress: Dress) -> Credentials {
-    let error = (dress != Dress::Empty).then(|| dress.text("handle or password is wrong"));
-    Credentials {
-        handle: dress.text("ada"),
-        setup_code: dress.text("K7Q2-91XF"),
-        next: dress.text("/"),
-        error,
-    }
-}
-
 /// Renders pages and remembers which templates were used.
 struct Gallery {
     templates: Templates,
@@ -375,6 +372,7 @@ fn gallery(dress: Dress, theme: &'static str) -> Gallery {
         rendered: Vec::new(),
     };
     add_market_pages(&mut gallery, dress);
+    trading::add_pages(&mut gallery, dress);
     add_governance_pages(&mut gallery, dress);
     add_account_pages(&mut gallery, dress);
     gallery

@@ -1,0 +1,174 @@
+//! Portfolio, history, leaderboard and calibration.
+
+use plumbline_service::views::{
+    CalibrationView, HistoryView, OrderView, PortfolioView, StandingView,
+};
+use serde::{Deserialize, Serialize};
+
+use super::Visit;
+use crate::api::Answer;
+use crate::auth::{Member, Reader, State};
+use crate::extract::Params;
+use crate::templates::Page;
+
+/// Lines of a page.
+const LINES: usize = 50;
+
+/// The portfolio's context.
+#[derive(Debug, Serialize)]
+pub(crate) struct PortfolioPage {
+    /// What is held and what it is worth.
+    pub(crate) portfolio: PortfolioView,
+}
+
+impl Page for PortfolioPage {
+    const TEMPLATE: &'static str = "portfolio.html";
+    fn topics(&self) -> String {
+        "market:*".to_owned()
+    }
+}
+
+/// `GET /portfolio`
+pub(crate) async fn show(state: State, visit: Visit<Member>) -> Answer {
+    visit
+        .page(&state, move |service, context| {
+            Ok(PortfolioPage {
+                portfolio: service.portfolio(context)?,
+            })
+        })
+        .await
+}
+
+/// Where a list goes on.
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct Cursor {
+    cursor: Option<String>,
+}
+
+/// The history's context.
+#[derive(Debug, Serialize)]
+pub(crate) struct HistoryPage {
+    /// Lines, newest first.
+    pub(crate) lines: Vec<HistoryView>,
+    /// Orders that have ended or rest, newest first; on the first page.
+    pub(crate) orders: Vec<OrderView>,
+    /// Where the list goes on.
+    pub(crate) next_cursor: Option<String>,
+}
+
+impl Page for HistoryPage {
+    const TEMPLATE: &'static str = "history.html";
+}
+
+/// `GET /portfolio/history`
+pub(crate) async fn history(state: State, visit: Visit<Member>, query: Params<Cursor>) -> Answer {
+    visit
+        .page(&state, move |service, context| {
+            let cursor = query.0.cursor.as_deref();
+            let page = service.history(context, cursor, LINES)?;
+            let orders = match cursor {
+                None => service.orders(context, None, None, LINES)?.items,
+                Some(_) => Vec::new(),
+            };
+            Ok(HistoryPage {
+                lines: page.items,
+                orders,
+                next_cursor: page.next_cursor,
+            })
+        })
+        .await
+}
+
+/// Which standings.
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct Ranking {
+    by: Option<String>,
+    cursor: Option<String>,
+}
+
+/// The leaderboard's context.
+#[derive(Debug, Serialize)]
+pub(crate) struct LeaderboardPage {
+    /// Standings, the best first.
+    pub(crate) standings: Vec<StandingView>,
+    /// What they are ordered by.
+    pub(crate) by: &'static str,
+    /// Where the list goes on.
+    pub(crate) next_cursor: Option<String>,
+}
+
+impl Page for LeaderboardPage {
+    const TEMPLATE: &'static str = "leaderboard.html";
+}
+
+/// `GET /leaderboard`
+pub(crate) async fn leaderboard(
+    state: State,
+    visit: Visit<Reader>,
+    query: Params<Ranking>,
+) -> Answer {
+    let by = match query.0.by.as_deref() {
+        Some("trading") => "trading",
+        Some("evidence") => "evidence",
+        _ => "total",
+    };
+    visit
+        .page(&state, move |service, context| {
+            let page = service.leaderboard(context, by, query.0.cursor.as_deref(), LINES)?;
+            Ok(LeaderboardPage {
+                standings: page.items,
+                by,
+                next_cursor: page.next_cursor,
+            })
+        })
+        .await
+}
+
+/// The calibration page's context.
+#[derive(Debug, Serialize)]
+pub(crate) struct CalibrationPage {
+    /// Scores and reliability.
+    pub(crate) calibration: CalibrationView,
+    /// The kind of claim that it is limited to.
+    pub(crate) claim_kind: Option<String>,
+    /// Every kind with a case.
+    pub(crate) kinds: Vec<String>,
+}
+
+impl Page for CalibrationPage {
+    const TEMPLATE: &'static str = "calibration.html";
+}
+
+/// Which kind of claim.
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct OfKind {
+    claim_kind: Option<String>,
+}
+
+/// `GET /calibration`
+pub(crate) async fn calibration(
+    state: State,
+    visit: Visit<Reader>,
+    query: Params<OfKind>,
+) -> Answer {
+    let claim_kind = query.0.claim_kind.filter(|kind| !kind.is_empty());
+    visit
+        .page(&state, move |service, context| {
+            let all = service.calibration(context, None)?;
+            let kinds = all
+                .kinds
+                .iter()
+                .map(|kind| kind.claim_kind.clone())
+                .collect();
+            let calibration = match &claim_kind {
+                None => all,
+                Some(kind) => service.calibration(context, Some(kind))?,
+            };
+            Ok(CalibrationPage {
+                calibration,
+                claim_kind,
+                kinds,
+            })
+        })
+        .await
+}
