@@ -144,7 +144,7 @@ fn a_quote_is_what_the_trade_then_does() {
     assert_eq!(holdings[0].shares_micro, trade.yes_micro);
     assert!(held.value_micro > 0 && held.cost_micro == trade.cost_micro);
     let listed = world.service.trades(&ada, &market.id, None, 9).unwrap();
-    assert_eq!(listed.items, [trade.clone()]);
+    assert_eq!(listed.items, std::slice::from_ref(&trade));
     let moves = world
         .service
         .outcome_prices(&ada, &market.id, None, 9)

@@ -16,7 +16,7 @@ use serde::Serialize;
 use super::comments::SHOWN;
 use super::exhibit::{Fact, JudgementRow, facts_of, judgement_rows};
 use super::form::{Fields, Form, fresh_key, micro_of};
-use super::outcomes::OutcomesPart;
+use super::outcomes::{OutcomesPart, settled_as};
 use super::verdict::{OutcomeView, ReplayView, outcome_of, replays_of};
 use super::visit::{redirect_with, render};
 use super::{Visit, encode};
@@ -378,7 +378,7 @@ pub(crate) fn steps(market: &MarketView) -> Vec<Step> {
     };
     let verdict = settlement.pi.map_or(
         "The committed test runs on the frozen checkpoint.".to_owned(),
-        |pi| format!("Settled at {}.", percent(pi)),
+        |pi| settled_as(market).unwrap_or_else(|| format!("Settled at {}.", percent(pi))),
     );
     let stages = [
         (

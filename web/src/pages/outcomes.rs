@@ -31,6 +31,18 @@ pub(crate) struct OutcomeRow {
     pub(crate) change: f64,
 }
 
+/// How a settled market of several outcomes ended, in words.
+pub(crate) fn settled_as(market: &MarketView) -> Option<String> {
+    let outcomes = market.outcomes.as_ref()?;
+    let pays = |one: &&OutcomeView| one.settlement.is_some_and(|pi| pi > 0.0);
+    let names: Vec<&str> = outcomes
+        .iter()
+        .filter(pays)
+        .map(|one| one.name.as_str())
+        .collect();
+    (!names.is_empty()).then(|| format!("Settled: {}.", names.join(", ")))
+}
+
 impl OutcomesPart {
     /// Loads the part; `None` for a market with yes and no.
     pub(crate) fn load(
@@ -79,6 +91,17 @@ impl OutcomesPart {
 mod tests {
     use super::*;
     use crate::templates::samples;
+
+    #[test]
+    fn a_settled_market_names_what_won() {
+        assert_eq!(settled_as(&samples::outcomes_market()), None);
+        assert_eq!(settled_as(&samples::settled_market()), None);
+        let settled = samples::settled_outcomes_market();
+        assert_eq!(
+            settled_as(&settled).as_deref(),
+            Some("Settled: # fast path.")
+        );
+    }
 
     #[test]
     fn rows_are_in_the_order_of_their_prices() {
