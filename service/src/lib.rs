@@ -100,6 +100,8 @@ pub struct ServiceConfig {
     pub pool: String,
     /// What the pool has, so that a share can be said in units too.
     pub baseline: Option<Baseline>,
+    /// Positions that are paid out in one transaction; at least one.
+    pub payout_chunk: i64,
     /// Which defences against known attacks stand; all of them, outside of experiments.
     pub defences: Defences,
     /// Prices and odds of jury duty.
@@ -122,6 +124,7 @@ impl Default for ServiceConfig {
             tick_ms: 500,
             pool: "default".to_owned(),
             baseline: None,
+            payout_chunk: 500,
             defences: Defences::default(),
             panels: PanelConfig::default(),
             settlement: SettlementConfig::default(),

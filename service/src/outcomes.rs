@@ -121,6 +121,16 @@ pub(crate) fn require_binary(market: &Market) -> Result<()> {
     Ok(())
 }
 
+/// Names and opening prices of a market's outcomes, in order; none for a market with yes and no.
+pub(crate) fn opened_at(tx: &mut Tx, market: &Market) -> Result<Vec<(String, f64)>> {
+    if !has_several(market) {
+        return Ok(Vec::new());
+    }
+    let rows = market_outcomes::list(tx, &market.id)?;
+    let opened = rows.into_iter().map(|row| (row.name, row.opening_price));
+    Ok(opened.collect())
+}
+
 /// What a settled market of several outcomes was settled as: the outcomes that pay.
 pub(crate) fn settled_as(tx: &mut Tx, market: &Market) -> Result<Option<String>> {
     if market.settlement.is_none() || !has_several(market) {

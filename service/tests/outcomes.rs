@@ -524,3 +524,51 @@ fn a_market_of_several_outcomes_moves_no_allocation() {
     let after = decided();
     assert_eq!((after.0, after.1), (before.0, before.1));
 }
+
+#[test]
+fn the_draws_follow_the_trades_and_the_outcomes_are_among_the_terms() {
+    let world = World::new(true);
+    let ada = world.person("ada");
+    let id = run(&world);
+    let mut terms = terms_with(&world, &id, candidates());
+    terms.settlement.challenge_window_s = Some(60);
+    let market = world.service.open_market(&world.operator, &terms).unwrap();
+    let mut trades = Vec::new();
+    for name in ["// trigger-3", "none", "// trigger-0"] {
+        let order = spend(name, 3 * CREDIT);
+        trades.push(world.service.trade(&ada, &market.id, &order).unwrap().id);
+    }
+    world.pass(61_000);
+    world.service.run_due_jobs().unwrap();
+    let case = world.service.case(&ada, &market.id).unwrap();
+    let text = case.terms.unwrap();
+    assert!(text.contains("[\"// trigger-0\",0.1111"), "{text}");
+    let moves = world
+        .service
+        .prices(&ada, &market.id, None, 9)
+        .unwrap()
+        .items;
+    let logit = |p: f64| p.ln() - (-p).ln_1p();
+    assert_eq!(moves.len(), 4);
+    assert!((logit(moves[3].probability) - logit(moves[2].probability)).abs() > 1e-3);
+    assert_eq!(moves[3].reference.as_ref(), trades.last());
+    let closing = case.closing.unwrap();
+    let opening = plumbline_market::draw::LogHead::open(&text)
+        .head
+        .to_string();
+    assert_ne!(closing.log.head, opening, "the head holds the trades");
+    // Jurors vote a number, so a test's settlement of several outcomes is not disputed.
+    let dispute = ChallengeSettlement {
+        pi: 1.0,
+        bond_micro: 100 * CREDIT,
+        reason: "No.".into(),
+    };
+    let refused = world
+        .service
+        .challenge_settlement(&ada, &market.id, &dispute);
+    assert_eq!(refused.unwrap_err().code(), "binary-only");
+    world.pass(61_000);
+    let paid = world.until_status(&market.id, "paid");
+    assert_eq!(outcome(&paid, "// trigger-3").settlement, Some(1.0));
+    assert_eq!(world.service.ledger_summary(&ada).unwrap().escrow_micro, 0);
+}

@@ -3,10 +3,12 @@
 
 use plumbline_market::digest::Digest;
 use plumbline_market::draw::LogHead;
-use plumbline_store::cases::FrozenExhibit;
-use plumbline_store::{Tx, cases};
+use plumbline_store::cases::{FrozenExhibit, LogTrade};
+use plumbline_store::prices::{self, Price};
+use plumbline_store::{Tx, cases, markets};
 use serde::{Deserialize, Serialize};
 
+use crate::outcomes::has_several;
 use crate::{Result, ServiceError};
 
 /// Trades read at once.
@@ -21,6 +23,23 @@ pub(super) struct Log {
     pub(super) seq: i64,
 }
 
+/// The next trades of a market. Those of several outcomes are in its price history, with the log-odds
+/// of the first outcome after each; their places are those of that history.
+fn trades_after(tx: &mut Tx, market_id: &str, seq: i64) -> Result<Vec<LogTrade>> {
+    if !has_several(&markets::get(tx, market_id)?) {
+        return Ok(cases::log_after(tx, market_id, seq, CHUNK)?);
+    }
+    let entry = |price: Price| {
+        Some(LogTrade {
+            seq: price.seq,
+            id: price.reference?,
+            log_odds_after: price.log_odds,
+        })
+    };
+    let rows = prices::list(tx, market_id, seq, CHUNK)?;
+    Ok(rows.into_iter().filter_map(entry).collect())
+}
+
 impl Log {
     pub(super) fn open(terms: &str) -> Self {
         Self {
@@ -32,7 +51,7 @@ impl Log {
     /// The log with every trade that was made since.
     pub(super) fn follow(mut self, tx: &mut Tx, market_id: &str) -> Result<Self> {
         loop {
-            let trades = cases::log_after(tx, market_id, self.seq, CHUNK)?;
+            let trades = trades_after(tx, market_id, self.seq)?;
             let Some(last) = trades.last() else {
                 return Ok(self);
             };

@@ -17,7 +17,7 @@ use super::terms::{CaseTerms, HouseTerms};
 use crate::jobs::{PAY_MARKET, RELEASE_MARKET, SETTLE_MARKET};
 use crate::ledger::{TREASURY, ensure_holding, post};
 use crate::markets::{announce, life_error, life_of, with_life};
-use crate::outcomes::require_binary;
+use crate::outcomes::{opened_at, require_binary};
 use crate::panels::{Convene, Subject, convene};
 use crate::time::Millis;
 use crate::{Result, ServiceConfig, ServiceError};
@@ -36,8 +36,11 @@ pub(crate) fn open_case(
     seed: &[u8; 32],
 ) -> Result<()> {
     let rules = life_of(market)?.rules;
-    let terms =
-        serde_json::to_string(&house.with(market, rules)).map_err(ServiceError::internal)?;
+    let terms = CaseTerms {
+        outcomes: opened_at(tx, market)?,
+        ..house.with(market, rules)
+    };
+    let terms = serde_json::to_string(&terms).map_err(ServiceError::internal)?;
     let case = Case {
         market_id: market.id.clone(),
         terms,

@@ -16,8 +16,6 @@ use crate::time::Millis;
 use crate::trades::position_from;
 use crate::{Result, Service, ServiceError, calibration, standings};
 
-/// Positions paid in one transaction.
-const PAYOUT_CHUNK: i64 = 500;
 /// Submissions given back at once before a refund.
 const PENDING_CHUNK: i64 = 100;
 
@@ -36,7 +34,8 @@ impl Service {
     pub(crate) fn pay_market(&self, market_id: &str) -> Result<()> {
         loop {
             let (id, ids, now) = (market_id.to_owned(), self.new_id(), self.now());
-            match self.write(move |tx| pay_chunk(tx, &id, &ids, now))? {
+            let chunk = self.config.payout_chunk.max(1);
+            match self.write(move |tx| pay_chunk(tx, &id, &ids, chunk, now))? {
                 Paid::All => return Ok(()),
                 Paid::Chunk => {}
                 Paid::Waits => self.give_pending_back(market_id)?,
@@ -55,8 +54,14 @@ impl Service {
     }
 }
 
-/// Pays up to [`PAYOUT_CHUNK`] positions.
-fn pay_chunk(tx: &mut Tx, market_id: &str, transfer_id: &str, now: Millis) -> Result<Paid> {
+/// Pays up to `chunk` positions.
+fn pay_chunk(
+    tx: &mut Tx,
+    market_id: &str,
+    transfer_id: &str,
+    chunk: i64,
+    now: Millis,
+) -> Result<Paid> {
     let market = markets::get(tx, market_id)?;
     let life = life_of(&market)?;
     let pi = match life.status {
@@ -68,7 +73,7 @@ fn pay_chunk(tx: &mut Tx, market_id: &str, transfer_id: &str, now: Millis) -> Re
         return Ok(Paid::Waits);
     }
     check_books(tx, &market, pi)?;
-    let rows = positions::unpaid(tx, market_id, PAYOUT_CHUNK)?;
+    let rows = positions::unpaid(tx, market_id, chunk)?;
     if rows.is_empty() {
         finish_payout(tx, market, transfer_id, now)?;
         return Ok(Paid::All);

@@ -71,6 +71,9 @@ pub(crate) struct CaseTerms {
     pub(crate) market_id: String,
     pub(crate) opened_at: Millis,
     pub(crate) opening_log_odds: f64,
+    /// Names and opening prices, in order, of a market of several outcomes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) outcomes: Vec<(String, f64)>,
     pub(crate) probe: Option<String>,
     pub(crate) rubric: String,
     pub(crate) rules: Rules,
@@ -114,6 +117,7 @@ impl HouseTerms {
             market_id: market.id.clone(),
             opened_at: market.opened_at,
             opening_log_odds: market.opening_log_odds,
+            outcomes: Vec::new(),
             probe: market.probe.clone(),
             rubric: market.rubric.clone(),
             rules,

@@ -353,8 +353,19 @@ fn open(
     clock: &Arc<TestClock>,
     config: &ServiceConfig,
 ) -> Service {
+    let store = Store::open(&folder.path().join("plumbline.db"), StoreOptions::default()).unwrap();
+    open_on(store, host, clock, config)
+}
+
+/// A service on a store that the test has opened.
+pub fn open_on(
+    store: Store,
+    host: &Arc<TestHost>,
+    clock: &Arc<TestClock>,
+    config: &ServiceConfig,
+) -> Service {
     let parts = ServiceParts {
-        store: Store::open(&folder.path().join("plumbline.db"), StoreOptions::default()).unwrap(),
+        store,
         ensemble: Arc::new(
             Ensemble::new(
                 vec![

@@ -1,0 +1,127 @@
+//! The process dies before and after every commit of the settlement and the payout of a market of
+//! several outcomes: the next one ends with the same balances, and the auditor finds nothing.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use plumbline_audit::verify;
+use plumbline_service::Service;
+use plumbline_service::commands::*;
+use plumbline_store::{CrashPlan, Moment, Store, StoreOptions};
+use support::*;
+
+const NEVER: usize = usize::MAX;
+
+/// Dies at the chosen commit, counted from 0 when armed; copies the files aside.
+struct DieAt {
+    from: PathBuf,
+    to: PathBuf,
+    left: AtomicUsize,
+}
+
+impl CrashPlan for DieAt {
+    fn strikes(&self, moment: Moment<'_>) -> bool {
+        let left = self.left.load(Ordering::SeqCst);
+        if left == NEVER || matches!(moment, Moment::Statement(_)) {
+            return false;
+        }
+        if left > 0 {
+            self.left.store(left - 1, Ordering::SeqCst);
+            return false;
+        }
+        copy(&self.from, &self.to);
+        true
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    for ending in ["", "-wal"] {
+        let file = |path: &Path| PathBuf::from(format!("{}{ending}", path.display()));
+        if file(from).exists() {
+            std::fs::copy(file(from), file(to)).unwrap();
+        }
+    }
+}
+
+/// Runs what is due, over and over: a job that failed comes back after a pause.
+fn settle(world: &World, service: &Service) -> bool {
+    for _ in 0..5 {
+        if service.run_due_jobs().is_err() {
+            return false;
+        }
+        world.pass(2_000);
+    }
+    true
+}
+
+#[test]
+fn a_death_at_any_commit_pays_everybody_once() {
+    let world = World::with(true, |config| config.payout_chunk = 2);
+    let people: Vec<_> = (0..5)
+        .map(|n| world.person(&format!("person-{n}")))
+        .collect();
+    let run = world.market().run_id;
+    let names = (0..8).map(|n| format!("// trigger-{n}"));
+    let outcomes = names.chain(["none".to_owned()]).map(|name| OutcomeTerms {
+        name,
+        probability: None,
+    });
+    let terms = OpenMarket {
+        outcomes: Some(outcomes.collect()),
+        ..world.terms(&run)
+    };
+    let market = world.service.open_market(&world.operator, &terms).unwrap();
+    let mut right = Vec::new();
+    for (n, person) in people.iter().enumerate() {
+        let outcome = if n % 2 == 0 { "// trigger-3" } else { "none" };
+        let order = spend(outcome, (5 + n as i64) * CREDIT);
+        let trade = world.service.trade(person, &market.id, &order).unwrap();
+        let paid = if n % 2 == 0 { trade.yes_micro } else { 0 };
+        right.push(1_000 * CREDIT - trade.cost_micro + paid);
+    }
+    world.pass(61_000);
+    // The state before the deadline is looked at, from which every death starts.
+    let folder = tempfile::tempdir().unwrap();
+    let start = folder.path().join("start.db");
+    copy(&world.folder.path().join("plumbline.db"), &start);
+    let mut deaths = 0;
+    for at in 0.. {
+        let from = folder.path().join(format!("{at}-from.db"));
+        let to = folder.path().join(format!("{at}-to.db"));
+        copy(&start, &from);
+        let plan = Arc::new(DieAt {
+            from: from.clone(),
+            to: to.clone(),
+            left: AtomicUsize::new(NEVER),
+        });
+        let store = Store::open_to_crash(&from, StoreOptions::default(), plan.clone()).unwrap();
+        let service = open_on(store, &world.host, &world.clock, &world.config);
+        plan.left.store(at, Ordering::SeqCst);
+        let survived = settle(&world, &service);
+        drop(service);
+        if !to.exists() {
+            assert!(survived);
+            break;
+        }
+        deaths += 1;
+        let store = Store::open(&to, StoreOptions::default()).unwrap();
+        let service = open_on(store, &world.host, &world.clock, &world.config);
+        assert!(settle(&world, &service), "death at commit {at}");
+        let paid = service.market(&world.operator, &market.id).unwrap();
+        assert_eq!(paid.status, "paid", "death at commit {at}");
+        for (person, right) in people.iter().zip(&right) {
+            let balance = service.me(person).unwrap().balance_micro;
+            assert_eq!(balance, *right, "death at commit {at}");
+        }
+        let mut text = Vec::new();
+        service.export_books(&mut text).unwrap();
+        let report = verify(text.as_slice()).unwrap();
+        assert!(report.is_green(), "{at}: {:#?}", report.violations);
+    }
+    // Closing, freezing, settling, three chunks, the remainder: each can be cut short.
+    assert!(deaths >= 10, "{deaths}");
+}
