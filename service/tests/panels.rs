@@ -422,10 +422,22 @@ fn roles_are_the_operators_to_give_and_on_record() {
         .unwrap();
     assert_eq!(view.roles, ["participant", "juror"]);
     assert!(sign_in(service, "ada").actor.has_role("juror"));
+    // A token in use gains and loses roles with the answer that says so.
+    let token = CreateToken {
+        name: "t".into(),
+        scopes: vec!["read".into()],
+    };
+    let token = service.create_token(&ada, &token).unwrap().token;
+    assert!(service.actor_of_token(&token).unwrap().has_role("juror"));
+    service
+        .revoke_role(&world.operator, "ada", "juror")
+        .unwrap();
+    assert_eq!(service.known_actor(&token), None);
+    assert!(!service.actor_of_token(&token).unwrap().has_role("juror"));
     let events = service
         .events_after(&world.operator, 0, &["accounts".to_owned()], 50)
         .unwrap();
-    assert_eq!(events.len(), 2);
+    assert_eq!(events.len(), 3);
     assert_eq!(
         events[1].data["roles"],
         serde_json::json!(["participant", "juror"])
