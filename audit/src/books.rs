@@ -4,14 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
+use crate::ledger;
 use crate::record::{
-    Commitment, Evidence, ExhibitChallenge, Export, Market, MarketOutcome, OutcomeHolding,
-    OutcomeTrade, Position, Price, Trade,
+    Case, Claim, Commitment, Evidence, ExhibitChallenge, Export, Fee, FrozenExhibit, Market,
+    MarketOutcome, Order, OutcomeHolding, OutcomeTrade, Position, Price, Trade,
 };
 use crate::report::Report;
 
 /// A market with everything that belongs to it, in the order of the export.
 pub(crate) struct Books<'a> {
+    /// When the export was taken.
+    pub(crate) exported_at: i64,
     /// Its own row.
     pub(crate) market: &'a Market,
     /// The state of its life.
@@ -24,6 +27,18 @@ pub(crate) struct Books<'a> {
     pub(crate) positions: Vec<&'a Position>,
     /// Its evidence.
     pub(crate) evidence: Vec<&'a Evidence>,
+    /// Its fees.
+    pub(crate) fees: Vec<&'a Fee>,
+    /// Its resting orders.
+    pub(crate) orders: Vec<&'a Order>,
+    /// Runs of orders: the order of each trade that is one.
+    pub(crate) fills: BTreeMap<&'a str, &'a str>,
+    /// Its case, if it is of the kind that has one.
+    pub(crate) case: Option<&'a Case>,
+    /// The record of the case.
+    pub(crate) claims: Vec<&'a Claim>,
+    /// What its freeze fixed.
+    pub(crate) exhibits: Vec<&'a FrozenExhibit>,
     /// Its outcomes; none for a market with yes and no.
     pub(crate) outcomes: Vec<&'a MarketOutcome>,
     /// Trades of them.
@@ -69,12 +84,19 @@ pub(crate) fn markets<'a>(export: &'a Export, report: &mut Report) -> Vec<Books<
         let new = places.insert(&market.id, books.len()).is_none();
         report.require(new, &place, || "is there twice".to_owned());
         books.push(Books {
+            exported_at: export.exported_at,
             market,
             life,
             trades: Vec::new(),
             prices: Vec::new(),
             positions: Vec::new(),
             evidence: Vec::new(),
+            case: None,
+            claims: Vec::new(),
+            exhibits: Vec::new(),
+            fees: Vec::new(),
+            orders: Vec::new(),
+            fills: BTreeMap::new(),
             outcomes: Vec::new(),
             outcome_trades: Vec::new(),
             outcome_holdings: Vec::new(),
@@ -109,6 +131,47 @@ pub(crate) fn markets<'a>(export: &'a Export, report: &mut Report) -> Vec<Books<
             books[at].evidence.push(row);
         }
     }
+    for row in &export.fees {
+        if let Some(at) = find(&row.market_id, "a fee", report) {
+            books[at].fees.push(row);
+        }
+    }
+    for row in &export.cases {
+        if let Some(at) = find(&row.market_id, "a case", report) {
+            let new = books[at].case.replace(row).is_none();
+            report.require(new, "settlement_cases", || {
+                format!("{} is there twice", row.market_id)
+            });
+        }
+    }
+    for row in &export.claims {
+        if let Some(at) = find(&row.market_id, "a claim", report) {
+            books[at].claims.push(row);
+        }
+    }
+    for row in &export.exhibits {
+        if let Some(at) = find(&row.market_id, "an exhibit", report) {
+            books[at].exhibits.push(row);
+        }
+    }
+    let mut of_orders: BTreeMap<&str, usize> = BTreeMap::new();
+    for row in &export.orders {
+        if let Some(at) = find(&row.market_id, "an order", report) {
+            of_orders.insert(&row.id, at);
+            books[at].orders.push(row);
+        }
+    }
+    for row in &export.order_fills {
+        match of_orders.get(row.order_id.as_str()) {
+            Some(&at) => {
+                let new = books[at].fills.insert(&row.trade_id, &row.order_id);
+                report.require(new.is_none(), "order_fills", || {
+                    format!("{} is there twice", row.trade_id)
+                });
+            }
+            None => report.violation("order_fills", format!("{} is no order", row.order_id)),
+        }
+    }
     for row in &export.outcomes {
         if let Some(at) = find(&row.market_id, "an outcome", report) {
             books[at].outcomes.push(row);
@@ -135,6 +198,13 @@ pub(crate) fn markets<'a>(export: &'a Export, report: &mut Report) -> Vec<Books<
         }
     }
     check_people(export, report);
+    let trades = export.trades.iter().map(|row| row.seq);
+    ledger::check_sequence(export, "trades", trades, report);
+    let prices = export.prices.iter().map(|row| row.seq);
+    ledger::check_sequence(export, "prices", prices, report);
+    let mut orders: Vec<i64> = export.orders.iter().map(|row| row.seq).collect();
+    orders.sort_unstable();
+    ledger::check_sequence(export, "orders", orders.into_iter(), report);
     books
 }
 

@@ -5,6 +5,11 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     blake3::hash(bytes).to_hex().to_string()
 }
 
+/// 32 bytes as 64 lower-case hexadecimal digits.
+pub(crate) fn text(bytes: &[u8; 32]) -> String {
+    blake3::Hash::from(*bytes).to_hex().to_string()
+}
+
 /// 32 bytes from 64 hexadecimal digits in lower case.
 pub fn parse(text: &str) -> Option<[u8; 32]> {
     let lower = text

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::facts;
 use crate::record::{Entry, Export};
 use crate::report::Report;
 
@@ -11,6 +12,28 @@ pub(crate) type Balances = BTreeMap<String, i64>;
 
 /// The one account that may be below zero.
 const TREASURY: &str = "treasury";
+
+/// In the whole books no number of a sequence is missing: rows are never deleted, and a write
+/// that was undone gives its numbers back.
+pub(crate) fn check_sequence(
+    export: &Export,
+    table: &'static str,
+    numbers: impl Iterator<Item = i64>,
+    report: &mut Report,
+) {
+    if export.market.is_some() {
+        return;
+    }
+    for (expected, number) in (1..).zip(numbers) {
+        if expected != number {
+            report.violation(
+                format!("{table} {number}"),
+                format!("is where {expected} should be"),
+            );
+            return;
+        }
+    }
+}
 
 /// Checks transfers and entries, and gives back the balances that follow from them.
 pub(crate) fn check(export: &Export, report: &mut Report) -> Balances {
@@ -23,6 +46,8 @@ pub(crate) fn check(export: &Export, report: &mut Report) -> Balances {
 }
 
 fn check_transfers(export: &Export, report: &mut Report) {
+    let numbers = export.transfers.iter().map(|row| row.seq);
+    check_sequence(export, "transfers", numbers, report);
     let mut ids = std::collections::BTreeSet::new();
     for pair in export.transfers.windows(2) {
         let place = format!("transfers {}", pair[1].seq);
@@ -72,8 +97,8 @@ fn run(export: &Export, report: &mut Report) -> Balances {
         }
         for entry in of_this {
             let balance = balances.get(&entry.account_id).copied().unwrap_or(0);
-            // Only escrows are whole in the export of one market.
-            let whole = export.market.is_none() || entry.account_id.starts_with("escrow-");
+            // Only the market's own accounts are whole in its export.
+            let whole = export.market.is_none() || facts::is_of_market(&entry.account_id);
             let owes = whole && balance < 0 && entry.account_id != TREASURY;
             report.require(!owes, &place, || {
                 format!("leaves {} at {balance}", entry.account_id)

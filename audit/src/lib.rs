@@ -12,13 +12,16 @@
 
 mod bonds;
 mod books;
+mod cases;
 mod double;
 pub mod draws;
 mod evidence;
 mod facts;
 pub mod hashes;
+mod juries;
 mod ledger;
 mod objective;
+mod orders;
 mod outcomes;
 mod pricing;
 mod read;
@@ -38,8 +41,15 @@ pub use report::{Report, Violation};
 /// # Errors
 /// When the text is no export, or is cut short, or does not have the digest that it ends with.
 pub fn verify(export: impl BufRead) -> Result<Report, ReadError> {
-    let export = read::read(export)?;
-    Ok(check(&export))
+    Ok(check(&read(export)?))
+}
+
+/// Reads an export and checks its digest, without looking at what it says.
+///
+/// # Errors
+/// As [`verify`].
+pub fn read(export: impl BufRead) -> Result<record::Export, ReadError> {
+    read::read(export)
 }
 
 /// Checks what has been read.
@@ -54,10 +64,15 @@ pub fn check(export: &record::Export) -> Report {
         } else {
             let positions = trades::check(&market, &mut facts, &mut report);
             evidence::check(&market, &mut facts, &mut report);
+            orders::check(&market, &balances, &mut facts, &mut report);
             settlement::claims(&market, &positions)
         };
+        cases::check(&market, &mut facts, &mut report);
         settlement::check(&market, &claims, &balances, &mut facts, &mut report);
     }
-    facts::compare(export, facts, &mut report);
+    for account in &export.accounts {
+        facts.happened("grant", &account.id, account.created_at);
+    }
+    facts::compare(export, facts, &balances, &mut report);
     report
 }

@@ -47,6 +47,7 @@ pub(crate) fn read(mut text: impl BufRead) -> Result<Export, ReadError> {
     digest.update(first.as_bytes());
     let mut export = Export {
         market: header.market,
+        exported_at: header.exported_at,
         ..Export::default()
     };
     let mut rows = 0;

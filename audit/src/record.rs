@@ -64,6 +64,26 @@ pub enum Record {
     Prices(Price),
     /// What an account holds in a market.
     Positions(Position),
+    /// What an account paid in fees in a market.
+    Fees(Fee),
+    /// A resting order.
+    Orders(Box<Order>),
+    /// A run of an order.
+    OrderFills(OrderFill),
+    /// How a market came to its end.
+    SettlementCases(Case),
+    /// A proposal, challenge or ruling on a settlement.
+    SettlementClaims(Claim),
+    /// An exhibit that a freeze fixed.
+    FrozenExhibits(FrozenExhibit),
+    /// A juror.
+    Jurors(Juror),
+    /// A panel of jurors.
+    Panels(Box<Panel>),
+    /// A seat of a panel.
+    PanelSeats(Box<Seat>),
+    /// A committed secret of a draw.
+    DrawSecrets(DrawSecret),
     /// An outcome of a market that has several.
     MarketOutcomes(MarketOutcome),
     /// A trade of one of several outcomes.
@@ -77,6 +97,8 @@ pub enum Record {
 pub struct Export {
     /// The market whose public part this is; `None` for the whole books.
     pub market: Option<String>,
+    /// When it was taken.
+    pub exported_at: i64,
     /// Accounts.
     pub accounts: Vec<Account>,
     /// Transfers.
@@ -99,6 +121,26 @@ pub struct Export {
     pub prices: Vec<Price>,
     /// Positions.
     pub positions: Vec<Position>,
+    /// Fees.
+    pub fees: Vec<Fee>,
+    /// Resting orders.
+    pub orders: Vec<Order>,
+    /// Runs of orders.
+    pub order_fills: Vec<OrderFill>,
+    /// Cases.
+    pub cases: Vec<Case>,
+    /// Records of the cases.
+    pub claims: Vec<Claim>,
+    /// Exhibits that freezes fixed.
+    pub exhibits: Vec<FrozenExhibit>,
+    /// Jurors.
+    pub jurors: Vec<Juror>,
+    /// Panels.
+    pub panels: Vec<Panel>,
+    /// Their seats.
+    pub panel_seats: Vec<Seat>,
+    /// Secrets of draws.
+    pub draw_secrets: Vec<DrawSecret>,
     /// Outcomes of markets that have several.
     pub outcomes: Vec<MarketOutcome>,
     /// Trades of them.
@@ -122,6 +164,16 @@ impl Export {
             Record::Trades(row) => self.trades.push(row),
             Record::Prices(row) => self.prices.push(row),
             Record::Positions(row) => self.positions.push(row),
+            Record::Fees(row) => self.fees.push(row),
+            Record::Orders(row) => self.orders.push(*row),
+            Record::OrderFills(row) => self.order_fills.push(row),
+            Record::SettlementCases(row) => self.cases.push(row),
+            Record::SettlementClaims(row) => self.claims.push(row),
+            Record::FrozenExhibits(row) => self.exhibits.push(row),
+            Record::Jurors(row) => self.jurors.push(row),
+            Record::Panels(row) => self.panels.push(*row),
+            Record::PanelSeats(row) => self.panel_seats.push(*row),
+            Record::DrawSecrets(row) => self.draw_secrets.push(row),
             Record::MarketOutcomes(row) => self.outcomes.push(row),
             Record::OutcomeTrades(row) => self.outcome_trades.push(row),
             Record::OutcomeHoldings(row) => self.outcome_holdings.push(row),
@@ -373,6 +425,154 @@ pub struct OutcomeHolding {
     pub account_id: String,
     pub ordinal: i64,
     pub shares_micro: i64,
+}
+
+/// What an account paid in fees in a market.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "named as in docs/audit.md")]
+pub struct Fee {
+    pub market_id: String,
+    pub account_id: String,
+    pub trade_micro: i64,
+    pub creator_micro: i64,
+    pub returned_at: Option<i64>,
+}
+
+/// A resting order.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "named as in docs/audit.md")]
+pub struct Order {
+    pub seq: i64,
+    pub id: String,
+    pub market_id: String,
+    pub account_id: String,
+    pub outcome: String,
+    pub side: String,
+    #[serde(deserialize_with = "double")]
+    pub limit_probability: f64,
+    pub budget_micro: i64,
+    pub shares_micro: i64,
+    pub remaining_micro: i64,
+    pub reserved_micro: i64,
+    pub filled_micro: i64,
+    pub cost_micro: i64,
+    pub fees_micro: i64,
+    pub status: String,
+    pub created_at: i64,
+    pub expires_at: Option<i64>,
+    pub ended_at: Option<i64>,
+}
+
+/// A run of an order.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "named as in docs/audit.md")]
+pub struct OrderFill {
+    pub order_id: String,
+    pub trade_id: String,
+}
+
+/// How a market came to its end.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "named as in docs/audit.md")]
+pub struct Case {
+    pub market_id: String,
+    pub terms: String,
+    pub closing: Option<String>,
+    pub frozen: Option<String>,
+    pub seed: Option<String>,
+}
+
+/// A proposal, challenge or ruling on a settlement.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "named as in docs/audit.md")]
+pub struct Claim {
+    pub market_id: String,
+    pub round: i64,
+    pub kind: String,
+    pub source: String,
+    pub account_id: Option<String>,
+    pub pi_billionths: Option<i64>,
+    pub bond_micro: i64,
+    pub paid_micro: Option<i64>,
+    pub disputes: Option<i64>,
+    pub jurors: Option<i64>,
+    pub at: i64,
+}
+
+/// An exhibit that a freeze fixed.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "named as in docs/audit.md")]
+pub struct FrozenExhibit {
+    pub market_id: String,
+    pub ordinal: i64,
+    pub evidence_id: String,
+    pub content_hash: String,
+}
+
+/// A juror.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "named as in docs/audit.md")]
+pub struct Juror {
+    pub account_id: String,
+    pub stake_micro: i64,
+}
+
+/// A panel of jurors. What is secret while it sits is absent.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "named as in docs/audit.md")]
+pub struct Panel {
+    pub id: String,
+    pub subject: String,
+    pub market_id: Option<String>,
+    pub round: Option<i64>,
+    pub evidence_id: Option<String>,
+    pub challenge_id: Option<String>,
+    pub case_id: Option<String>,
+    pub status: String,
+    pub pi: Option<i64>,
+    pub final_pi: Option<i64>,
+    pub public_seed: String,
+    pub secret_number: Option<i64>,
+    pub candidates: String,
+    pub listed: i64,
+}
+
+/// A seat of a panel.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "named as in docs/audit.md")]
+pub struct Seat {
+    pub panel_id: String,
+    pub account_id: String,
+    pub ordinal: i64,
+    pub deposit_micro: i64,
+    pub state: String,
+    pub commitment: Option<String>,
+    pub vote_bps: Option<i64>,
+    pub nonce: Option<String>,
+    pub justification: Option<String>,
+    pub denounced_by: Option<String>,
+    pub verdict: Option<String>,
+    pub paid_micro: i64,
+    pub slashed_micro: i64,
+}
+
+/// A committed secret of a draw; the secret itself once its panel is published.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "named as in docs/audit.md")]
+pub struct DrawSecret {
+    pub number: i64,
+    pub commitment: String,
+    pub secret: Option<String>,
 }
 
 fn double<'de, D: Deserializer<'de>>(source: D) -> Result<f64, D::Error> {

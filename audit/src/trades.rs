@@ -2,8 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde_json::Value;
+
 use crate::books::Books;
 use crate::facts::Facts;
+use crate::orders;
 use crate::pricing::Pricing;
 use crate::record::Trade;
 use crate::report::Report;
@@ -56,7 +59,8 @@ pub(crate) type Holdings = BTreeMap<String, Holding>;
 /// Checks a market's opening, trades, prices and positions; gives back the recomputed holdings.
 pub(crate) fn check(books: &Books<'_>, facts: &mut Facts, report: &mut Report) -> Holdings {
     check_opening(books, facts, report);
-    let (net, holdings) = replay(books, facts, report);
+    let (net, mut holdings) = replay(books, facts, report);
+    undo_last(books, &mut holdings, facts, report);
     check_prices(books, report);
     check_end(books, net, report);
     compare(books, &holdings, report);
@@ -125,9 +129,7 @@ fn replay(books: &Books<'_>, facts: &mut Facts, report: &mut Report) -> (i64, Ho
         let cash = after.locked() - held.locked();
         *held = after;
         if trade.cause == "trade" {
-            facts.due("trade", &trade.id, &trade.account_id, -cash);
-            facts.due("trade", &trade.id, &market.escrow_id, cash);
-            facts.happened("trade", &trade.id, trade.at);
+            orders::cash_of_trade(books, trade, cash, facts);
         } else {
             // The stake is in escrow already; judging gives back what the move does not need.
             facts.due("evidence", &trade.id, &trade.account_id, -cash);
@@ -135,6 +137,59 @@ fn replay(books: &Books<'_>, facts: &mut Facts, report: &mut Report) -> (i64, Ho
         }
     }
     (net, holdings)
+}
+
+/// A self-resolving market settles at its last price, takes its last trades back and pays whoever
+/// made them a flat fee instead.
+fn undo_last(books: &Books<'_>, holdings: &mut Holdings, facts: &mut Facts, report: &mut Report) {
+    let (market, place) = (books.market, books.place());
+    let text = market.statistics.as_deref().unwrap_or("null");
+    let record: Value = serde_json::from_str(text).unwrap_or(Value::Null);
+    let Some(reference) = record["reference"].as_f64() else {
+        return;
+    };
+    let method = &books.life["rules"]["method"];
+    let count = method["undone"].as_u64().unwrap_or(0) as usize;
+    let fee = method["fee"].as_i64().unwrap_or(0);
+    let (kept, undone) = books
+        .trades
+        .split_at(books.trades.len().saturating_sub(count));
+    let ids: Vec<&str> = undone.iter().map(|trade| trade.id.as_str()).collect();
+    let stated: Vec<&str> = record["undone"]
+        .as_array()
+        .map(|list| list.iter().filter_map(Value::as_str).collect())
+        .unwrap_or_default();
+    report.agree(&place, "the trades taken back", stated, ids);
+    report.agree(
+        &place,
+        "the flat fee",
+        record["fee_micro"].as_i64(),
+        Some(fee),
+    );
+    let last = 1.0 / (1.0 + (-market.log_odds).exp());
+    report.require((reference - last).abs() < 1e-12, &place, || {
+        format!("the reference is {reference}, the last price {last}")
+    });
+    let mut before = Holdings::new();
+    for trade in kept {
+        let held = before.entry(trade.account_id.clone()).or_default();
+        *held = held.after(trade).unwrap_or(*held);
+    }
+    let makers: BTreeSet<&str> = undone
+        .iter()
+        .map(|trade| trade.account_id.as_str())
+        .collect();
+    for account in makers {
+        let (was, is) = (
+            before.get(account).copied().unwrap_or_default(),
+            holdings.get(account).copied().unwrap_or_default(),
+        );
+        let back = is.locked() - was.locked();
+        facts.due("undo", &market.id, account, back + fee);
+        facts.due("undo", &market.id, &market.escrow_id, -back);
+        facts.due("undo", &market.id, "treasury", -fee);
+        holdings.insert(account.to_owned(), was);
+    }
 }
 
 /// One trade's own numbers; gives back the net shares after it.

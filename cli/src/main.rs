@@ -18,6 +18,7 @@ mod panel;
 mod policy;
 mod scheduler;
 mod serve;
+mod simulate;
 mod wiring;
 
 use clap::{Parser, Subcommand};
@@ -51,6 +52,8 @@ enum Command {
     /// Jury duty: list seats, commit and reveal votes
     #[command(subcommand)]
     Panel(panel::PanelCommand),
+    /// Simulate many worlds with crashes and have the auditor check each
+    Simulate(simulate::Simulate),
     /// Reproducible benchmarks, each beside a peer measured in the same run
     #[command(subcommand)]
     Bench(bench::Bench),
@@ -78,6 +81,7 @@ fn dispatch(command: Command) -> anyhow::Result<()> {
         Command::Policy(command) => command.run(),
         Command::Audit(command) => command.run(),
         Command::Panel(command) => command.run(),
+        Command::Simulate(command) => command.run(),
         Command::Bench(command) => command.run(),
     }
 }

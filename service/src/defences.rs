@@ -2,7 +2,7 @@
 //!
 //! A running service has them all. The switches exist so that an attack can be run
 //! against a service without one of them: only an attack that pays there, and does not
-//! pay here, shows that the defence is what stops it. No option of the program reaches them.
+//! pay here, shows that the defence is what stops it. No option of a running service reaches them.
 
 /// Which defences stand. [`Defences::default`] is all of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,3 +45,34 @@ impl Default for Defences {
         }
     }
 }
+
+macro_rules! by_name {
+    ($($name:ident),+ $(,)?) => {
+        impl Defences {
+            /// The names of all, as [`Defences::switch_off`] takes them.
+            pub const NAMES: &'static [&'static str] = &[$(stringify!($name)),+];
+
+            /// Switches the named defence off; false when there is none of that name.
+            pub fn switch_off(&mut self, name: &str) -> bool {
+                match name {
+                    $(stringify!($name) => self.$name = false,)+
+                    _ => return false,
+                }
+                true
+            }
+        }
+    };
+}
+
+by_name!(
+    random_close,
+    novelty,
+    escalating_fees,
+    commit_priority,
+    audit_draw,
+    conflict_bar,
+    bond_burn,
+    reveal_slash,
+    gold_cases,
+    denouncement,
+);

@@ -1,0 +1,219 @@
+//! The service in a simulated world, and its lives from one death to the next.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use plumbline_governance::dsse::DecisionSigner;
+use plumbline_governance::policy::Policy;
+use plumbline_oracle::Ensemble;
+use plumbline_oracle::pool::PoolConfig;
+use plumbline_service::defences::Defences;
+use plumbline_service::time::Clock;
+use plumbline_service::{PasswordCost, Service, ServiceConfig, ServiceParts};
+use plumbline_store::{Store, StoreOptions};
+use tempfile::TempDir;
+
+use crate::SimulationError;
+use crate::crash::{Coverage, Crashes};
+use crate::judge::WeighingJudge;
+use crate::model::SimulatedModels;
+use crate::plan::Scale;
+use crate::rng::{Rng, SeededEntropy};
+
+/// When every simulation begins, milliseconds since 1970.
+const BEGINNING: i64 = 1_790_000_000_000;
+
+/// Memory that is used as a disk, where there is such; deaths are simulated, so nothing needs to
+/// outlive the machine.
+const MEMORY_DISK: &str = "/dev/shm";
+
+/// A clock that moves when told.
+#[derive(Debug)]
+pub(crate) struct SimulatedClock(AtomicI64);
+
+impl SimulatedClock {
+    /// Lets time pass.
+    pub(crate) fn pass(&self, millis: i64) {
+        self.0.fetch_add(millis, Ordering::SeqCst);
+    }
+}
+
+impl Clock for SimulatedClock {
+    fn now(&self) -> i64 {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+/// What runs now.
+struct Life {
+    // Dropped in this order: the service lets go of the store first.
+    service: Service,
+    store: Store,
+    crashes: Arc<Crashes>,
+    copy: PathBuf,
+}
+
+/// Everything round the service that outlives its deaths.
+pub(crate) struct World {
+    life: Option<Life>,
+    folder: TempDir,
+    lives: u32,
+    pub(crate) clock: Arc<SimulatedClock>,
+    entropy: Arc<SeededEntropy>,
+    pub(crate) models: Arc<SimulatedModels>,
+    rng: Rng,
+    commits_of_a_life: u32,
+    defences: Defences,
+    coverage: Coverage,
+}
+
+impl World {
+    /// A service on an empty database.
+    pub(crate) fn new(
+        seed: u64,
+        scale: &Scale,
+        defences: Defences,
+    ) -> Result<Self, SimulationError> {
+        let builder = tempfile::Builder::new();
+        let folder = builder
+            .tempdir_in(MEMORY_DISK)
+            .or_else(|_| builder.tempdir())?;
+        // Each action makes about one commit, each person one, and jobs as many as both.
+        let commits = scale.actors + 2 * scale.turns * scale.actions;
+        let mut world = Self {
+            life: None,
+            folder,
+            lives: 0,
+            clock: Arc::new(SimulatedClock(AtomicI64::new(BEGINNING))),
+            entropy: Arc::new(SeededEntropy::new(seed)),
+            models: Arc::default(),
+            rng: Rng::new(seed, "crashes"),
+            commits_of_a_life: commits.checked_div(scale.crashes).unwrap_or(0) as u32,
+            defences,
+            coverage: Coverage::default(),
+        };
+        world.life = Some(world.open()?);
+        Ok(world)
+    }
+
+    fn database(&self, life: u32) -> PathBuf {
+        self.folder.path().join(format!("{life}.db"))
+    }
+
+    fn open(&mut self) -> Result<Life, SimulationError> {
+        let (path, copy) = (self.database(self.lives), self.database(self.lives + 1));
+        let rng = Rng::new(self.rng.next(), "life");
+        let crashes = Arc::new(Crashes::new(
+            &path,
+            &copy,
+            rng,
+            self.commits_of_a_life,
+            self.coverage.clone(),
+        ));
+        let options = StoreOptions {
+            readers: 1,
+            ..StoreOptions::default()
+        };
+        let store = Store::open_to_crash(&path, options, crashes.clone())
+            .map_err(|error| SimulationError::service("opened", error))?;
+        let ensemble = Ensemble::new(vec![Arc::new(WeighingJudge)], PoolConfig::default())
+            .map_err(|error| SimulationError::service("given its judge", error))?;
+        let parts = ServiceParts {
+            store: store.clone(),
+            ensemble: Arc::new(ensemble),
+            host: self.models.clone(),
+            signing_key: DecisionSigner::from_seed(&[7; 32]),
+            first_policy: Policy::demo_toml().to_owned(),
+            config: self.config(),
+        };
+        let service = Service::open_with(parts, self.clock.clone(), self.entropy.clone())
+            .map_err(|error| SimulationError::service("started", error))?;
+        Ok(Life {
+            service,
+            store,
+            crashes,
+            copy,
+        })
+    }
+
+    fn config(&self) -> ServiceConfig {
+        ServiceConfig {
+            defences: self.defences,
+            // Thousands of accounts that nobody attacks.
+            password_cost: PasswordCost {
+                memory_kib: 8,
+                passes: 1,
+            },
+            ..ServiceConfig::default()
+        }
+    }
+
+    /// The service that runs now.
+    pub(crate) fn service(&self) -> Result<&Service, SimulationError> {
+        self.life
+            .as_ref()
+            .map(|life| &life.service)
+            .ok_or_else(|| SimulationError::service("used", "it is not running"))
+    }
+
+    /// Its store, to look at.
+    pub(crate) fn store(&self) -> Result<&Store, SimulationError> {
+        self.life
+            .as_ref()
+            .map(|life| &life.store)
+            .ok_or_else(|| SimulationError::service("looked at", "it is not running"))
+    }
+
+    /// Whether the writing process has died.
+    pub(crate) fn has_died(&self) -> bool {
+        self.life
+            .as_ref()
+            .is_some_and(|life| life.crashes.has_struck())
+    }
+
+    /// Starts a new process on what the dead one left.
+    pub(crate) fn revive(&mut self) -> Result<(), SimulationError> {
+        // A process may die while it starts: then the next one starts on what that one left.
+        loop {
+            if let Some(dead) = self.life.take() {
+                self.coverage = dead.crashes.coverage();
+                if !dead.copy.exists() {
+                    return Err(SimulationError::service(
+                        "found again",
+                        "no files were left",
+                    ));
+                }
+                drop(dead);
+                let old = self.database(self.lives);
+                for ending in ["", "-wal", "-shm", ".lock"] {
+                    // What is not removed goes with the folder.
+                    let _ = std::fs::remove_file(format!("{}{ending}", old.display()));
+                }
+                self.lives += 1;
+            }
+            match self.open() {
+                Ok(life) => {
+                    let died = life.crashes.has_struck();
+                    self.life = Some(life);
+                    if !died {
+                        return Ok(());
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Deaths so far.
+    pub(crate) fn deaths(&self) -> u32 {
+        self.lives
+    }
+
+    /// Where it died, and where it could have.
+    pub(crate) fn coverage(&self) -> Coverage {
+        self.life
+            .as_ref()
+            .map_or_else(|| self.coverage.clone(), |life| life.crashes.coverage())
+    }
+}
