@@ -78,7 +78,6 @@ pub(crate) fn terms(
         "settlement": {
             "method": "objective",
             "challenge_window_s": if rng.chance(0.3) { 0 } else { rng.between(1, 600) },
-            "proposal_window_s": rng.between(60, 600),
             "jury_commit_s": rng.between(60, 600),
             "jury_reveal_s": rng.between(60, 600),
             "plan": {
