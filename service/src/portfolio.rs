@@ -4,7 +4,9 @@ use plumbline_market::probability::sigmoid;
 use plumbline_store::ledger::TransferRow;
 use plumbline_store::positions::Position as PositionRow;
 use plumbline_store::trades::Trade;
-use plumbline_store::{Tx, accounts, fees, ledger, markets, orders, portfolio, standings};
+use plumbline_store::{
+    Tx, accounts, fees, ledger, markets, orders, outcome_trades, portfolio, standings,
+};
 
 use crate::accounts::account_of;
 use crate::context::{Context, Scope};
@@ -97,7 +99,7 @@ impl Service {
                 if transfer_at >= trade_at {
                     if let Some(row) = transfers.next() {
                         place.transfer = Some(row.seq);
-                        items.extend(transfer_line(row));
+                        items.extend(line_of(tx, row)?);
                     }
                 } else if let Some((seq, trade)) = trades.next() {
                     place.trade = Some(seq);
@@ -206,6 +208,31 @@ fn trade_line(tx: &mut Tx, trade: Trade) -> Result<HistoryView> {
         probability_before: Some(sigmoid(trade.log_odds_before)),
         probability_after: Some(sigmoid(trade.log_odds_after)),
     })
+}
+
+/// A transfer as the history tells it. Trades of several outcomes are told by the transfers that they
+/// made, because they are no rows of [`Trade`].
+fn line_of(tx: &mut Tx, row: TransferRow) -> Result<Option<HistoryView>> {
+    if row.kind != "trade" {
+        return Ok(transfer_line(row));
+    }
+    let Some((trade, outcome)) = outcome_trades::named(tx, &row.reference)? else {
+        return Ok(None);
+    };
+    let market = markets::get(tx, &trade.market_id)?;
+    Ok(Some(HistoryView {
+        at: rfc3339(trade.at),
+        kind: "trade".to_owned(),
+        reference: trade.id,
+        market_id: Some(trade.market_id),
+        claim: Some(market.claim),
+        outcome: Some(outcome),
+        shares_micro: Some(trade.shares_micro),
+        amount_micro: -trade.cost_micro,
+        fee_micro: 0,
+        probability_before: Some(trade.price_before),
+        probability_after: Some(trade.price_after),
+    }))
 }
 
 fn transfer_line(row: TransferRow) -> Option<HistoryView> {

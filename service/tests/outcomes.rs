@@ -199,6 +199,22 @@ fn the_decisive_candidate_wins_and_everybody_is_paid() {
     }
     let mine = &world.service.my_positions(&ada).unwrap()[0];
     assert_eq!(mine.paid_micro, Some(right.yes_micro));
+    let history = world.service.history(&ada, None, 9).unwrap().items;
+    let told: Vec<&str> = history.iter().map(|line| line.kind.as_str()).collect();
+    assert_eq!(told, ["payout", "trade", "grant"]);
+    assert_eq!(history[1].outcome.as_deref(), Some("// trigger-3"));
+    let best = &world
+        .service
+        .leaderboard(&ada, "total", None, 9)
+        .unwrap()
+        .items[0];
+    assert_eq!((best.account.as_str(), best.hits), ("ada", 1));
+    assert_eq!(best.total_micro, right.yes_micro - right.cost_micro);
+    let cases = world.service.calibration(&ada, None).unwrap();
+    assert_eq!(
+        cases.cases, 0,
+        "it says nothing of how well prices of claims did"
+    );
 }
 
 #[test]

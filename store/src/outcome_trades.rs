@@ -3,7 +3,7 @@
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Text};
 
-use crate::schema::outcome_trades;
+use crate::schema::{market_outcomes, outcome_trades};
 use crate::{StoreError, Tx, found};
 
 /// A trade of one outcome.
@@ -48,6 +48,28 @@ pub fn insert(tx: &mut Tx<'_>, trade: &OutcomeTrade) -> Result<(), StoreError> {
             .execute(conn)
     })?;
     Ok(())
+}
+
+/// The trade with this id, and the name of its outcome.
+///
+/// # Errors
+/// Those of the database.
+pub fn named(tx: &mut Tx<'_>, id: &str) -> Result<Option<(OutcomeTrade, String)>, StoreError> {
+    let row: Option<OutcomeTrade> = tx.run(|conn| {
+        outcome_trades::table
+            .filter(outcome_trades::id.eq(id))
+            .select(OutcomeTrade::as_select())
+            .first(conn)
+            .optional()
+    })?;
+    let Some(trade) = row else { return Ok(None) };
+    let name = tx.run(|conn| {
+        market_outcomes::table
+            .find((&trade.market_id, trade.ordinal))
+            .select(market_outcomes::name)
+            .first(conn)
+    })?;
+    Ok(Some((trade, name)))
 }
 
 /// Position of a trade in the history: what [`list`] takes as `before`.
@@ -204,6 +226,9 @@ mod tests {
             assert_eq!(ids(list(tx, "m2", Some(before), 2)?), ["c"]);
             assert_eq!(ids(after(tx, "m2", before, 9)?), ["b"]);
             assert_eq!(ids(by_account(tx, "ada", 10)?), ["b", "c"]);
+            let named_a = named(tx, "a")?.unwrap();
+            assert_eq!((named_a.0.id.as_str(), named_a.1.as_str()), ("a", "b"));
+            assert_eq!(named(tx, "x")?, None);
             assert_eq!(seq_of(tx, "x"), Err(StoreError::not_found("trade", "x")));
             let elsewhere = OutcomeTrade {
                 ordinal: 2,

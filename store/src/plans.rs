@@ -140,6 +140,7 @@ fn every_read_of_outcomes(tx: &mut Tx<'_>) -> Result<(), StoreError> {
     outcome_trades::sample(tx, "m1", 10)?;
     outcome_trades::by_account(tx, "ada", 10)?;
     let _ = outcome_trades::seq_of(tx, "x").is_err();
+    outcome_trades::named(tx, "t1")?;
     Ok(())
 }
 
