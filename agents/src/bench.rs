@@ -44,16 +44,35 @@ pub enum BenchError {
     Refused(String),
 }
 
+/// What each connection posts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Load {
+    /// Trades; a 2xx answer is a durable trade.
+    Trades,
+    /// Quotes of the same orders, which change nothing.
+    Quotes,
+}
+
+impl Load {
+    /// Last part of the path.
+    fn resource(self) -> &'static str {
+        match self {
+            Self::Trades => "trades",
+            Self::Quotes => "quotes",
+        }
+    }
+}
+
 /// What was measured.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct TradesReport {
-    /// Connections that traded at once.
+    /// Connections that posted at once.
     pub connections: usize,
     /// Seconds measured.
     pub seconds: f64,
-    /// Trades acknowledged in that time.
+    /// Trades (or quotes) acknowledged in that time.
     pub trades: u64,
-    /// Acknowledged, hence durable, trades per second.
+    /// Acknowledged, hence durable, trades (or quotes) per second.
     pub durable_trades_per_s: f64,
     /// Median time from request to answer, milliseconds.
     pub p50_ms: f64,
@@ -65,6 +84,9 @@ pub struct TradesReport {
     pub errors: u64,
     /// The first of them, for people.
     pub first_error: Option<String>,
+    /// Microseconds of each acknowledged request, ascending.
+    #[serde(skip)]
+    pub latencies_us: Vec<u32>,
 }
 
 /// What one connection saw.
@@ -91,6 +113,29 @@ pub async fn trades(
     connections: usize,
     seconds: f64,
 ) -> Result<TradesReport, BenchError> {
+    load(
+        base_url,
+        tokens,
+        market_id,
+        Load::Trades,
+        connections,
+        seconds,
+    )
+    .await
+}
+
+/// As [`trades`], with a load of the caller's choice.
+///
+/// # Errors
+/// [`BenchError`] when nothing could be measured.
+pub async fn load(
+    base_url: &str,
+    tokens: &[String],
+    market_id: &str,
+    load: Load,
+    connections: usize,
+    seconds: f64,
+) -> Result<TradesReport, BenchError> {
     if tokens.is_empty() || connections == 0 || !(seconds > 0.0 && seconds <= 86_400.0) {
         let what =
             "at least one token and one connection, and a time above 0 s, are needed".to_owned();
@@ -103,6 +148,7 @@ pub async fn trades(
     for number in 0..connections {
         let target = Target {
             address: &address,
+            load,
             market_id,
             token: &tokens[number % tokens.len()],
         };
@@ -116,7 +162,7 @@ pub async fn trades(
     let end = start + Duration::from_secs_f64(seconds);
     let mut running = JoinSet::new();
     for connection in open {
-        running.spawn(trade_until(connection, start, end));
+        running.spawn(post_until(connection, load, start, end));
     }
     let mut all = Seen::default();
     while let Some(seen) = running.join_next().await {
@@ -144,13 +190,13 @@ fn address_of(url: &Url) -> Result<String, BenchError> {
     }
 }
 
-/// Trades until `end`; answers that arrive between `start` and `end` count.
-async fn trade_until(mut connection: Connection, start: Instant, end: Instant) -> Seen {
+/// Posts until `end`; answers that arrive between `start` and `end` count.
+async fn post_until(mut connection: Connection, load: Load, start: Instant, end: Instant) -> Seen {
     let mut seen = Seen::default();
     let mut buy = true;
     while Instant::now() < end {
         let asked = Instant::now();
-        let outcome = connection.trade(buy).await;
+        let outcome = connection.post(buy).await;
         let answered = Instant::now();
         let counts = answered >= start && answered < end;
         let error = match outcome {
@@ -161,7 +207,7 @@ async fn trade_until(mut connection: Connection, start: Instant, end: Instant) -
                         .push(u32::try_from(micros).unwrap_or(u32::MAX));
                 }
                 // A sale needs the purchase before it, so only success changes sides.
-                buy = !buy;
+                buy = !buy || load == Load::Quotes;
                 continue;
             }
             Ok(status) => format!("{status}: {}", connection.last_body()),
@@ -182,24 +228,84 @@ async fn trade_until(mut connection: Connection, start: Instant, end: Instant) -
     seen
 }
 
-fn report(mut seen: Seen, connections: usize, seconds: f64) -> TradesReport {
-    seen.latencies.sort_unstable();
-    let trades = seen.latencies.len() as u64;
-    TradesReport {
+/// Asks for `path` `count` times, one after the other on one connection; microseconds of each, ascending.
+///
+/// # Errors
+/// [`BenchError`] for an answer other than 2xx, or none.
+pub async fn gets(
+    base_url: &str,
+    token: &str,
+    path: &str,
+    count: usize,
+) -> Result<Vec<u32>, BenchError> {
+    let url = Url::parse(base_url)
+        .map_err(|error| BenchError::Settings(format!("`{base_url}`: {error}")))?;
+    let address = address_of(&url)?;
+    let target = Target {
+        address: &address,
+        load: Load::Quotes,
+        market_id: "none",
+        token,
+    };
+    let lost = |cause| BenchError::Connect {
+        address: address.clone(),
+        cause,
+    };
+    let mut connection = Connection::open(&target, SHARES_MICRO)
+        .await
+        .map_err(lost)?;
+    let mut latencies = Vec::with_capacity(count);
+    for _ in 0..count {
+        let asked = Instant::now();
+        let status = connection.get(path, token).await.map_err(lost)?;
+        if !(200..300).contains(&status) {
+            let what = format!("{status}: {}", connection.last_body());
+            return Err(BenchError::Refused(what));
+        }
+        latencies.push(u32::try_from(asked.elapsed().as_micros()).unwrap_or(u32::MAX));
+    }
+    latencies.sort_unstable();
+    Ok(latencies)
+}
+
+fn report(seen: Seen, connections: usize, seconds: f64) -> TradesReport {
+    let part = TradesReport {
         connections,
         seconds,
-        trades,
-        durable_trades_per_s: trades as f64 / seconds,
-        p50_ms: percentile(&seen.latencies, 0.50),
-        p99_ms: percentile(&seen.latencies, 0.99),
-        max_ms: percentile(&seen.latencies, 1.0),
+        trades: 0,
+        durable_trades_per_s: 0.0,
+        p50_ms: 0.0,
+        p99_ms: 0.0,
+        max_ms: 0.0,
         errors: seen.errors,
         first_error: seen.first_error,
+        latencies_us: seen.latencies,
+    };
+    part.and([])
+}
+
+impl TradesReport {
+    /// One report of this measurement and others with as many connections.
+    #[must_use]
+    pub fn and(mut self, others: impl IntoIterator<Item = Self>) -> Self {
+        for other in others {
+            self.seconds += other.seconds;
+            self.errors += other.errors;
+            self.first_error = self.first_error.or(other.first_error);
+            self.latencies_us.extend(other.latencies_us);
+        }
+        self.latencies_us.sort_unstable();
+        self.trades = self.latencies_us.len() as u64;
+        self.durable_trades_per_s = self.trades as f64 / self.seconds;
+        self.p50_ms = percentile(&self.latencies_us, 0.50);
+        self.p99_ms = percentile(&self.latencies_us, 0.99);
+        self.max_ms = percentile(&self.latencies_us, 1.0);
+        self
     }
 }
 
 /// Nearest-rank percentile of sorted microseconds, in milliseconds: the `⌈q·n⌉`-th smallest; 0 of nothing.
-fn percentile(sorted: &[u32], q: f64) -> f64 {
+pub fn percentile(sorted: &[u32], q: f64) -> f64 {
     let rank = (q * sorted.len() as f64).ceil() as usize;
     let at = rank.clamp(1, sorted.len().max(1)) - 1;
     sorted

@@ -21,6 +21,7 @@
 
 mod api;
 mod auth;
+pub mod bench;
 mod blocking;
 mod chart;
 pub mod config;

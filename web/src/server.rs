@@ -88,16 +88,27 @@ impl RunningServer {
 pub fn serve(service: Service, config: WebConfig) -> Result<RunningServer, WebError> {
     let templates = Templates::load()?;
     let listener = bind(config.listen)?;
+    started(listener, "web", async move |listener, stopped| {
+        run(service, config, templates, listener, stopped).await
+    })
+}
+
+/// Runs a server on a thread of its own.
+pub(crate) fn started<F>(
+    listener: TcpListener,
+    name: &str,
+    run: F,
+) -> Result<RunningServer, WebError>
+where
+    F: AsyncFnOnce(TcpListener, oneshot::Receiver<()>) -> Result<(), WebError> + Send + 'static,
+{
     let address = listener
         .local_addr()
         .map_err(|error| WebError::Server(error.to_string()))?;
     let (stop, stopped) = oneshot::channel();
     let thread = std::thread::Builder::new()
-        .name("web".to_owned())
-        .spawn(move || {
-            actix_web::rt::System::new()
-                .block_on(run(service, config, templates, listener, stopped))
-        })
+        .name(name.to_owned())
+        .spawn(move || actix_web::rt::System::new().block_on(run(listener, stopped)))
         .map_err(|error| WebError::Server(error.to_string()))?;
     Ok(RunningServer {
         address,
@@ -106,7 +117,7 @@ pub fn serve(service: Service, config: WebConfig) -> Result<RunningServer, WebEr
     })
 }
 
-fn bind(address: SocketAddr) -> Result<TcpListener, WebError> {
+pub(crate) fn bind(address: SocketAddr) -> Result<TcpListener, WebError> {
     TcpListener::bind(address).map_err(|cause| match cause.kind() {
         ErrorKind::AddrInUse => WebError::AddressInUse(address),
         _ => WebError::Bind { address, cause },

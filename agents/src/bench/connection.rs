@@ -8,6 +8,8 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use uuid::Uuid;
 
+use super::Load;
+
 /// Largest answer taken.
 const MAX_ANSWER: usize = 1024 * 1024;
 /// Longest wait for one answer.
@@ -21,6 +23,8 @@ const EXCERPT: usize = 200;
 pub(super) struct Target<'a> {
     /// `host:port`.
     pub(super) address: &'a str,
+    /// What is posted.
+    pub(super) load: Load,
     /// Market to trade on.
     pub(super) market_id: &'a str,
     /// Bearer token.
@@ -49,9 +53,10 @@ impl Prepared {
     fn new(target: &Target<'_>, shares_micro: i64) -> Self {
         let body = format!(r#"{{"outcome":"yes","shares_micro":{shares_micro}}}"#);
         let head = format!(
-            "POST /api/v1/markets/{}/trades HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {}\r\n\
+            "POST /api/v1/markets/{}/{} HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {}\r\n\
              content-type: application/json\r\ncontent-length: {}\r\nidempotency-key: ",
             target.market_id,
+            target.load.resource(),
             target.address,
             target.token,
             body.len(),
@@ -99,8 +104,19 @@ impl Connection {
         Ok(())
     }
 
-    /// Posts one trade and returns the status of its answer.
-    pub(super) async fn trade(&mut self, buy: bool) -> Result<u16, Error> {
+    /// Asks for one path and returns the status of its answer.
+    pub(super) async fn get(&mut self, path: &str, token: &str) -> Result<u16, Error> {
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {token}\r\n\r\n",
+            self.address
+        );
+        self.stream.write_all(request.as_bytes()).await?;
+        let answered = timeout(PATIENCE, self.answer()).await;
+        answered.map_err(|_| Error::new(ErrorKind::TimedOut, "no answer in time"))?
+    }
+
+    /// Posts one order and returns the status of its answer.
+    pub(super) async fn post(&mut self, buy: bool) -> Result<u16, Error> {
         let request = if buy {
             self.buy.fresh()
         } else {
@@ -245,6 +261,7 @@ mod tests {
     fn only_the_key_changes() {
         let target = Target {
             address: "h:1",
+            load: Load::Trades,
             market_id: "m",
             token: "t",
         };
