@@ -57,7 +57,6 @@ pub mod positions;
 pub mod prices;
 pub mod runs;
 pub mod sessions;
-pub mod settings;
 pub mod standings;
 pub mod tokens;
 pub mod trades;

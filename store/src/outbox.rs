@@ -162,7 +162,7 @@ mod tests {
         };
         assert_eq!(push_one(false), Err(StoreError::Closed));
         store
-            .write::<_, StoreError, _>(|tx| crate::settings::put(tx, "k", "1", 1))
+            .write::<_, StoreError, _>(|tx| crate::control::put(tx, "k", "1", 1))
             .unwrap();
         for id in 1..=2 {
             assert_eq!(push_one(true), Ok(()));

@@ -17,7 +17,7 @@ use crate::testing::{evidence, juror, market, panel, seat, seed, transfer};
 use crate::{
     StoreError, Tx, accounts, acks, cases, checkpoints, claims, control, decisions, export, fees,
     gold, idempotency, jobs, jurors, ledger, markets, open, orders, outbox, panels, policies,
-    portfolio, positions, prices, runs, schema, sessions, settings, standings, tokens, trades,
+    portfolio, positions, prices, runs, schema, sessions, standings, tokens, trades,
 };
 use crate::{attachments, comments, commitments, exhibit_challenges, fingerprints};
 use crate::{market_outcomes, outcome_holdings, outcome_trades};
@@ -206,7 +206,6 @@ fn every_read_of_the_machinery(tx: &mut Tx<'_>) -> Result<(), StoreError> {
     policies::active(tx)?;
     policies::list(tx, 10)?;
     control::get(tx, "k")?;
-    settings::get(tx, "k")?;
     every_read_of_juries(tx)
 }
 
@@ -430,7 +429,6 @@ fn the_tables_are_as_the_schema_says() {
         acks,
         policies,
         control,
-        settings,
         jurors,
         draw_secrets,
         gold_cases,

@@ -156,8 +156,6 @@ table! { policies (version) {
 
 table! { control (key) { key -> Text, json -> Text, at -> BigInt, } }
 
-table! { settings (key) { key -> Text, json -> Text, at -> BigInt, } }
-
 table! { jurors (account_id) {
     account_id -> Text, stake_micro -> BigInt, locked_micro -> BigInt, gold_cases -> BigInt, gold_right -> BigInt,
     seats -> BigInt, coherent -> BigInt, leaving -> Bool, joined_at -> BigInt,

@@ -324,7 +324,7 @@ mod tests {
     use diesel::RunQueryDsl;
 
     use crate::testing::{GRANT, seeded, transfer};
-    use crate::{Store, StoreError, Tx, ledger, outbox, settings};
+    use crate::{Store, StoreError, Tx, control, ledger, outbox};
 
     fn sql(tx: &mut Tx<'_>, text: &str) -> Result<usize, StoreError> {
         tx.run(|conn| diesel::sql_query(text).execute(conn))
@@ -332,7 +332,7 @@ mod tests {
 
     fn setting(store: &Store, key: &str) -> Option<String> {
         store
-            .read::<_, StoreError, _>(|tx| settings::get(tx, key))
+            .read::<_, StoreError, _>(|tx| control::get(tx, key))
             .unwrap()
     }
 
@@ -349,10 +349,10 @@ mod tests {
     fn a_failure_that_was_hidden_is_not_taken_for_success() {
         let (_folder, store) = seeded();
         let result = store.write::<_, StoreError, _>(|tx| {
-            settings::put(tx, "before", "1", 1)?;
+            control::put(tx, "before", "1", 1)?;
             // Refused by a trigger: diesel has no name for it, so it might have ended the transaction.
             assert!(sql(tx, "DELETE FROM entries").is_err());
-            assert!(settings::put(tx, "after", "1", 1).is_err());
+            assert!(control::put(tx, "after", "1", 1).is_err());
             Ok(())
         });
         assert!(
@@ -364,7 +364,7 @@ mod tests {
             (None, None)
         );
         store
-            .write::<_, StoreError, _>(|tx| settings::put(tx, "next", "1", 1))
+            .write::<_, StoreError, _>(|tx| control::put(tx, "next", "1", 1))
             .unwrap();
         assert_eq!(setting(&store, "next").as_deref(), Some("1"));
     }
@@ -383,7 +383,7 @@ mod tests {
                             let entries = [("ada", -1), ("bob", 1)];
                             ledger::post(tx, &transfer(&format!("t{number}"), &entries))?;
                             outbox::push(tx, 1, "t", "k", &serde_json::Value::Null)?;
-                            settings::put(tx, &format!("k{number}"), &large, 1)
+                            control::put(tx, &format!("k{number}"), &large, 1)
                         })
                     })
                 })
@@ -416,7 +416,7 @@ mod tests {
         assert_eq!((balance, events), (GRANT, 0));
         limit_pages(&store, 1_000_000);
         store
-            .write::<_, StoreError, _>(move |tx| settings::put(tx, "k", &large, 1))
+            .write::<_, StoreError, _>(move |tx| control::put(tx, "k", &large, 1))
             .unwrap();
         assert!(setting(&store, "k").is_some());
     }
@@ -425,7 +425,7 @@ mod tests {
     fn a_transaction_that_sqlite_ended_fails_the_whole_batch_and_no_later_one() {
         let (_folder, store) = seeded();
         let result = store.write::<_, StoreError, _>(|tx| {
-            settings::put(tx, "before", "1", 1)?;
+            control::put(tx, "before", "1", 1)?;
             // As SQLite does by itself after some input/output errors.
             sql(tx, "ROLLBACK")?;
             Ok(())
@@ -433,7 +433,7 @@ mod tests {
         assert!(matches!(result, Err(StoreError::Database(_))), "{result:?}");
         assert_eq!(setting(&store, "before"), None);
         store
-            .write::<_, StoreError, _>(|tx| settings::put(tx, "next", "1", 1))
+            .write::<_, StoreError, _>(|tx| control::put(tx, "next", "1", 1))
             .unwrap();
         assert_eq!(setting(&store, "next").as_deref(), Some("1"));
     }

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use common::{assert_sound, seeded, transfer};
-use plumbline_store::{Store, StoreError, StoreOptions, ledger, outbox, settings};
+use plumbline_store::{Store, StoreError, StoreOptions, control, ledger, outbox};
 
 /// Tells the test binary to be the writing process, and where.
 const CHILD: &str = "PLUMBLINE_STORE_CRASH_TEST";
@@ -38,7 +38,7 @@ fn write_one(store: &Store, name: String) -> Result<(), StoreError> {
             &serde_json::json!({ "name": name }),
         )?;
         if has_setting(&name) {
-            settings::put(tx, &name, "1", 1)?;
+            control::put(tx, &name, "1", 1)?;
         }
         Ok(())
     })
@@ -149,7 +149,7 @@ fn check(path: &Path, acknowledged: &BTreeSet<String>) {
     assert_eq!(of_events, of_transfers, "a request is there by half");
     for name in &of_events {
         let kept = store
-            .read::<_, StoreError, _>(|tx| settings::get(tx, name))
+            .read::<_, StoreError, _>(|tx| control::get(tx, name))
             .unwrap();
         assert_eq!(kept.is_some(), has_setting(name), "{name} is there by half");
     }

@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use plumbline_store::{Store, StoreError, StoreOptions, accounts, settings};
+use plumbline_store::{Store, StoreError, StoreOptions, accounts, control};
 
 fn open(path: &Path) -> Result<Store, StoreError> {
     Store::open(path, StoreOptions::default())
@@ -39,11 +39,11 @@ fn a_file_is_created_with_its_folder_and_opened_again() {
     for round in 0..3 {
         let store = open(&path).unwrap();
         let before = store
-            .read::<_, StoreError, _>(|tx| settings::get(tx, "round"))
+            .read::<_, StoreError, _>(|tx| control::get(tx, "round"))
             .unwrap();
         assert_eq!(before, (round > 0).then(|| (round - 1).to_string()));
         store
-            .write::<_, StoreError, _>(move |tx| settings::put(tx, "round", &round.to_string(), 1))
+            .write::<_, StoreError, _>(move |tx| control::put(tx, "round", &round.to_string(), 1))
             .unwrap();
     }
 }

@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use common::{GRANT, assert_sound, balance, seeded, transfer};
-use plumbline_store::{Store, StoreError, StoreOptions, accounts, ledger, outbox, settings};
+use plumbline_store::{Store, StoreError, StoreOptions, accounts, control, ledger, outbox};
 use proptest::prelude::*;
 
 /// Keeps the writer busy until the returned sender is used or dropped, so that what is written
@@ -93,7 +93,7 @@ enum Act {
 fn act(store: &Store, number: usize, act: Act) -> (bool, Result<(), StoreError>) {
     let keep = matches!(act, Act::Keep | Act::Swallow);
     let result = store.write(move |tx| {
-        settings::put(tx, &format!("k{number}"), "1", 1)?;
+        control::put(tx, &format!("k{number}"), "1", 1)?;
         outbox::push(tx, 1, "t", "k", &serde_json::Value::Null)?;
         let unbalanced = transfer(
             format!("bad-{number}"),
@@ -150,7 +150,7 @@ proptest! {
         let mut kept = 0;
         for (number, (keep, result)) in results.iter().enumerate() {
             let stored = store
-                .read::<_, StoreError, _>(|tx| settings::get(tx, &format!("k{number}")))
+                .read::<_, StoreError, _>(|tx| control::get(tx, &format!("k{number}")))
                 .unwrap()
                 .is_some();
             prop_assert_eq!((*keep, *keep), (stored, result.is_ok()), "{}: {:?} {:?}", number, acts[number], result);
@@ -245,7 +245,7 @@ fn reads_are_consistent_cannot_write_and_see_what_was_acknowledged() {
             ..StoreOptions::default()
         },
     );
-    let written = store.read::<_, StoreError, _>(|tx| settings::put(tx, "k", "1", 1));
+    let written = store.read::<_, StoreError, _>(|tx| control::put(tx, "k", "1", 1));
     assert!(
         matches!(&written, Err(StoreError::Database(text)) if text.contains("readonly")),
         "{written:?}"
@@ -255,14 +255,14 @@ fn reads_are_consistent_cannot_write_and_see_what_was_acknowledged() {
     // A read keeps its snapshot while somebody writes.
     let seen = store
         .read::<_, StoreError, _>(|tx| {
-            let before = settings::get(tx, "k")?;
-            store.write::<_, StoreError, _>(|tx| settings::put(tx, "k", "2", 1))?;
-            Ok((before, settings::get(tx, "k")?))
+            let before = control::get(tx, "k")?;
+            store.write::<_, StoreError, _>(|tx| control::put(tx, "k", "2", 1))?;
+            Ok((before, control::get(tx, "k")?))
         })
         .unwrap();
     assert_eq!(seen, (None, None));
     assert_eq!(
-        store.read::<_, StoreError, _>(|tx| settings::get(tx, "k")),
+        store.read::<_, StoreError, _>(|tx| control::get(tx, "k")),
         Ok(Some("2".to_owned()))
     );
 }
@@ -274,7 +274,7 @@ fn a_write_within_a_write_is_refused_and_the_last_clone_may_go_there() {
     let store = seeded(&path, StoreOptions::default());
     let inner = store.clone();
     let nested = store.write::<(), StoreError, _>(move |_| {
-        inner.write::<_, StoreError, _>(|tx| settings::put(tx, "k", "1", 1))
+        inner.write::<_, StoreError, _>(|tx| control::put(tx, "k", "1", 1))
     });
     assert!(
         matches!(nested, Err(StoreError::Conflict { .. })),
@@ -286,7 +286,7 @@ fn a_write_within_a_write_is_refused_and_the_last_clone_may_go_there() {
     let waiting = std::thread::spawn(move || {
         let captured = last.clone();
         last.write::<_, StoreError, _>(move |tx| {
-            settings::put(tx, "last", "1", 1)?;
+            control::put(tx, "last", "1", 1)?;
             drop(captured);
             Ok(())
         })
@@ -298,7 +298,7 @@ fn a_write_within_a_write_is_refused_and_the_last_clone_may_go_there() {
     assert_eq!(waiting.join().unwrap(), Ok(()));
     let store = reopen(&path);
     assert_eq!(
-        store.read::<_, StoreError, _>(|tx| settings::get(tx, "last")),
+        store.read::<_, StoreError, _>(|tx| control::get(tx, "last")),
         Ok(Some("1".to_owned()))
     );
     assert!(

@@ -1,0 +1,5 @@
+CREATE TABLE settings (
+    key  TEXT    NOT NULL PRIMARY KEY,
+    json TEXT    NOT NULL,
+    at   INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;

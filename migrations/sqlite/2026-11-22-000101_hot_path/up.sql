@@ -1,0 +1,2 @@
+-- A second key-value table beside `control`, which nothing used.
+DROP TABLE settings;
