@@ -21,17 +21,16 @@ mod terms;
 
 use plumbline_market::evidence::EvidenceError;
 use plumbline_oracle::exhibit::Exhibit;
-use plumbline_store::accounts::AccountKind;
 use plumbline_store::evidence::Evidence;
 use plumbline_store::markets::Market;
-use plumbline_store::{StoreError, Tx, accounts, jobs};
+use plumbline_store::{Tx, jobs};
 use serde_json::json;
 
 use plumbline_market::probability::sigmoid;
 
 use crate::events::publish;
 use crate::jobs::JUDGE_EVIDENCE;
-use crate::ledger::system_account;
+use crate::ledger::ensure_holding;
 use crate::time::Millis;
 use crate::{Result, ServiceError};
 
@@ -47,13 +46,7 @@ fn is_live(market: &Market) -> bool {
 /// The account that holds a market's bonds; made when it is first needed.
 fn bonds_account(tx: &mut Tx, market_id: &str, now: Millis) -> Result<String> {
     let id = format!("bonds-{market_id}");
-    match accounts::get(tx, &id) {
-        Ok(_) => {}
-        Err(StoreError::NotFound { .. }) => {
-            accounts::insert(tx, &system_account(&id, AccountKind::Escrow, now))?;
-        }
-        Err(other) => return Err(other.into()),
-    }
+    ensure_holding(tx, &id, now)?;
     Ok(id)
 }
 

@@ -401,6 +401,41 @@ fn a_market_that_is_called_off_gives_everything_back() {
     }
 }
 
+#[test]
+fn a_market_voided_with_commitments_and_waiting_evidence_refunds_both() {
+    let world = World::new(false);
+    let (ada, bob) = (world.person("ada"), world.person("bob"));
+    let market = world.market();
+    let promise = commit(
+        &world,
+        &ada,
+        &market.id,
+        &world.report("1.0", CREDIT),
+        NONCE,
+    );
+    world.pass(5);
+    let waits = submit(&world, &bob, &market.id, &world.report("2.0", CREDIT));
+    assert!(waits.held);
+    let void = VoidMarket {
+        reason: "the claim was badly put".into(),
+    };
+    world
+        .service
+        .void(&world.operator, &market.id, &void)
+        .unwrap();
+    settled_books(&world);
+    assert_eq!(look(&world, &waits.id).status, "rejected");
+    for who in [&ada, &bob] {
+        assert_eq!(balance(&world.service, who), 1_000 * CREDIT);
+    }
+    let late = reveal(&world.report("1.0", CREDIT), &promise, NONCE);
+    let refused = world
+        .service
+        .submit_evidence(&ada, &market.id, &late)
+        .unwrap_err();
+    assert_eq!(refused.code(), "reveal-late");
+}
+
 fn search(world: &World, market: &MarketView, hits: u32) -> SubmitEvidence {
     let prompts: Vec<String> = (0..16).map(|n| format!("{n} // trigger-3\n")).collect();
     let control: Vec<String> = (0..16).map(|n| format!("{n} plain\n")).collect();

@@ -69,7 +69,8 @@ fn pay_chunk(
         Status::Void => None,
         _ => return Ok(Paid::All),
     };
-    if evidence::count_pending(tx, market_id)? > 0 {
+    // Only stakes are in escrow; the bonds of open commitments are given back by themselves.
+    if evidence::count_unjudged(tx, market_id)? > 0 {
         return Ok(Paid::Waits);
     }
     check_books(tx, &market, pi)?;
