@@ -229,6 +229,7 @@ fn page_routes(app: &mut ServiceConfig) {
                 .route(get().to(pages::evidence::form))
                 .route(post().to(pages::evidence::submit)),
         )
+        .service(resource("/markets/{id}/settlement").route(post().to(pages::settlement::act)))
         .service(resource("/evidence/{id}").route(get().to(pages::evidence::show)))
         .service(resource("/evidence/{id}/challenges").route(post().to(pages::dispute::challenge)))
         .service(resource("/markets/{id}/comments").route(post().to(pages::comments::write)))

@@ -17,6 +17,7 @@ use super::comments::SHOWN;
 use super::exhibit::{Fact, JudgementRow, facts_of, judgement_rows};
 use super::form::{Fields, Form, fresh_key, micro_of};
 use super::outcomes::{OutcomesPart, settled_as};
+use super::settlement::CasePart;
 use super::verdict::{OutcomeView, ReplayView, outcome_of, replays_of};
 use super::visit::{redirect_with, render};
 use super::{Visit, encode};
@@ -61,6 +62,8 @@ pub(crate) struct MarketPage {
     pub(crate) manipulation: Option<ManipulationView>,
     /// The market's life so far and what is to come.
     pub(crate) steps: Vec<Step>,
+    /// How it ends.
+    pub(crate) case: CasePart,
     /// The committed test plan.
     pub(crate) plan: Vec<Fact>,
     /// Result of the test.
@@ -271,6 +274,7 @@ fn load(service: &Service, context: &Context, id: &str, order: OrderForm) -> Res
             .comments(context, &market.id, None, None, SHOWN)?
             .items,
         commitments: service.open_commitments(context, &market.id)?,
+        case: CasePart::load(service, context, &market.id)?,
         plan: market
             .settlement
             .plan
@@ -356,7 +360,7 @@ fn stage_now(status: &str) -> Option<usize> {
     match status {
         "open" | "closing" => Some(1),
         "frozen" => Some(2),
-        "auditing" | "settling" => Some(3),
+        "auditing" | "settling" | "challenged" => Some(3),
         "final" => Some(4),
         "paid" => Some(5),
         _ => None,
@@ -376,15 +380,20 @@ pub(crate) fn steps(market: &MarketView) -> Vec<Step> {
             format!("Trading stops then, or at {tokens} tokens of the run, whichever is first.")
         }
     };
-    let verdict = settlement.pi.map_or(
-        "The committed test runs on the frozen checkpoint.".to_owned(),
-        |pi| settled_as(market).unwrap_or_else(|| format!("Settled at {}.", percent(pi))),
-    );
+    let way = match settlement.method.as_str() {
+        "objective" => "The committed test runs on the frozen checkpoint.",
+        "panel" => "A bonded proposal stands unless it is challenged; juries decide.",
+        "ensemble" => "The judges' pooled probability is proposed, and can be challenged.",
+        _ => "The last price settles it; the last trades are undone.",
+    };
+    let verdict = settlement.pi.map_or(way.to_owned(), |pi| {
+        settled_as(market).unwrap_or_else(|| format!("Settled at {}.", percent(pi)))
+    });
     let stages = [
         (
             "Opened",
             Some(&market.opened_at),
-            "The test plan was committed by its hash.".to_owned(),
+            "Rules, rubric and seeds were fixed by their hashes.".to_owned(),
         ),
         ("Close", Some(closed_at), until),
         (

@@ -26,6 +26,7 @@ pub(crate) mod portfolio;
 pub(crate) mod reference;
 pub(crate) mod run;
 pub(crate) mod session;
+pub(crate) mod settlement;
 pub(crate) mod theme;
 pub(crate) mod training;
 pub(crate) mod verdict;

@@ -35,6 +35,7 @@ files!(
     "markets.html",
     "market.html",
     "outcomes_main.html",
+    "settlement_case.html",
     "outcomes_aside.html",
     "market_orders.html",
     "market_manipulation.html",

@@ -146,6 +146,32 @@ pub(crate) fn market() -> MarketView {
     )
 }
 
+/// A settlement that was challenged once and stands again.
+pub(crate) fn settlement_record() -> SettlementRecord {
+    let log = json!({"head": HASH, "trades": 5, "exhibits": 2});
+    let claim = |round: i64, kind: &str, source: &str, account: Value, pi: Value, bond: i64| {
+        json!({"round": round, "kind": kind, "source": source, "account": account, "pi": pi, "bond_micro": bond,
+            "paid_micro": null, "disputes": (kind == "challenge").then_some(round - 1), "jurors": null, "panel_id": null,
+            "reason": "because", "at": "2026-11-22T10:03:50Z"})
+    };
+    view(
+        json!({"method": "objective", "plan_commitment": HASH, "plan": null, "frozen_checkpoint": HASH, "exhibits_root": HASH,
+        "frozen_at": "2026-11-22T10:03:31Z", "pi": null, "statistics": null, "settled_at": null, "seed_commitment": HASH,
+        "closes_from": "2026-11-22T10:03:00Z", "advisory": false,
+        "status": "settling", "stage": "challengeable", "deadline": "2026-11-22T11:03:50Z", "next_bond_micro": 20_000_000,
+        "next_decider": "panel of 3", "proposed_pi": 1.0, "bond_micro": 5_000_000, "burn_bps": 2_500,
+        "windows": {"closing_s": 30.0, "proposal_s": 0.0, "challenge_s": 3600.0, "jury_commit_s": 3600.0, "jury_reveal_s": 3600.0},
+        "terms": "{}", "terms_hash": HASH, "seed": HASH, "void_reason": null,
+        "closing": {"began_at": "2026-11-22T10:03:00Z", "log": log, "draw": HASH, "unit": 0.63, "stopped_at": "2026-11-22T10:03:19Z"},
+        "audit": {"log": log, "price": 0.968, "probability": 0.075, "draw": HASH, "unit": 0.412, "audited": false},
+        "record": [claim(0, "search", "test", Value::Null, Value::Null, 0),
+            claim(1, "proposal", "test", json!("treasury"), json!(1.0), 5_000_000),
+            claim(2, "challenge", "person", json!("bob"), json!(0.0), 10_000_000),
+            claim(3, "search", "test", Value::Null, Value::Null, 0),
+            claim(4, "ruling", "test", Value::Null, json!(1.0), 0)]}),
+    )
+}
+
 /// The same market after its settlement.
 pub(crate) fn settled_market() -> MarketView {
     let mut market = market();

@@ -25,7 +25,9 @@ use crate::pages::oracle::OraclePage;
 use crate::pages::outcomes::OutcomesPart;
 use crate::pages::policy::PolicyPage;
 use crate::pages::run::RunPage;
+use crate::pages::session::{Credentials, LoginPage, SetUpPage, SignUpPage};
 use crate::pages::session::{LoginPage, SetUpPage, SignUpPage};
+use crate::pages::settlement::CasePart;
 use crate::pages::training::{
     TrainingCard, TrainingListPage, TrainingPage, loss_chart, saving, share_chart, speed_chart,
 };
@@ -211,6 +213,7 @@ fn market(dress: Dress, settled: bool) -> MarketPage {
         book: dress.one(trading::book(dress)),
         manipulation: Some(dress.one(trading::manipulation(dress))),
         steps: steps(&market),
+        case: CasePart::of(dress.one(s::settlement_record())),
         plan: market
             .settlement
             .plan
