@@ -66,7 +66,7 @@ pub(crate) fn release_bonds(
         &market.id,
         entries,
     )?;
-    Ok(Progress::Done)
+    Ok(Progress::More)
 }
 
 fn final_pi(life: &Life) -> Option<Pi> {

@@ -7,7 +7,7 @@ use plumbline_market::settle::{payouts, refunds};
 use plumbline_market::trade::Position;
 use plumbline_store::markets::{self, Market};
 use plumbline_store::positions::Position as PositionRow;
-use plumbline_store::{Tx, accounts, cases, evidence, positions};
+use plumbline_store::{Tx, accounts, cases, positions};
 
 use crate::ledger::{TREASURY, post};
 use crate::markets::{announce, life_error, life_of, with_life};
