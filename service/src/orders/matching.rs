@@ -29,7 +29,7 @@ enum Look {
     /// It waits, and so does every other order of its side.
     Waits,
     /// It ran or ended; the market may have moved.
-    Went(Market),
+    Went(Box<Market>),
 }
 
 impl Service {
@@ -127,7 +127,7 @@ fn look_at(
     if order.expires_at.is_some_and(|at| at <= now) {
         end(tx, order, "expired", None, now)?;
         refresh(tx, &market.id)?;
-        return Ok(Look::Went(market));
+        return Ok(Look::Went(Box::new(market)));
     }
     let held = position_of(tx, &market.id, &order.account_id)?;
     let schedule = schedule_of(&market)?;
@@ -141,9 +141,10 @@ fn look_at(
             };
             end(tx, order, status, reason, now)?;
             refresh(tx, &market.id)?;
-            Ok(Look::Went(market))
+            Ok(Look::Went(Box::new(market)))
         }
-        Run::Filled(fill) => book_run(tx, market, order, &fill, now).map(Look::Went),
+        Run::Filled(fill) => book_run(tx, market, order, &fill, now)
+            .map(|market| Look::Went(Box::new(market))),
     }
 }
 

@@ -70,7 +70,7 @@ fn pay_chunk(
         _ => return Ok(Paid::All),
     };
     // Only stakes are in escrow; the bonds of open commitments are given back by themselves.
-    if evidence::count_unjudged(tx, market_id)? > 0 {
+    if !cases::pending(tx, market_id, 1)?.is_empty() {
         return Ok(Paid::Waits);
     }
     check_books(tx, &market, pi)?;
