@@ -108,7 +108,7 @@ fn run_next(tx: &mut Tx, market: Market, now: Millis) -> Result<Option<Market>> 
         match look_at(tx, market.clone(), &maker, &resting, order, now)? {
             Look::Waits => {}
             Look::Went(after) => {
-                market = after;
+                market = *after;
                 return Ok(Some(market));
             }
         }
@@ -143,8 +143,9 @@ fn look_at(
             refresh(tx, &market.id)?;
             Ok(Look::Went(Box::new(market)))
         }
-        Run::Filled(fill) => book_run(tx, market, order, &fill, now)
-            .map(|market| Look::Went(Box::new(market))),
+        Run::Filled(fill) => {
+            book_run(tx, market, order, &fill, now).map(|market| Look::Went(Box::new(market)))
+        }
     }
 }
 

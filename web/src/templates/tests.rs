@@ -25,7 +25,6 @@ use crate::pages::oracle::OraclePage;
 use crate::pages::outcomes::OutcomesPart;
 use crate::pages::policy::PolicyPage;
 use crate::pages::run::RunPage;
-use crate::pages::session::{Credentials, LoginPage, SetUpPage, SignUpPage};
 use crate::pages::session::{LoginPage, SetUpPage, SignUpPage};
 use crate::pages::settlement::CasePart;
 use crate::pages::training::{
