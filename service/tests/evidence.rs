@@ -628,7 +628,7 @@ fn comments_are_bounded_and_can_be_removed() {
         .service
         .comments(&bob, &market.id, Some(&report.id), None, 50)
         .unwrap();
-    assert_eq!(about.items, [mine.clone()]);
+    assert_eq!(about.items, std::slice::from_ref(&mine));
     assert_eq!(
         world
             .service
@@ -685,7 +685,10 @@ fn attachments_are_kept_once_and_bounded() {
         ..world.report("1.0", CREDIT)
     };
     let made = submit(&world, &ada, &market.id, &named(vec![file.hash.clone()]));
-    assert_eq!(look(&world, &made.id).attachments, [file.clone()]);
+    assert_eq!(
+        look(&world, &made.id).attachments,
+        std::slice::from_ref(&file)
+    );
     for (hashes, code) in [
         (vec!["../x".to_owned()], "unknown-attachment"),
         (

@@ -288,7 +288,10 @@ mod tests {
                     ..forecast.clone()
                 },
             )?;
-            assert_eq!(super::forecasts(tx, None, 9)?, [forecast.clone()]);
+            assert_eq!(
+                super::forecasts(tx, None, 9)?,
+                std::slice::from_ref(&forecast)
+            );
             assert_eq!(super::forecasts(tx, Some("backdoor"), 9)?, [forecast]);
             assert!(super::forecasts(tx, Some("other"), 9)?.is_empty());
             crate::evidence::insert(

@@ -132,8 +132,9 @@ impl<'a, I: Iterator<Item = Event<'a>>> Iterator for Tame<I> {
                     }
                 }
                 Event::End(end) => {
-                    if self.open.pop().unwrap_or(false) {
-                        self.depth -= 1;
+                    let shown = self.open.pop().unwrap_or(false);
+                    self.depth -= usize::from(shown);
+                    if shown {
                         return Some(Event::End(tame_end(end)));
                     }
                 }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod juries;
+mod training;
 
 use std::collections::BTreeSet;
 
@@ -10,7 +11,7 @@ use jiff::Timestamp;
 use super::samples::{self as s, HOSTILE, hostile};
 use super::{FILES, Page, Templates};
 use crate::chart::price::{draw, spark};
-use crate::chart::{Frame, scale};
+use crate::chart::scale;
 use crate::pages::account::{AccountPage, ScopeChoice};
 use crate::pages::allocations::{AllocationsPage, DecisionPage};
 use crate::pages::dashboard::{Dashboard, RunRow, Slice, state_of, tone};
@@ -27,9 +28,6 @@ use crate::pages::policy::PolicyPage;
 use crate::pages::run::RunPage;
 use crate::pages::session::{LoginPage, SetUpPage, SignUpPage};
 use crate::pages::settlement::CasePart;
-use crate::pages::training::{
-    TrainingCard, TrainingListPage, TrainingPage, loss_chart, saving, share_chart, speed_chart,
-};
 use crate::pages::verdict::replays_of;
 use crate::pages::visit::{Chrome, Flash, Viewer};
 use crate::pages::{ErrorPage, reference};
@@ -273,44 +271,6 @@ fn hostile_exhibit(dress: Dress, exhibit: &serde_json::Value) -> serde_json::Val
     dress.one(exhibit.clone())
 }
 
-fn training(dress: Dress) -> TrainingPage {
-    let (run, training, rounds) = (
-        dress.one(s::run()),
-        dress.one(s::training()),
-        dress.many(s::rounds()),
-    );
-    TrainingPage {
-        tone: tone(&run),
-        state: state_of(&run),
-        saving: saving(&training),
-        loss: loss_chart(&rounds, Frame::FULL),
-        speed: speed_chart(&rounds),
-        share: share_chart(&rounds),
-        rounds: rounds.into_iter().rev().take(12).collect(),
-        nodes: dress.many(s::nodes()),
-        contributions: dress.many(s::contributions()),
-        training,
-        run,
-    }
-}
-
-fn training_list(dress: Dress) -> TrainingListPage {
-    let card = |run: RunView| TrainingCard {
-        tone: tone(&run),
-        state: state_of(&run),
-        loss: loss_chart(&dress.many(s::rounds()), Frame::HALF),
-        training: dress.one(run.training.clone().unwrap_or_else(s::training)),
-        run,
-    };
-    TrainingListPage {
-        cards: dress
-            .many(vec![s::clean_run(), s::run()])
-            .into_iter()
-            .map(card)
-            .collect(),
-    }
-}
-
 fn account(dress: Dress) -> AccountPage {
     let created = TokenCreated {
         id: "x".into(),
@@ -463,8 +423,8 @@ fn add_governance_pages(g: &mut Gallery, dress: Dress) {
             envelope,
         },
     );
-    g.add("training-list", "/training", &training_list(dress));
-    g.add("training", "/training/x", &training(dress));
+    g.add("training-list", "/training", &training::list(dress));
+    g.add("training", "/training/x", &training::one(dress));
     let oracle = OracleView {
         judges: dress.many(s::oracle().judges),
         ..dress.one(s::oracle())
