@@ -415,3 +415,90 @@ fn a_trade_can_be_bounded_by_what_it_comes_to() {
     let refused = world.service.trade(&ada, &market.id, &sale).unwrap_err();
     assert_eq!(refused.code(), "slippage");
 }
+
+#[test]
+fn what_is_held_is_marked_and_what_was_paid_is_ranked() {
+    let world = World::new(true);
+    let market = open(&world, 100, 0);
+    let (ada, bob) = (world.person("ada"), world.person("bob"));
+    let start = balance(&world, &ada);
+    let trade = world
+        .service
+        .trade(&ada, &market.id, &spend("yes", 10 * CREDIT))
+        .unwrap();
+    world
+        .service
+        .trade(&bob, &market.id, &spend("no", 20 * CREDIT))
+        .unwrap();
+    let stake = world.report("1.5", 5 * CREDIT);
+    world
+        .service
+        .submit_evidence(&bob, &market.id, &stake)
+        .unwrap();
+    world
+        .service
+        .place_order(&ada, &market.id, &buy("yes", 0.1, 2 * CREDIT))
+        .unwrap();
+    let pending = world.service.portfolio(&bob).unwrap();
+    assert_eq!(pending.staked_micro, 5 * CREDIT);
+    world.service.run_due_jobs().unwrap();
+    let mine = world.service.portfolio(&ada).unwrap();
+    assert_eq!((mine.positions.len(), mine.orders.len()), (1, 1));
+    let held = &mine.positions[0];
+    assert_eq!(
+        (held.locked_micro, held.fee_micro, mine.reserved_micro),
+        (trade.cost_micro, trade.fee_micro, 2 * CREDIT)
+    );
+    assert_eq!(mine.unrealised_micro, held.value_micro - held.locked_micro);
+    assert_eq!(
+        mine.equity_micro,
+        mine.balance_micro + mine.reserved_micro + mine.value_micro
+    );
+    let empty = world.service.calibration(&ada, None).unwrap();
+    assert_eq!((empty.cases, empty.closing), (0, None));
+    settle(&world, &market);
+
+    let board = world.service.leaderboard(&ada, "total", None, 1).unwrap();
+    assert_eq!(board.items[0].account, "ada", "the claim was true");
+    let cursor = board.next_cursor.unwrap();
+    let rest = world
+        .service
+        .leaderboard(&ada, "total", Some(&cursor), 9)
+        .unwrap();
+    assert_eq!((rest.items.len(), rest.items[0].rank), (1, 2));
+    let profit = balance(&world, &ada) - start;
+    assert_eq!(board.items[0].total_micro, profit, "fees taken off");
+    assert_eq!((board.items[0].hits, board.items[0].evidence_micro), (1, 0));
+    let row = &rest.items[0];
+    assert!(row.evidence_micro > 0 && row.trading_micro < 0, "{row:?}");
+    assert_eq!(row.total_micro, row.evidence_micro + row.trading_micro);
+
+    let scored = world.service.calibration(&ada, None).unwrap();
+    let price = world.service.market(&ada, &market.id).unwrap().probability;
+    let closing = scored.closing.unwrap();
+    assert_eq!((scored.cases, scored.enough), (1, false));
+    assert!((closing.brier - (1.0 - price).powi(2)).abs() < 1e-12);
+    assert!((closing.log_loss + price.ln()).abs() < 1e-12);
+    assert_eq!(scored.kinds[0].claim_kind, "trigger_backdoor");
+
+    let mut lines = Vec::new();
+    let mut cursor = None;
+    loop {
+        let page = world.service.history(&ada, cursor.as_deref(), 2).unwrap();
+        lines.extend(page.items);
+        match page.next_cursor {
+            Some(next) => cursor = Some(next),
+            None => break,
+        }
+    }
+    let moved: i64 = lines.iter().map(|line| line.amount_micro).sum();
+    assert_eq!(
+        moved,
+        balance(&world, &ada),
+        "the history adds up to the balance"
+    );
+    let kinds: Vec<&str> = lines.iter().map(|line| line.kind.as_str()).collect();
+    for kind in ["payout", "order-refund", "order", "trade", "grant"] {
+        assert!(kinds.contains(&kind), "{kind} is in {kinds:?}");
+    }
+}

@@ -8,4 +8,5 @@ mod juries;
 mod live;
 mod outcomes;
 mod pages;
+mod trading;
 mod world;
