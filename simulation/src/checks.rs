@@ -8,6 +8,17 @@ use plumbline_store::{StoreError, accounts, evidence, jobs, ledger, markets, ord
 use crate::SimulationError;
 use crate::play::{Play, Told};
 
+/// Statuses of markets that are not over.
+const LIVING: [&str; 7] = [
+    "open",
+    "closing",
+    "frozen",
+    "auditing",
+    "settling",
+    "challenged",
+    "final",
+];
+
 /// What the end of a seed leaves.
 pub(crate) struct Audited {
     pub(crate) text: Vec<u8>,
@@ -50,34 +61,28 @@ impl Play {
         Ok(())
     }
 
-    /// Whether every market is paid or void and nothing is left to do.
-    pub(crate) fn all_is_over(&mut self) -> Result<bool, SimulationError> {
+    /// What is not over yet: markets that are neither paid nor void, and jobs.
+    pub(crate) fn what_goes_on(&mut self) -> Result<Vec<String>, SimulationError> {
         let open = self.world.store()?.read::<_, StoreError, _>(|tx| {
-            for status in [
-                "open",
-                "closing",
-                "frozen",
-                "auditing",
-                "settling",
-                "challenged",
-                "final",
-            ] {
-                if !markets::in_status(tx, status)?.is_empty() {
-                    return Ok(true);
+            let mut open = Vec::new();
+            for status in LIVING {
+                for market in markets::in_status(tx, status)? {
+                    open.push(format!("market {} is {status}", market.id));
                 }
             }
             for status in ["queued", "running"] {
-                if !jobs::list(tx, Some(status), 1)?.is_empty() {
-                    return Ok(true);
+                for job in jobs::list(tx, Some(status), 10)? {
+                    let error = job.last_error.unwrap_or_default();
+                    open.push(format!("job {} is {status}: {error}", job.key));
                 }
             }
-            Ok(false)
+            Ok(open)
         });
         match open {
-            Ok(open) => Ok(!open),
+            Ok(open) => Ok(open),
             Err(error) => {
                 self.found(format!("the end cannot be seen: {error}"));
-                Ok(true)
+                Ok(Vec::new())
             }
         }
     }
