@@ -6,7 +6,7 @@ use crate::books::Books;
 use crate::draws::{self, Bytes};
 use crate::facts::Facts;
 use crate::hashes;
-use crate::record::{Case, Claim};
+use crate::record::{Case, Claim, Price, Trade};
 use crate::report::Report;
 
 /// Where in the window orders stop when no draw places it: at its end.
@@ -79,14 +79,22 @@ fn check_terms(books: &Books<'_>, case: &Case, report: &mut Report) {
     }
 }
 
-/// Head of the log after the trades up to `seq`, and their number.
+/// The entries of a market's log for its trades: place, id and log-odds afterwards. Those of
+/// several outcomes are in the price history.
+fn entries<'a>(books: &Books<'a>) -> Vec<(i64, &'a str, f64)> {
+    if books.outcomes.is_empty() {
+        let entry = |trade: &&'a Trade| (trade.seq, trade.id.as_str(), trade.log_odds_after);
+        return books.trades.iter().map(entry).collect();
+    }
+    let entry = |price: &&'a Price| Some((price.seq, price.reference.as_deref()?, price.log_odds));
+    books.prices.iter().filter_map(entry).collect()
+}
+
+/// Head of the log after the entries up to `seq`, and their number.
 fn log_until(books: &Books<'_>, case: &Case, seq: i64) -> (Bytes, u64) {
-    let trades = books.trades.iter().take_while(|trade| trade.seq <= seq);
-    trades.fold((draws::log_open(&case.terms), 0), |(head, count), trade| {
-        (
-            draws::log_trade(&head, &trade.id, trade.log_odds_after),
-            count + 1,
-        )
+    let until = entries(books).into_iter().take_while(|entry| entry.0 <= seq);
+    until.fold((draws::log_open(&case.terms), 0), |(head, count), entry| {
+        (draws::log_trade(&head, entry.1, entry.2), count + 1)
     })
 }
 
@@ -184,12 +192,8 @@ fn check_audit(books: &Books<'_>, case: &Case, seed: &Bytes, frozen: &Value, rep
     let (place, rules) = (books.place(), &books.life["rules"]);
     let seq = frozen["log"]["seq"].as_i64().unwrap_or(0);
     let (mut head, count) = log_until(books, case, seq);
-    report.agree(
-        &place,
-        "the trades of the log",
-        count,
-        books.trades.len() as u64,
-    );
+    let all = entries(books).len() as u64;
+    report.agree(&place, "the trades of the log", count, all);
     for leaf in &books.exhibits {
         if let Some(content) = hashes::parse(&leaf.content_hash) {
             head = draws::log_exhibit(&head, &leaf.evidence_id, &content);
