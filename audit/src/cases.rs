@@ -92,7 +92,9 @@ fn entries<'a>(books: &Books<'a>) -> Vec<(i64, &'a str, f64)> {
 
 /// Head of the log after the entries up to `seq`, and their number.
 fn log_until(books: &Books<'_>, case: &Case, seq: i64) -> (Bytes, u64) {
-    let until = entries(books).into_iter().take_while(|entry| entry.0 <= seq);
+    let until = entries(books)
+        .into_iter()
+        .take_while(|entry| entry.0 <= seq);
     until.fold((draws::log_open(&case.terms), 0), |(head, count), entry| {
         (draws::log_trade(&head, entry.1, entry.2), count + 1)
     })
