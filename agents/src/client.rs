@@ -12,9 +12,10 @@ mod types;
 pub use jury::{Opening, Panel, Seat};
 pub use retry::RetryPolicy;
 pub use types::{
-    Ack, Allocations, Checkpoint, Choice, CompletionRequest, Completions, Decision, Evidence,
-    Judgement, Key, Market, Me, Model, NewEvidence, NewToken, Order, Outcome, Page, Polled, Price,
-    Quote, Run, Settlement, Trade, Training, Usage,
+    Ack, Allocations, Checkpoint, Choice, Commitment, CompletionRequest, Completions, Decision,
+    Dispute, Evidence, EvidenceFee, Judgement, Key, Market, Me, Model, NewEvidence, NewToken,
+    Order, Outcome, Page, Polled, Price, Quote, Run, Settlement, Trade, Training, Usage,
+    evidence_commitment,
 };
 
 use std::time::Duration;
@@ -277,6 +278,44 @@ impl Client {
     pub async fn evidence_of(&self, market_id: &str) -> Result<Vec<Evidence>, ClientError> {
         self.list(&["api", "v1", "markets", market_id, "evidence"], Vec::new())
             .await
+    }
+
+    /// What the next submission to a market costs.
+    ///
+    /// # Errors
+    /// As every call: see [`ClientError`].
+    pub async fn evidence_fee(&self, market_id: &str) -> Result<EvidenceFee, ClientError> {
+        let path = ["api", "v1", "markets", market_id, "evidence", "fee"];
+        self.get(&path, Vec::new()).await
+    }
+
+    /// Commits to evidence by the hash that [`evidence_commitment`] makes; reveal it by
+    /// submitting with the commitment's id and the nonce.
+    ///
+    /// # Errors
+    /// As every call: see [`ClientError`].
+    pub async fn commit_evidence(
+        &self,
+        market_id: &str,
+        commitment: &str,
+    ) -> Result<Commitment, ClientError> {
+        let path = ["api", "v1", "markets", market_id, "commitments"];
+        self.post(&path, &json!({"commitment": commitment})).await
+    }
+
+    /// Disputes that a submission is what it says.
+    ///
+    /// # Errors
+    /// As every call: see [`ClientError`].
+    pub async fn dispute_evidence(
+        &self,
+        id: &str,
+        reason: &str,
+        bond_micro: i64,
+    ) -> Result<Dispute, ClientError> {
+        let path = ["api", "v1", "evidence", id, "challenges"];
+        let body = json!({"reason": reason, "bond_micro": bond_micro});
+        self.post(&path, &body).await
     }
 
     // ---- the decision contract

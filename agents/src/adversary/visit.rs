@@ -317,6 +317,7 @@ impl Adversary {
             body,
             exhibits: vec![exhibit.document.clone()],
             stake_micro: stake.stake_micro,
+            ..NewEvidence::default()
         }
     }
 

@@ -263,7 +263,7 @@ pub struct Trade {
 }
 
 /// Evidence to submit.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct NewEvidence {
     /// `transcript`, `measurement`, `report` or `log`.
     pub kind: String,
@@ -275,6 +275,81 @@ pub struct NewEvidence {
     pub exhibits: Vec<Value>,
     /// The most that the submission may lose.
     pub stake_micro: i64,
+    /// Id of the commitment that this reveals.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub commitment: Option<String>,
+    /// The nonce inside that commitment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nonce: Option<String>,
+    /// Hashes of files that were attached before.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub attachments: Vec<String>,
+}
+
+/// What the caller's next submission to a market costs.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct EvidenceFee {
+    /// Fee, kept whatever it comes to.
+    pub fee_micro: i64,
+    /// Submissions of the caller to this market so far.
+    #[serde(default)]
+    pub submitted: i64,
+    /// Bond held until the market is over.
+    #[serde(default)]
+    pub bond_micro: i64,
+    /// Bond of a commitment, back with its reveal.
+    #[serde(default)]
+    pub commitment_bond_micro: i64,
+    /// Seconds in which a commitment must be revealed.
+    #[serde(default)]
+    pub reveal_window_s: f64,
+}
+
+/// A commitment to evidence.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Commitment {
+    /// Commitment id, for the reveal.
+    pub id: String,
+    /// The hash.
+    pub commitment: String,
+    /// Last moment to reveal it.
+    pub reveal_by: String,
+    /// Bond, lost unless it is revealed in time.
+    #[serde(default)]
+    pub bond_micro: i64,
+}
+
+/// A dispute about a submission.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Dispute {
+    /// Dispute id.
+    pub id: String,
+    /// `open`, `upheld`, `rejected` or `undecided`.
+    pub status: String,
+    /// What the decision rests on.
+    #[serde(default)]
+    pub note: Option<String>,
+}
+
+/// The hash by which evidence is committed to: BLAKE3 of the words
+/// `plumbline evidence commitment v1`, market id, account id, nonce (16 to 128 visible ASCII
+/// characters) and the submission's content hash, with single line feeds between them.
+#[must_use]
+pub fn evidence_commitment(
+    market_id: &str,
+    account_id: &str,
+    nonce: &str,
+    content_hash: &str,
+) -> String {
+    let text = [
+        "plumbline evidence commitment v1",
+        market_id,
+        account_id,
+        nonce,
+        content_hash,
+    ]
+    .join("\n");
+    blake3::hash(text.as_bytes()).to_hex().to_string()
 }
 
 /// One judge's view of a submission.
@@ -298,7 +373,7 @@ pub struct Evidence {
     /// Market.
     #[serde(default)]
     pub market_id: String,
-    /// `pending`, `judged`, `duplicate` or `rejected`.
+    /// `pending`, `judged`, `duplicate`, `rejected` or `struck`.
     pub status: String,
     /// Why it was rejected or moved nothing.
     #[serde(default)]

@@ -13,7 +13,7 @@ use plumbline_service::commands::{
 };
 use plumbline_service::context::Context;
 use plumbline_service::time::rfc3339;
-use plumbline_service::{PanelConfig, ServiceConfig};
+use plumbline_service::{EvidenceTerms, PanelConfig, ServiceConfig};
 use plumbline_training_net::corpus::{SourceData, SourceSpec};
 use plumbline_training_net::plant::{Grammar, Planted, Recipe, organism_run, plant};
 use plumbline_training_net::run::RunSpec;
@@ -68,6 +68,12 @@ pub fn options(listen: SocketAddr) -> wiring::Options {
         policy: Policy::demo_toml().to_owned(),
         service: ServiceConfig {
             tick_ms: 250,
+            // A market of the demo lives for less than the usual window.
+            evidence: EvidenceTerms {
+                reveal_window_ms: 10_000,
+                panel_window_ms: 20_000,
+                ..EvidenceTerms::default()
+            },
             panels: PanelConfig {
                 open_juries: true,
                 ..PanelConfig::default()
