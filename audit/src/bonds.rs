@@ -58,7 +58,7 @@ fn decided(books: &Books<'_>, row: &Evidence, facts: &mut Facts) {
         facts.happened("evidence", &row.id, at);
         return;
     }
-    let fee = if row.released_at == Some(at) {
+    let fee = if with_its_refund(row) {
         row.fee_micro
     } else {
         0
@@ -71,10 +71,15 @@ fn decided(books: &Books<'_>, row: &Evidence, facts: &mut Facts) {
     facts.happened("refund", &row.id, at);
 }
 
+/// Whether everything went back at once: the market had been called off before it was judged. A
+/// copy that was found out in the same moment as the market ended is released apart.
+fn with_its_refund(row: &Evidence) -> bool {
+    row.status == "rejected" && row.released_at == row.judged_at
+}
+
 /// What went back when the market was over.
 fn released(books: &Books<'_>, row: &Evidence, facts: &mut Facts) {
-    let with_its_refund = row.status == "rejected" && row.released_at == row.judged_at;
-    if row.released_at.is_none() || with_its_refund {
+    if row.released_at.is_none() || with_its_refund(row) {
         return;
     }
     let bond = if row.status == "judged" {

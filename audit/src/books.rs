@@ -65,12 +65,32 @@ impl Books<'_> {
 
 /// Sorts the rows by their market, and checks that each has one.
 pub(crate) fn markets<'a>(export: &'a Export, report: &mut Report) -> Vec<Books<'a>> {
+    let (mut books, places) = empty(export, report);
+    place_trading(export, &places, &mut books, report);
+    place_settlement(export, &places, &mut books, report);
+    place_outcomes_and_bonds(export, &places, &mut books, report);
+    check_people(export, report);
+    let trades = export.trades.iter().map(|row| row.seq);
+    ledger::check_sequence(export, "trades", trades, report);
+    let prices = export.prices.iter().map(|row| row.seq);
+    ledger::check_sequence(export, "prices", prices, report);
+    let mut orders: Vec<i64> = export.orders.iter().map(|row| row.seq).collect();
+    orders.sort_unstable();
+    ledger::check_sequence(export, "orders", orders.into_iter(), report);
+    books
+}
+
+/// Where the books of each market are.
+type Places<'a> = BTreeMap<&'a str, usize>;
+
+/// Books without rows, one for each market.
+fn empty<'a>(export: &'a Export, report: &mut Report) -> (Vec<Books<'a>>, Places<'a>) {
     let runs: BTreeSet<&str> = export.runs.iter().map(|run| run.id.as_str()).collect();
     report.require(runs.len() == export.runs.len(), "runs", || {
         "an id is there twice".to_owned()
     });
     let mut books: Vec<Books<'a>> = Vec::with_capacity(export.markets.len());
-    let mut places: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut places = Places::new();
     for market in &export.markets {
         report.count("markets");
         let place = format!("markets {}", market.id);
@@ -104,59 +124,53 @@ pub(crate) fn markets<'a>(export: &'a Export, report: &mut Report) -> Vec<Books<
             disputes: Vec::new(),
         });
     }
-    let find = |market: &str, what: &str, report: &mut Report| {
-        let found = places.get(market).copied();
-        report.require(found.is_some(), what, || {
-            format!("belongs to no market: {market}")
-        });
-        found
-    };
+    (books, places)
+}
+
+/// Where a row belongs; a violation if there is no such market.
+fn find(places: &Places<'_>, market: &str, what: &str, report: &mut Report) -> Option<usize> {
+    let found = places.get(market).copied();
+    report.require(found.is_some(), what, || {
+        format!("belongs to no market: {market}")
+    });
+    found
+}
+
+/// Trades, prices, positions, evidence, fees and orders.
+fn place_trading<'a>(
+    export: &'a Export,
+    places: &Places<'a>,
+    books: &mut [Books<'a>],
+    report: &mut Report,
+) {
     for row in &export.trades {
-        if let Some(at) = find(&row.market_id, "a trade", report) {
+        if let Some(at) = find(places, &row.market_id, "a trade", report) {
             books[at].trades.push(row);
         }
     }
     for row in &export.prices {
-        if let Some(at) = find(&row.market_id, "a price", report) {
+        if let Some(at) = find(places, &row.market_id, "a price", report) {
             books[at].prices.push(row);
         }
     }
     for row in &export.positions {
-        if let Some(at) = find(&row.market_id, "a position", report) {
+        if let Some(at) = find(places, &row.market_id, "a position", report) {
             books[at].positions.push(row);
         }
     }
     for row in &export.evidence {
-        if let Some(at) = find(&row.market_id, "evidence", report) {
+        if let Some(at) = find(places, &row.market_id, "evidence", report) {
             books[at].evidence.push(row);
         }
     }
     for row in &export.fees {
-        if let Some(at) = find(&row.market_id, "a fee", report) {
+        if let Some(at) = find(places, &row.market_id, "a fee", report) {
             books[at].fees.push(row);
-        }
-    }
-    for row in &export.cases {
-        if let Some(at) = find(&row.market_id, "a case", report) {
-            let new = books[at].case.replace(row).is_none();
-            report.require(new, "settlement_cases", || {
-                format!("{} is there twice", row.market_id)
-            });
-        }
-    }
-    for row in &export.claims {
-        if let Some(at) = find(&row.market_id, "a claim", report) {
-            books[at].claims.push(row);
-        }
-    }
-    for row in &export.exhibits {
-        if let Some(at) = find(&row.market_id, "an exhibit", report) {
-            books[at].exhibits.push(row);
         }
     }
     let mut of_orders: BTreeMap<&str, usize> = BTreeMap::new();
     for row in &export.orders {
-        if let Some(at) = find(&row.market_id, "an order", report) {
+        if let Some(at) = find(places, &row.market_id, "an order", report) {
             of_orders.insert(&row.id, at);
             books[at].orders.push(row);
         }
@@ -172,40 +186,67 @@ pub(crate) fn markets<'a>(export: &'a Export, report: &mut Report) -> Vec<Books<
             None => report.violation("order_fills", format!("{} is no order", row.order_id)),
         }
     }
+}
+
+/// What a settlement is made of.
+fn place_settlement<'a>(
+    export: &'a Export,
+    places: &Places<'a>,
+    books: &mut [Books<'a>],
+    report: &mut Report,
+) {
+    for row in &export.cases {
+        if let Some(at) = find(places, &row.market_id, "a case", report) {
+            let new = books[at].case.replace(row).is_none();
+            report.require(new, "settlement_cases", || {
+                format!("{} is there twice", row.market_id)
+            });
+        }
+    }
+    for row in &export.claims {
+        if let Some(at) = find(places, &row.market_id, "a claim", report) {
+            books[at].claims.push(row);
+        }
+    }
+    for row in &export.exhibits {
+        if let Some(at) = find(places, &row.market_id, "an exhibit", report) {
+            books[at].exhibits.push(row);
+        }
+    }
+}
+
+/// Several outcomes, commitments and disputes.
+fn place_outcomes_and_bonds<'a>(
+    export: &'a Export,
+    places: &Places<'a>,
+    books: &mut [Books<'a>],
+    report: &mut Report,
+) {
     for row in &export.outcomes {
-        if let Some(at) = find(&row.market_id, "an outcome", report) {
+        if let Some(at) = find(places, &row.market_id, "an outcome", report) {
             books[at].outcomes.push(row);
         }
     }
     for row in &export.outcome_trades {
-        if let Some(at) = find(&row.market_id, "a trade", report) {
+        if let Some(at) = find(places, &row.market_id, "a trade", report) {
             books[at].outcome_trades.push(row);
         }
     }
     for row in &export.outcome_holdings {
-        if let Some(at) = find(&row.market_id, "a holding", report) {
+        if let Some(at) = find(places, &row.market_id, "a holding", report) {
             books[at].outcome_holdings.push(row);
         }
     }
     for row in &export.commitments {
-        if let Some(at) = find(&row.market_id, "a commitment", report) {
+        if let Some(at) = find(places, &row.market_id, "a commitment", report) {
             books[at].commitments.push(row);
         }
     }
     for row in &export.exhibit_challenges {
-        if let Some(at) = find(&row.market_id, "a dispute", report) {
+        if let Some(at) = find(places, &row.market_id, "a dispute", report) {
             books[at].disputes.push(row);
         }
     }
-    check_people(export, report);
-    let trades = export.trades.iter().map(|row| row.seq);
-    ledger::check_sequence(export, "trades", trades, report);
-    let prices = export.prices.iter().map(|row| row.seq);
-    ledger::check_sequence(export, "prices", prices, report);
-    let mut orders: Vec<i64> = export.orders.iter().map(|row| row.seq).collect();
-    orders.sort_unstable();
-    ledger::check_sequence(export, "orders", orders.into_iter(), report);
-    books
 }
 
 /// Whoever acts is an account of a person.

@@ -200,10 +200,8 @@ fn check_orders(books: &Books<'_>, facts: &mut Facts, report: &mut Report) {
         }
     }
     for order in runs.keys() {
-        report.violation(
-            books.place(),
-            format!("the order {order} ran and is not there"),
-        );
+        let what = format!("the order {order} ran and is not there");
+        report.violation(books.place(), what);
     }
 }
 

@@ -61,8 +61,10 @@ fn release_chunk(
     if over {
         // Not one of the steps, as it depends on the prices of jury duty.
         panels::release(tx, config, &market, now)?;
-        for step in STEPS {
-            if step(tx, &market, transfer_id, now)? == Progress::More {
+        for (number, step) in STEPS.iter().enumerate() {
+            // A step may be done and have posted a transfer all the same: each has a name of its own.
+            let transfer_id = format!("{transfer_id}-{number}");
+            if step(tx, &market, &transfer_id, now)? == Progress::More {
                 return Ok(Progress::More);
             }
         }

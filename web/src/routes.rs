@@ -206,15 +206,6 @@ fn openai(app: &mut ServiceConfig) {
     );
 }
 
-fn trading_pages(app: &mut ServiceConfig) {
-    app.service(resource("/markets/{id}/orders").route(post().to(pages::orders::place)))
-        .service(resource("/orders/{id}/cancel").route(post().to(pages::orders::cancel)))
-        .service(resource("/portfolio").route(get().to(pages::portfolio::show)))
-        .service(resource("/portfolio/history").route(get().to(pages::portfolio::history)))
-        .service(resource("/leaderboard").route(get().to(pages::portfolio::leaderboard)))
-        .service(resource("/calibration").route(get().to(pages::portfolio::calibration)));
-}
-
 fn page_routes(app: &mut ServiceConfig) {
     app.service(resource("/").route(get().to(pages::dashboard::show)))
         .service(resource("/runs/{id}").route(get().to(pages::run::show)))
@@ -275,4 +266,13 @@ fn jury_pages(app: &mut ServiceConfig) {
         .service(resource("/panels/{id}").route(get().to(pages::juries::show)))
         .service(resource("/panels/{id}/commit").route(post().to(pages::juries::commit)))
         .service(resource("/panels/{id}/reveal").route(post().to(pages::juries::reveal)));
+}
+
+fn trading_pages(app: &mut ServiceConfig) {
+    app.service(resource("/markets/{id}/orders").route(post().to(pages::orders::place)))
+        .service(resource("/orders/{id}/cancel").route(post().to(pages::orders::cancel)))
+        .service(resource("/portfolio").route(get().to(pages::portfolio::show)))
+        .service(resource("/portfolio/history").route(get().to(pages::portfolio::history)))
+        .service(resource("/leaderboard").route(get().to(pages::portfolio::leaderboard)))
+        .service(resource("/calibration").route(get().to(pages::portfolio::calibration)));
 }

@@ -420,6 +420,7 @@ proptest! {
         for (n, vote) in &cast {
             state = step(&state, &commit(*n, *vote), NOW).unwrap();
         }
+        state = step(&state, &Event::Tick, LATER).unwrap();
         let mut order = cast.clone();
         order.sort_by_key(|(n, _)| (*n as u64).wrapping_mul(seed | 1));
         for (n, vote) in order {

@@ -140,6 +140,10 @@ pub(crate) fn rules_of(
     config: &ServiceConfig,
 ) -> Result<(Rules, Option<SettlementPlan>)> {
     let (terms, usual) = (&cmd.settlement, &config.settlement);
+    // Before the plan: what is wrong with a plan says little where the method is misspelt.
+    if !METHODS.contains(&terms.method.as_str()) {
+        return Err(unknown_method(&terms.method));
+    }
     let plan = plan_of(terms)?;
     let commitment = plan
         .as_ref()
@@ -152,14 +156,7 @@ pub(crate) fn rules_of(
         ("panel", _) => Method::Panel,
         ("ensemble", _) => Method::Ensemble,
         ("self_resolving", _) => self_resolving(terms)?,
-        (other, _) => {
-            return Err(ServiceError::invalid(
-                "bad-method",
-                format!(
-                    "settlement method '{other}' is not offered; use objective, panel, ensemble or self_resolving"
-                ),
-            ));
-        }
+        (other, _) => return Err(unknown_method(other)),
     };
     refuse_foreign_fields(terms)?;
     let audit_floor_bps = bps(terms.audit_floor_bps.unwrap_or(usual.audit_floor_bps))?;
@@ -193,6 +190,19 @@ pub(crate) fn rules_of(
         .fees()
         .map_err(|_| ServiceError::invalid("bad-fee", "fees are 0 to 500 basis points"))?;
     Ok((rules, plan))
+}
+
+/// The methods on offer, by their names in the API.
+const METHODS: [&str; 4] = ["objective", "panel", "ensemble", "self_resolving"];
+
+fn unknown_method(name: &str) -> ServiceError {
+    ServiceError::invalid(
+        "bad-method",
+        format!(
+            "settlement method '{name}' is not offered; use {}",
+            METHODS.join(", ")
+        ),
+    )
 }
 
 fn plan_of(terms: &SettlementTerms) -> Result<Option<SettlementPlan>> {
