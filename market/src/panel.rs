@@ -5,7 +5,7 @@
 //!              └──────────────────────────┴──→ withdrawn (its case was called off)
 //! ```
 //!
-//! A juror first publishes the hash of a vote ([`vote::commitment`]) and opens it when nobody
+//! A juror first publishes the hash of a vote ([`Opening::commitment`]) and opens it when nobody
 //! can commit any more, so that nobody votes with the majority for having seen it. Whoever
 //! shows the opening of a juror's commitment while votes are still secret ends that seat
 //! (a denouncement). [`step`] takes state, event and time and returns the next state;
