@@ -37,6 +37,9 @@ pub(crate) fn submission(
         });
         found.map_or(0, |one| one.bond_micro)
     });
+    if revealed.is_none() {
+        report.agree(&place, "the claim's time", row.priority_at, row.created_at);
+    }
     let promise = revealed.unwrap_or(0);
     let paid = row.stake_micro + row.fee_micro + row.bond_micro - promise;
     facts.due("stake", &row.id, &row.account_id, -paid);
@@ -45,7 +48,7 @@ pub(crate) fn submission(
     facts.due("stake", &row.id, TREASURY, row.fee_micro);
     facts.happened("stake", &row.id, row.created_at);
     decided(books, row, facts);
-    released(books, row, facts);
+    released(books, row, facts, report);
 }
 
 /// What went back when it was judged, or found to need no judging.
@@ -78,10 +81,17 @@ fn with_its_refund(row: &Evidence) -> bool {
 }
 
 /// What went back when the market was over.
-fn released(books: &Books<'_>, row: &Evidence, facts: &mut Facts) {
-    if row.released_at.is_none() || with_its_refund(row) {
+fn released(books: &Books<'_>, row: &Evidence, facts: &mut Facts, report: &mut Report) {
+    let Some(at) = row.released_at.filter(|_| !with_its_refund(row)) else {
         return;
-    }
+    };
+    let place = format!("evidence {}", row.id);
+    let over = matches!(books.market.status.as_str(), "final" | "paid" | "void");
+    let ended = books.market.settled_at.unwrap_or(row.created_at);
+    let in_time = (ended..=books.exported_at).contains(&at);
+    report.require(over && in_time, &place, || {
+        format!("was released at {at}, not after its market's end")
+    });
     let bond = if row.status == "judged" {
         row.bond_micro
     } else {
@@ -96,6 +106,9 @@ fn released(books: &Books<'_>, row: &Evidence, facts: &mut Facts) {
     facts.due("release", market, &account(books), -bond);
     facts.due("release", market, TREASURY, -fee);
     facts.due("release", market, &row.account_id, bond + fee);
+    if bond + fee != 0 {
+        facts.happened_in_part("release", market, at);
+    }
 }
 
 /// The bond of a commitment: in with it, back with its reveal (see [`submission`]) or when the

@@ -27,6 +27,7 @@ pub(crate) fn check(books: &Books<'_>, facts: &mut Facts, report: &mut Report) {
     check_terms(books, case, report);
     check_draws(books, case, report);
     check_exhibits(books, report);
+    check_record(books, report);
     check_bonds(books, case, facts, report);
 }
 
@@ -123,7 +124,12 @@ fn check_draws(books: &Books<'_>, case: &Case, report: &mut Report) {
             .unwrap_or(Value::Null)
     };
     let (closing, frozen) = (read(&case.closing), read(&case.frozen));
-    if !closing.is_null() {
+    // An objective market without a window is closed by no draw.
+    let drawn = !books.life["stops_at"].is_null();
+    report.require(closing.is_object() == drawn, &place, || {
+        "has no record of its close".to_owned()
+    });
+    if closing.is_object() {
         check_close(books, case, &seed, &closing, report);
     }
     report.require(frozen.is_object() == books.is_frozen(), &place, || {
@@ -278,6 +284,45 @@ fn check_exhibits(books: &Books<'_>, report: &mut Report) {
         let root = hashes::text(&hashes::root(&leaves));
         let stated = books.life["freeze"]["exhibits_root"].as_str();
         report.agree(&place, "the exhibits' root", stated, Some(root.as_str()));
+    }
+}
+
+/// The record is of known entries, in the order of their times, between the freeze and the end.
+fn check_record(books: &Books<'_>, report: &mut Report) {
+    let market = books.market;
+    let mut since = market.frozen_at.unwrap_or(i64::MAX);
+    let until = market.settled_at.unwrap_or(books.exported_at);
+    for claim in &books.claims {
+        let place = format!("settlement_claims {}/{}", claim.market_id, claim.round);
+        let sources: &[&str] = match claim.kind.as_str() {
+            "proposal" => &[
+                "test",
+                "ensemble",
+                "reference",
+                "person",
+                "panel",
+                "proposals",
+            ],
+            "challenge" => &["person"],
+            "search" => &["test", "ensemble", "reference", "panel", "proposals"],
+            "ruling" => &["test", "panel"],
+            "no_ruling" => &["test", "ensemble", "reference", "panel", "proposals"],
+            _ => &[],
+        };
+        report.require(sources.contains(&claim.source.as_str()), &place, || {
+            format!("is a {} by {}", claim.kind, claim.source)
+        });
+        let disputes = claim.kind == "challenge";
+        report.agree(
+            &place,
+            "whether it disputes",
+            claim.disputes.is_some(),
+            disputes,
+        );
+        report.require((since..=until).contains(&claim.at), &place, || {
+            format!("is dated {}, not between {since} and {until}", claim.at)
+        });
+        since = since.max(claim.at);
     }
 }
 

@@ -41,6 +41,8 @@ pub(crate) struct Facts {
     due: BTreeMap<Cause, Moves>,
     /// When the fact happened, where it says so; a payout happens in parts.
     at: BTreeMap<Cause, BTreeSet<i64>>,
+    /// Times among those of a fact that is also of others, who do not all say when.
+    parts: BTreeMap<Cause, BTreeSet<i64>>,
 }
 
 impl Facts {
@@ -56,6 +58,12 @@ impl Facts {
     /// States when the fact happened; its transfers have these times and no others.
     pub(crate) fn happened(&mut self, kind: &'static str, reference: &str, at: i64) {
         let times = self.at.entry((kind, reference.to_owned())).or_default();
+        times.insert(at);
+    }
+
+    /// States when a part of the fact happened; one of its transfers has this time.
+    pub(crate) fn happened_in_part(&mut self, kind: &'static str, reference: &str, at: i64) {
+        let times = self.parts.entry((kind, reference.to_owned())).or_default();
         times.insert(at);
     }
 }
@@ -100,13 +108,14 @@ pub(crate) fn compare(export: &Export, facts: Facts, balances: &Balances, report
     let Facts {
         mut due,
         at,
+        parts,
         orders: of_orders,
     } = facts;
     for moves in due.values_mut() {
         moves.retain(|_, amount| *amount != 0);
     }
     due.retain(|_, moves| !moves.is_empty());
-    let mut moved = moved(export, &at, report);
+    let mut moved = moved(export, &at, &parts, report);
     orders::compare(export, &of_orders, &moved, report);
     juries::check(export, &moved, balances, report);
     moved.iter_mut().for_each(join_payers);
@@ -167,6 +176,7 @@ fn join_payers((cause, moves): (&Cause, &mut Moves)) {
 fn moved(
     export: &Export,
     at: &BTreeMap<Cause, BTreeSet<i64>>,
+    parts: &BTreeMap<Cause, BTreeSet<i64>>,
     report: &mut Report,
 ) -> BTreeMap<Cause, Moves> {
     let mut causes: BTreeMap<i64, Cause> = BTreeMap::new();
@@ -187,6 +197,11 @@ fn moved(
         if let Some(due) = at.get(cause) {
             let place = format!("transfers of {} {}", cause.0, cause.1);
             report.agree(&place, "when they happened", times, due);
+        }
+        let part = parts.get(cause).into_iter().flatten();
+        for at in part.filter(|at| !times.contains(at)) {
+            let place = format!("transfers of {} {}", cause.0, cause.1);
+            report.violation(place, format!("none happened at {at}"));
         }
     }
     let mut moved: BTreeMap<Cause, Moves> = BTreeMap::new();

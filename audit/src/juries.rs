@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use crate::draws::Bytes;
 use crate::hashes;
-use crate::ledger::Balances;
+use crate::ledger::{self, Balances};
 use crate::record::{Export, Panel, Seat};
 use crate::report::Report;
 
@@ -46,6 +46,8 @@ pub(crate) fn check(export: &Export, moved: &Moved, balances: &Balances, report:
             *stakes.entry(account).or_default() -= amount;
         }
     }
+    let numbers = export.draw_secrets.iter().map(|secret| secret.number);
+    ledger::check_sequence(export, "draw_secrets", numbers, report);
     for panel in &export.panels {
         report.count("panels");
         let seats = seats.remove(panel.id.as_str()).unwrap_or_default();

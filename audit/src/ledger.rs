@@ -61,6 +61,9 @@ fn check_transfers(export: &Export, report: &mut Report) {
     for transfer in &export.transfers {
         report.count("transfers");
         let place = format!("transfers {}", transfer.seq);
+        report.require(transfer.at <= export.exported_at, &place, || {
+            format!("is dated {}, after the export", transfer.at)
+        });
         report.require(ids.insert(&transfer.id), &place, || {
             format!("the id {} is there twice", transfer.id)
         });

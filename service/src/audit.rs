@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::TryLockError;
 
 use plumbline_store::export::{self, Cell, Row, Scope as Rows};
-use plumbline_store::{Tx, markets};
+use plumbline_store::{Tx, ledger, markets};
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 use serde_json::json;
@@ -100,7 +100,8 @@ impl Write for Bounded {
     }
 }
 
-/// Writes header, rows and digest.
+/// Writes header, rows and digest. The date is no earlier than the newest transfer: the clock that
+/// dates them does not go back when the machine's does.
 fn write_rows(
     tx: &mut Tx,
     rows: Rows<'_>,
@@ -111,6 +112,7 @@ fn write_rows(
         Rows::Everything => None,
         Rows::Market(id) => Some(id),
     };
+    let newest = ledger::newest(tx)?.unwrap_or(now);
     let mut lines = Lines {
         out,
         digest: blake3::Hasher::new(),
@@ -120,7 +122,7 @@ fn write_rows(
         "format": "plumbline-audit",
         "version": FORMAT_VERSION,
         "market": market,
-        "exported_at": now,
+        "exported_at": now.max(newest),
     }))?;
     let mut count = 0;
     export::rows(tx, rows, |table, row| {

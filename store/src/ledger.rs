@@ -291,6 +291,21 @@ pub fn entries(tx: &mut Tx<'_>, transfer_seq: i64) -> Result<Vec<(String, i64)>,
     })
 }
 
+/// When the newest transfer was made; `None` while there is none.
+///
+/// # Errors
+/// Those of the database.
+pub fn newest(tx: &mut Tx<'_>) -> Result<Option<i64>, StoreError> {
+    tx.run(|conn| {
+        transfers::table
+            .order(transfers::seq.desc())
+            .select(transfers::at)
+            .limit(1)
+            .get_result(conn)
+            .optional()
+    })
+}
+
 /// Both totals of the ledger. Reads every row.
 ///
 /// # Errors
