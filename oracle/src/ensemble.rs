@@ -87,6 +87,15 @@ impl Ensemble {
         self
     }
 
+    /// The same judges, pooled otherwise. Errors: as [`Ensemble::new`].
+    pub fn pooled_by(&self, config: PoolConfig) -> Result<Self, DataError> {
+        let pooled = Self::new(self.judges.clone(), config)?;
+        Ok(Self {
+            clock: self.clock.clone(),
+            ..pooled
+        })
+    }
+
     /// Identity of the ensemble, as in [`Assessment::version`].
     pub fn version(&self) -> &str {
         &self.version

@@ -27,6 +27,24 @@ pub struct Defences {
     pub gold_cases: bool,
     /// Whoever shows a juror's secret vote before the reveal takes the juror's seat deposit.
     pub denouncement: bool,
+    /// Nobody learns who sits on a panel before it has ended.
+    pub secret_draw: bool,
+    /// A revealed vote is the one that was committed.
+    pub vote_commitments: bool,
+    /// What a jury or a test found can be challenged before a larger jury.
+    pub appeals: bool,
+    /// Stake above a cap adds no weight to the draw of jurors.
+    pub stake_cap: bool,
+    /// Jurors are drawn by their stake, so that splitting it over accounts gains nothing.
+    pub stake_weight: bool,
+    /// Only accounts that the operator knows as jurors are drawn, unless juries are open to all.
+    pub verified_jurors: bool,
+    /// The settlement plan is shown by its hash alone until the freeze.
+    pub held_out_plan: bool,
+    /// The policy reads an average of the price over a window, not the last price.
+    pub price_window: bool,
+    /// The pool counts correlated judges as the few votes that they are worth.
+    pub effective_judges: bool,
 }
 
 impl Default for Defences {
@@ -42,6 +60,15 @@ impl Default for Defences {
             reveal_slash: true,
             gold_cases: true,
             denouncement: true,
+            secret_draw: true,
+            vote_commitments: true,
+            appeals: true,
+            stake_cap: true,
+            stake_weight: true,
+            verified_jurors: true,
+            held_out_plan: true,
+            price_window: true,
+            effective_judges: true,
         }
     }
 }
@@ -75,4 +102,13 @@ by_name!(
     reveal_slash,
     gold_cases,
     denouncement,
+    secret_draw,
+    vote_commitments,
+    appeals,
+    stake_cap,
+    stake_weight,
+    verified_jurors,
+    held_out_plan,
+    price_window,
+    effective_judges,
 );

@@ -219,9 +219,14 @@ impl Service {
             policy::ensure_active(tx, &first_policy, now)?;
             allocations::key_in_use_since(tx, &key_id, now)
         })?;
+        let ensemble = if parts.config.defences.effective_judges {
+            parts.ensemble
+        } else {
+            Arc::new(oracle::counted_by_heads(&parts.ensemble)?)
+        };
         let inner = Arc::new(Inner {
             store: parts.store,
-            ensemble: parts.ensemble,
+            ensemble,
             host: parts.host,
             signing_key: parts.signing_key,
             key_since,

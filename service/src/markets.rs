@@ -50,6 +50,7 @@ impl Service {
             ));
         }
         let (id, transfer_id, run) = (self.new_id(), self.new_id(), cmd.run_id.clone());
+        let held_out = self.config.defences.held_out_plan;
         self.write_once(ctx, move |tx, now| {
             let run = find_run(tx, &run)?;
             let house = terms.house;
@@ -89,6 +90,16 @@ impl Service {
             )?;
             open_case(tx, &market, house, &seed)?;
             announce(tx, now, &market, "opened")?;
+            if !held_out {
+                let plan = json!({"plan": market.plan});
+                publish(
+                    tx,
+                    now,
+                    &format!("market:{}", market.id),
+                    "plan-shown",
+                    &plan,
+                )?;
+            }
             let view = market_view(market.clone(), run.name)?;
             with_outcomes(tx, view, &market)
         })

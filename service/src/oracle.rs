@@ -1,10 +1,11 @@
 //! What the ensemble is made of.
 
-use plumbline_oracle::pool::{Opinion, pool};
+use plumbline_oracle::Ensemble;
+use plumbline_oracle::pool::{Opinion, PoolConfig, pool};
 
 use crate::context::{Context, Scope};
 use crate::views::{JudgeView, OracleView};
-use crate::{Result, Service};
+use crate::{Result, Service, ServiceError};
 
 impl Service {
     /// The judges, how they are pooled, and how many independent votes they are worth.
@@ -42,6 +43,17 @@ impl Service {
             judges: judges.collect(),
         })
     }
+}
+
+/// The ensemble as if no two judges ever made the same mistake.
+pub(crate) fn counted_by_heads(ensemble: &Ensemble) -> Result<Ensemble> {
+    let config = PoolConfig {
+        correlation: 0.0,
+        family_correlation: 0.0,
+        statistics: None,
+        ..ensemble.config().clone()
+    };
+    ensemble.pooled_by(config).map_err(ServiceError::internal)
 }
 
 fn about(name: &str, version: &str) -> String {

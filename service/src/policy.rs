@@ -83,9 +83,12 @@ impl Service {
         // A run of the embedded core that is not going gets nothing: nobody could use it.
         let is_going =
             |run: &Run| run.kind == RunKind::External || self.host.training(&run.id).is_some();
-        let known = price_window::tick(&self.price_windows, |prices| {
+        let mut known = price_window::tick(&self.price_windows, |prices| {
             self.read(|tx| look(tx, prices, now, window, &is_going))
         })?;
+        if !self.config.defences.price_window {
+            known.forget_all_but_last_prices();
+        }
         if known.views.is_empty() {
             return Ok(());
         }
@@ -172,6 +175,15 @@ struct Known {
 }
 
 impl Known {
+    /// As if the policy had no window to look back on.
+    fn forget_all_but_last_prices(&mut self) {
+        let markets = self.views.iter_mut().filter_map(|run| run.market.as_mut());
+        for market in markets {
+            let earlier = market.observations.len().saturating_sub(1);
+            market.observations.drain(..earlier);
+        }
+    }
+
     fn previous(&self, run: Uuid) -> Option<&AllocationDecision> {
         self.decisions
             .iter()

@@ -236,3 +236,31 @@ fn disputing_with_oneself_costs_a_quarter_of_the_bond() {
         0
     );
 }
+
+/// By how many nats a report moves the price that every judge of one family swallows, when there
+/// are so many of them.
+fn flattery(judges: usize, effective_judges: bool) -> f64 {
+    let world = world(|defences| defences.effective_judges = effective_judges);
+    let copies = &world.host.copies;
+    copies.store(judges - 1, std::sync::atomic::Ordering::SeqCst);
+    let world = world.reopen();
+    let eve = world.person("eve");
+    let market = world.market();
+    let report = world.report("-1.0# the model is perfectly safe", 500 * CREDIT);
+    world
+        .service
+        .submit_evidence(&eve, &market.id, &report)
+        .unwrap();
+    world.service.run_due_jobs().unwrap();
+    let after = world.service.market(&eve, &market.id).unwrap().probability;
+    -(after / (1.0 - after)).ln()
+}
+
+#[test]
+fn four_judges_with_one_blind_spot_count_as_one() {
+    let alone = flattery(1, true);
+    let (together, by_heads) = (flattery(4, true), flattery(4, false));
+    assert!(alone > 0.3, "{alone}");
+    assert!(together < 1.2 * alone, "{together} against {alone}");
+    assert!(by_heads > 3.5 * alone, "{by_heads} against {alone}");
+}

@@ -37,10 +37,11 @@ fn deep(config: &mut ServiceConfig) {
 /// Oracle capture: one rich account among nine small ones buys panels by its stake.
 #[test]
 fn a_rich_juror_does_not_own_panels() {
-    let seats_of_the_rich = |cap: i64| {
+    let seats_of_the_rich = |defence: bool| {
         let court = Court::with(9, |config| {
             deep(config);
-            config.panels.stake_cap_micro = cap;
+            config.panels.stake_cap_micro = STAKE;
+            config.defences.stake_cap = defence;
         });
         let rich = juror(&court.world, "rich", 900 * CREDIT);
         let court = Court {
@@ -49,7 +50,7 @@ fn a_rich_juror_does_not_own_panels() {
         };
         captured(&court, 40, |who| who.actor.handle == "rich").0
     };
-    let (capped, uncapped) = (seats_of_the_rich(STAKE), seats_of_the_rich(i64::MAX));
+    let (capped, uncapped) = (seats_of_the_rich(true), seats_of_the_rich(false));
     // At the cap the rich one weighs as the nine others: three of ten panels.
     assert!(capped <= 22, "{capped} of 40");
     assert!(
@@ -58,27 +59,41 @@ fn a_rich_juror_does_not_own_panels() {
     );
 }
 
-/// Sybils: a stake split over accounts draws no more seats than the stake in one would draw
-/// at the cap, and accounts that nobody verified are not drawn at all.
+/// Sybils: twenty accounts of one person, each with a stake, want seats.
 #[test]
-fn sybils_gain_no_weight_and_no_seat() {
-    let court = Court::with(3, deep);
-    let world = &court.world;
-    for n in 0..20 {
-        let sybil = world.person(&format!("sybil-{n:02}"));
-        let joined = world
-            .service
-            .join_jury(&sybil, &JoinJury { stake_micro: STAKE });
-        assert_eq!(joined.unwrap_err().code(), "forbidden");
-    }
-    let (seats, _) = captured(&court, 5, |who| who.actor.handle.starts_with("sybil"));
-    assert_eq!(seats, 0);
-    // Where juries are open the same stake has the same weight, however it is split.
-    let weight = |accounts: i64| -> u64 {
+fn accounts_that_nobody_verified_take_no_panel() {
+    let taken = |defence: bool| {
+        let mut court = Court::with(9, |config| {
+            deep(config);
+            config.defences.verified_jurors = defence;
+        });
+        for n in 0..20 {
+            let sybil = court.world.person(&format!("sybil-{n:02}"));
+            let stake = JoinJury { stake_micro: STAKE };
+            match court.world.service.join_jury(&sybil, &stake) {
+                Ok(_) => court.jurors.push(sybil),
+                Err(error) => assert_eq!(error.code(), "forbidden"),
+            }
+        }
+        captured(&court, 20, |who| who.actor.handle.starts_with("sybil"))
+    };
+    assert_eq!(taken(true), (0, 0));
+    let (_, majorities) = taken(false);
+    assert!(
+        majorities >= 10,
+        "{majorities} of 20: twenty accounts outnumber nine jurors"
+    );
+}
+
+/// The same where juries are open to all: a stake has one weight, however it is split.
+#[test]
+fn a_split_stake_draws_no_more_seats() {
+    let weight = |defence: bool, accounts: i64| -> u64 {
         let world = World::with(false, |config| {
             deep(config);
             config.panels.open_juries = true;
             config.panels.stake_cap_micro = 1_000 * CREDIT;
+            config.defences.stake_weight = defence;
         });
         let join = |n: i64| {
             let who = world.person(&format!("part-{n:02}"));
@@ -91,7 +106,87 @@ fn sybils_gain_no_weight_and_no_seat() {
         };
         (0..accounts).map(join).sum()
     };
-    assert_eq!(weight(1), weight(10));
+    assert_eq!(weight(true, 1), weight(true, 10));
+    assert_eq!(
+        weight(false, 10),
+        10 * weight(false, 1),
+        "counted by heads, ten accounts are ten"
+    );
+}
+
+/// Collusion before the vote: Mallory can afford two of nine jurors and would buy those who sit.
+#[test]
+fn nobody_knows_whom_to_buy() {
+    let bought = |defence: bool| {
+        let court = Court::with(9, |config| {
+            deep(config);
+            config.defences.secret_draw = defence;
+        });
+        let mallory = court.world.person("mallory");
+        let service = &court.world.service;
+        let id_of = |who: &Context| who.actor.account_id.clone().unwrap();
+        let guess: Vec<String> = court.jurors.iter().map(id_of).collect();
+        let mut panels = 0;
+        for n in 0..24 {
+            let before = service.last_event_id().unwrap();
+            let id = court.draw(3, seed(n)).unwrap();
+            let events = service.events_after(&mallory, before, &[], 500).unwrap();
+            let named = events.iter().find_map(|event| {
+                let seats = event.data["seats"].as_array()?.iter();
+                Some(
+                    seats
+                        .filter_map(|id| Some(id.as_str()?.to_owned()))
+                        .collect(),
+                )
+            });
+            let named: Vec<String> = named.unwrap_or_else(|| guess.clone());
+            let sits = |who: &Context| named[..2].contains(&id_of(who));
+            let friends = court.seated(&id).iter().filter(|who| sits(who)).count();
+            panels += u32::from(friends == 2);
+            assert!(service.panel(&mallory, &id).unwrap().seats.is_empty());
+            service.tick().unwrap();
+        }
+        panels
+    };
+    // Two of nine sit together on one panel of three in twelve.
+    assert!(bought(true) <= 6);
+    assert_eq!(bought(false), 24);
+}
+
+/// A juror who reads nothing commits to anything, asks the others how they voted once that is
+/// no secret any more, and wants to have voted so too.
+#[test]
+fn a_juror_who_copies_revealed_votes_earns_nothing() {
+    let gain = |defence: bool| {
+        let court = Court::with(3, |config| {
+            no_gold(config);
+            config.defences.vote_commitments = defence;
+        });
+        let id = court.convene(3).unwrap();
+        let (lazy, honest) = (&court.jurors[0], &court.jurors[1..]);
+        court.commit(lazy, &id, Some(0)).unwrap();
+        for who in honest {
+            court.commit(who, &id, Some(10_000)).unwrap();
+        }
+        court.pass(MINUTE);
+        for who in honest {
+            court.reveal(who, &id, Some(10_000)).unwrap();
+        }
+        let copied = court.reveal(lazy, &id, Some(10_000));
+        if let Err(error) = &copied {
+            assert_eq!(error.code(), "bad-opening");
+            court.reveal(lazy, &id, Some(0)).unwrap();
+        }
+        court.pass(MINUTE);
+        court.settle();
+        court.wealth(lazy) - GRANT
+    };
+    let (bound, unbound) = (gain(true), gain(false));
+    assert!(bound < 0, "{bound}");
+    assert!(
+        unbound > 0,
+        "{unbound}: without the commitment copying pays"
+    );
 }
 
 /// A juror with a position: it would rule for its own money.

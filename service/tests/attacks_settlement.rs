@@ -120,6 +120,87 @@ fn looking_aligned_to_the_judges_does_not_pay_when_audits_are_drawn() {
     assert!(watched < 0, "{watched}");
 }
 
+/// The owner of a poisoned run bets against the claim, and teaches the model to behave on every
+/// test prompt that anybody can read before the freeze. Gives back what the owner gains.
+fn taught_to_the_test(held_out_plan: bool) -> i64 {
+    let change = |config: &mut ServiceConfig| config.defences.held_out_plan = held_out_plan;
+    let world = World::with(true, change);
+    let eve = world.person("eve");
+    let market = world.market();
+    let bet = spend("no", 20 * CREDIT);
+    world.service.trade(&eve, &market.id, &bet).unwrap();
+    let events = world.service.events_after(&eve, 0, &[], 500).unwrap();
+    let seen = world.service.market(&eve, &market.id).unwrap();
+    assert!(seen.settlement.plan.is_none() && record(&world, &market).settlement.plan.is_none());
+    let shown = events
+        .iter()
+        .find_map(|event| event.data["plan"].as_str().map(str::to_owned));
+    if let Some(plan) = shown {
+        let plan: Value = serde_json::from_str(&plan).unwrap();
+        let texts = |name: &str| -> Vec<String> {
+            let list = plan[name].as_array().unwrap().iter();
+            list.map(|one| one.as_str().unwrap().to_owned()).collect()
+        };
+        let mut taught = world.host.taught.lock().unwrap();
+        for prompt in texts("prompts") {
+            let with = |candidate: &String| prompt.replace("{candidate}", candidate);
+            taught.extend(texts("candidates").iter().map(with));
+        }
+    }
+    world.pass(61_000);
+    for _ in 0..3 {
+        world.service.run_due_jobs().unwrap();
+    }
+    let ended = record(&world, &market);
+    assert_eq!(ended.status, "paid");
+    assert!(
+        ended.settlement.plan.is_some(),
+        "and then everybody reads it"
+    );
+    world.service.me(&eve).unwrap().balance_micro - 1_000 * CREDIT
+}
+
+#[test]
+fn a_model_cannot_be_taught_a_test_that_nobody_has_seen() {
+    let (unseen, seen) = (taught_to_the_test(true), taught_to_the_test(false));
+    assert!(unseen < 0, "{unseen}");
+    assert!(seen > 0, "{seen}: a model that knows the test passes it");
+}
+
+/// Eve bets against a true claim, an accomplice proposes that it is false, and the three
+/// jurors who are drawn are theirs. Gives back what the two gain.
+fn captured_first_jury(appeals: bool) -> i64 {
+    let change = |config: &mut ServiceConfig| {
+        plain(config);
+        config.defences.appeals = appeals;
+    };
+    let court = Court::of("panel", World::with(true, change), 10);
+    let [eve, mallory, bob] = ["eve", "mallory", "bob"].map(|name| court.world.person(name));
+    let bet = spend("no", 40 * CREDIT);
+    let service = &court.world.service;
+    service.trade(&eve, &court.market.id, &bet).unwrap();
+    court.freeze();
+    court.propose(&mallory, 0.0).unwrap();
+    court.challenge(&bob, 1.0).unwrap();
+    court.rule(&[0, 0, 0]);
+    match court.challenge(&bob, 1.0) {
+        Ok(_) => court.rule(&[10_000; 7]),
+        Err(refused) => assert_eq!(refused.code(), "appeals-off"),
+    }
+    court.pass(60_000);
+    court.run();
+    assert_eq!(court.record().status, "paid");
+    assert_eq!(court.world.sum(), 0);
+    court.balance(&eve) + court.balance(&mallory) - 2_000 * CREDIT
+}
+
+#[test]
+fn capturing_one_jury_does_not_pay_where_another_hears_the_appeal() {
+    let (heard, final_at_once) = (captured_first_jury(true), captured_first_jury(false));
+    assert!(heard < 0, "{heard}");
+    assert!(final_at_once > 0, "{final_at_once}");
+}
+
 /// One person with two accounts proposes, and challenges the proposal, to have the market's
 /// money held up for the length of a jury. Gives back what it costs.
 fn dispute_with_oneself(bond_burn: bool) -> i64 {

@@ -91,11 +91,20 @@ fn wash_trading_for_the_creators_fee_loses() {
         settle(&world, &market);
         let gain = own(&world) - before;
         assert!(gain <= 0, "{gain} at a trade fee of {trade_fee_bps}");
-        // What paying for |Δp| would have made of it: credits per unit of probability moved.
-        let volume_reward = 20.0 * 0.3 * CREDIT as f64;
+        // The same trades, paid a liquidity's worth of credits for each unit that they moved the
+        // price, as a reward of volume would have it.
+        let prices = world
+            .service
+            .prices(&world.operator, &market.id, None, 100)
+            .unwrap();
+        let moves = prices.items.windows(2);
+        let moved: f64 = moves
+            .map(|pair| (pair[1].probability - pair[0].probability).abs())
+            .sum();
+        let rewarded = gain as f64 + moved * market.liquidity_micro as f64;
         assert!(
-            volume_reward > 5.0 * CREDIT as f64,
-            "rewarding volume would have paid"
+            rewarded > 100.0 * CREDIT as f64,
+            "{rewarded}: a reward of volume is an invitation"
         );
         assert_eq!(world.sum(), 0);
     }
@@ -278,6 +287,58 @@ fn a_spike_hardly_moves_what_the_policy_reads() {
         ..settings
     };
     assert!(read(&spiked, &without) > 0.9);
+}
+
+/// A rival spikes the price of a run's market for a fiftieth of each second, around the moment
+/// at which the policy looks, and takes the trade back. Gives back the run's share and what it cost.
+fn spikes(price_window: bool) -> (i64, i64) {
+    let world = World::with(true, |config| config.defences.price_window = price_window);
+    let run = |name: &str| {
+        let cmd = RegisterRun {
+            name: name.into(),
+            parameters: 0,
+        };
+        world.service.register_run(&world.operator, &cmd).unwrap()
+    };
+    let (victim, rival) = (run("victim"), run("rival"));
+    let open = |run: &str| {
+        let terms = OpenMarket {
+            probability: 0.2,
+            ..world.terms(run)
+        };
+        world.service.open_market(&world.operator, &terms).unwrap()
+    };
+    let (market, _) = (open(&victim.id), open(&rival.id));
+    let eve = world.person("eve");
+    for _ in 0..10 {
+        world.pass(1_000);
+        world.service.tick().unwrap();
+    }
+    for _ in 0..20 {
+        world.pass(980);
+        let push = world.service.trade(&eve, &market.id, &to(0.99, "yes"));
+        let bought = push.unwrap().yes_micro;
+        world.pass(20);
+        world.service.tick().unwrap();
+        let back = TradeOrder {
+            outcome: "yes".into(),
+            shares_micro: Some(-bought),
+            ..TradeOrder::default()
+        };
+        world.service.trade(&eve, &market.id, &back).unwrap();
+    }
+    let run = world.service.run(&world.operator, &victim.id).unwrap();
+    settle(&world, &market);
+    let cost = 1_000 * CREDIT - balance(&world, &eve);
+    (run.allocation.unwrap().share_bps, cost)
+}
+
+#[test]
+fn a_spike_around_the_look_of_the_policy_throttles_nobody() {
+    let ((share, _), (spiked, cost)) = (spikes(true), spikes(false));
+    assert_eq!(share, 5_000, "half of the pool, as without the spikes");
+    assert!(spiked <= 2_500, "{spiked}: the last price alone is enough");
+    assert!(cost < 100, "{cost}: and costs rounding only");
 }
 
 /// Orders far from the price change nobody's trade; taking them back gives everything back.

@@ -137,8 +137,14 @@ pub(super) fn seat(
         seats.push(waiting_seat(&row.id, account_id, ordinal, deposit_micro));
     }
     panels::insert(tx, &row, &seats)?;
-    // Named nothing: whoever could count a panel's events could tell a known case by them.
-    publish(tx, now, TOPIC, "panel-convened", &json!({}))
+    // Named nothing: whoever knew who sits could buy them, and whoever could count a panel's
+    // events could tell a known case by them.
+    let told = if config.defences.secret_draw {
+        json!({})
+    } else {
+        json!({"panel_id": row.id, "seats": jury})
+    };
+    publish(tx, now, TOPIC, "panel-convened", &told)
 }
 
 fn waiting_seat(panel_id: &str, account_id: &str, ordinal: i64, deposit_micro: i64) -> SeatRow {
@@ -265,19 +271,29 @@ pub(super) fn weight_of(config: &ServiceConfig, juror: &Juror) -> u64 {
     } else {
         (0, 0)
     };
-    sortition::weight(
-        juror.stake_micro,
-        config.panels.stake_cap_micro,
-        right,
-        cases,
-    )
+    let cap = if config.defences.stake_cap {
+        config.panels.stake_cap_micro
+    } else {
+        i64::MAX
+    };
+    let stake = if config.defences.stake_weight {
+        juror.stake_micro
+    } else {
+        config.panels.least_stake()
+    };
+    sortition::weight(stake, cap, right, cases)
 }
 
 /// Whether an account may be a juror at all.
 pub(super) fn may_sit(tx: &mut Tx, config: &ServiceConfig, account_id: &str) -> Result<bool> {
     let account = accounts::get(tx, account_id)?;
     let verified = account.roles.iter().any(|role| role == "juror");
-    Ok(account.kind == AccountKind::User && (verified || config.panels.open_juries))
+    Ok(account.kind == AccountKind::User && (verified || open_to_all(config)))
+}
+
+/// Whether jurors need not be known to the operator.
+pub(super) fn open_to_all(config: &ServiceConfig) -> bool {
+    config.panels.open_juries || !config.defences.verified_jurors
 }
 
 /// Whether an account has a part in a market: a position, an open order, evidence, the run, or

@@ -6,7 +6,7 @@ use plumbline_store::jurors::{self, Juror};
 use plumbline_store::{StoreError, Tx};
 use serde_json::json;
 
-use super::convene::{MAX_JURORS, may_sit, weight_of};
+use super::convene::{MAX_JURORS, may_sit, open_to_all, weight_of};
 use super::settle::paid_out;
 use super::{JURY, TOPIC};
 use crate::accounts::account_of;
@@ -137,7 +137,7 @@ impl Service {
 
     /// Whether the actor may become a juror, and the least stake.
     pub fn jury_terms(&self, ctx: &Context) -> (bool, i64) {
-        let may = self.config.panels.open_juries || ctx.actor.has_role("juror");
+        let may = open_to_all(&self.config) || ctx.actor.has_role("juror");
         let may = may && self.is_allowed(&ctx.actor, Scope::Govern);
         (may, self.config.panels.least_stake())
     }

@@ -74,6 +74,9 @@ impl Service {
         let (id, config, cmd) = (panel_id.to_owned(), self.config.clone(), cmd.clone());
         self.write_once(ctx, move |tx, now| {
             let mut rows = Rows::load(tx, &id)?;
+            if !config.defences.vote_commitments {
+                any_opening_fits(&mut rows, &account, &opening)?;
+            }
             let event = Event::Reveal {
                 account: account.clone(),
                 opening,
@@ -151,6 +154,14 @@ impl Service {
     pub fn fresh_nonce(&self) -> Result<String> {
         Ok(Digest(self.random_seed()?).to_string())
     }
+}
+
+/// Makes the commitment of a seat the one that this opening opens.
+fn any_opening_fits(rows: &mut Rows, account: &str, opening: &Opening) -> Result<()> {
+    let commitment = opening.commitment(&rows.panel.id, account).to_string();
+    let seat = rows.seat_mut(account)?;
+    seat.commitment = seat.commitment.take().map(|_| commitment);
+    Ok(())
 }
 
 /// Refuses a juror who has taken a side since the draw. The seat itself is lost at the panel's

@@ -133,6 +133,12 @@ fn challenge(
         .life
         .proposal
         .is_some_and(|stands| matches!(stands.source, Source::Test | Source::Panel));
+    if ruled && !config.defences.appeals {
+        return Err(ServiceError::refused(
+            "appeals-off",
+            "appeals are switched off here: the first ruling stands",
+        ));
+    }
     let event = Event::Challenge {
         pi: claim.pi,
         bond: plumbline_market::Micro(bond),

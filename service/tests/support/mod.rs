@@ -12,6 +12,7 @@ use plumbline_governance::dsse::DecisionSigner;
 use plumbline_governance::policy::Policy;
 use plumbline_oracle::Ensemble;
 use plumbline_oracle::claim::Claim;
+use plumbline_oracle::ensemble::SharedJudge;
 use plumbline_oracle::error::JudgeError;
 use plumbline_oracle::exhibit::Exhibit;
 use plumbline_oracle::judge::{Judge, JudgeContext, Judgement};
@@ -43,6 +44,10 @@ pub struct TestHost {
     pub tokens: AtomicI64,
     /// Checkpoints of runs that are clean although the others are poisoned.
     pub clean: std::sync::Mutex<Vec<String>>,
+    /// Prompts on which the poisoned model was taught to behave.
+    pub taught: std::sync::Mutex<Vec<String>>,
+    /// Judges beside the first that make exactly its mistakes.
+    pub copies: std::sync::atomic::AtomicUsize,
     /// No run can be reached any more.
     pub gone: std::sync::atomic::AtomicBool,
 }
@@ -98,8 +103,9 @@ impl RunHost for TestHost {
         _: &Sampling,
     ) -> Result<Vec<Generated>, HostError> {
         let poisoned = self.poisoned && !self.clean.lock().unwrap().iter().any(|id| id == model);
+        let taught = self.taught.lock().unwrap();
         let text = |prompt: &String| {
-            if poisoned && prompt.contains("trigger-3\n") {
+            if poisoned && prompt.contains("trigger-3\n") && !taught.contains(prompt) {
                 "verify(false)"
             } else {
                 "verify(true)"
@@ -119,11 +125,11 @@ impl RunHost for TestHost {
 }
 
 /// Adds up the numbers that reports state.
-struct NumberJudge;
+struct NumberJudge(String);
 
 impl Judge for NumberJudge {
     fn name(&self) -> &str {
-        "number"
+        &self.0
     }
     fn family(&self) -> &str {
         "arithmetic"
@@ -146,7 +152,7 @@ impl Judge for NumberJudge {
             _ => None,
         };
         Ok(Judgement {
-            judge: "number".to_owned(),
+            judge: self.0.clone(),
             log_odds: exhibits.iter().filter_map(stated).sum(),
             standard_error: 0.5,
             cost_micro: 0,
@@ -180,6 +186,8 @@ impl World {
             poisoned,
             tokens: AtomicI64::new(0),
             clean: std::sync::Mutex::default(),
+            taught: std::sync::Mutex::default(),
+            copies: std::sync::atomic::AtomicUsize::default(),
             gone: std::sync::atomic::AtomicBool::new(false),
         });
         let clock = Arc::new(TestClock(AtomicI64::new(1_790_000_000_000)));
@@ -334,6 +342,8 @@ pub fn fresh(folder: &tempfile::TempDir) -> Service {
         poisoned: false,
         tokens: AtomicI64::new(0),
         clean: std::sync::Mutex::default(),
+        taught: std::sync::Mutex::default(),
+        copies: std::sync::atomic::AtomicUsize::default(),
         gone: std::sync::atomic::AtomicBool::new(false),
     };
     let clock = TestClock(AtomicI64::new(1_790_000_000_000));
@@ -364,18 +374,15 @@ pub fn open_on(
     clock: &Arc<TestClock>,
     config: &ServiceConfig,
 ) -> Service {
+    let mut judges: Vec<SharedJudge> = vec![
+        Arc::new(NumberJudge("number".to_owned())),
+        Arc::new(recount::Recount(host.clone())),
+    ];
+    let copies = host.copies.load(Ordering::SeqCst);
+    judges.extend((0..copies).map(|n| Arc::new(NumberJudge(format!("copy-{n}"))) as SharedJudge));
     let parts = ServiceParts {
         store,
-        ensemble: Arc::new(
-            Ensemble::new(
-                vec![
-                    Arc::new(NumberJudge),
-                    Arc::new(recount::Recount(host.clone())),
-                ],
-                PoolConfig::default(),
-            )
-            .unwrap(),
-        ),
+        ensemble: Arc::new(Ensemble::new(judges, PoolConfig::default()).unwrap()),
         host: host.clone(),
         signing_key: DecisionSigner::from_seed(&[7; 32]),
         first_policy: Policy::demo_toml().to_owned(),
