@@ -4,6 +4,7 @@
 //! `Idempotency-Key` that stays the same over its retries, so that a lost
 //! answer never makes a second trade.
 
+mod documents;
 mod http;
 mod jury;
 mod retry;

@@ -7,18 +7,25 @@
 // In a binary nothing is reachable from outside; `pub` marks what other modules use.
 #![allow(unreachable_pub)]
 
+mod access;
 mod adversary;
 mod audit;
 mod bench;
 mod data_dir;
 mod demo;
 mod embedded;
+mod evidence;
+mod keep;
+mod market;
 mod oracle;
+mod order;
 mod panel;
 mod policy;
 mod scheduler;
 mod serve;
+mod settlement;
 mod simulate;
+mod trade;
 mod wiring;
 
 use clap::{Parser, Subcommand};
@@ -49,6 +56,22 @@ enum Command {
     /// Export the books, check an export with independent code, recompute draws
     #[command(subcommand)]
     Audit(audit::Audit),
+    /// List markets, or show one
+    #[command(subcommand)]
+    Market(market::MarketCommand),
+    /// Say what a trade would do now, and do nothing
+    Quote(trade::Quote),
+    /// Trade with the market maker
+    Trade(trade::Trade),
+    /// Resting orders: place, list, cancel
+    #[command(subcommand)]
+    Order(order::OrderCommand),
+    /// Evidence: submit, commit and reveal, fees, disputes
+    #[command(subcommand)]
+    Evidence(evidence::EvidenceCommand),
+    /// How a market ends: show the record, propose, challenge
+    #[command(subcommand)]
+    Settlement(settlement::SettlementCommand),
     /// Jury duty: list seats, commit and reveal votes
     #[command(subcommand)]
     Panel(panel::PanelCommand),
@@ -80,6 +103,12 @@ fn dispatch(command: Command) -> anyhow::Result<()> {
         Command::Oracle(command) => command.run(),
         Command::Policy(command) => command.run(),
         Command::Audit(command) => command.run(),
+        Command::Market(command) => command.run(),
+        Command::Quote(command) => command.run(),
+        Command::Trade(command) => command.run(),
+        Command::Order(command) => command.run(),
+        Command::Evidence(command) => command.run(),
+        Command::Settlement(command) => command.run(),
         Command::Panel(command) => command.run(),
         Command::Simulate(command) => command.run(),
         Command::Bench(command) => command.run(),

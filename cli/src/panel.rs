@@ -1,12 +1,13 @@
 //! `plumbline panel`: jury duty from the command line, over the public API only.
 
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
-use plumbline_agents::Client;
 use plumbline_agents::client::{Opening, Panel};
+
+use crate::access::{Access, block_on};
+use crate::keep;
 
 #[derive(Debug, Subcommand)]
 pub enum PanelCommand {
@@ -18,16 +19,6 @@ pub enum PanelCommand {
     Commit(Commit),
     /// Reveal a committed vote from its file
     Reveal(Reveal),
-}
-
-#[derive(Debug, Args)]
-pub struct Access {
-    /// Where the service is
-    #[arg(long, default_value = "http://127.0.0.1:8600", env = "PLUMBLINE_URL")]
-    url: String,
-    /// API token with the scopes read and govern
-    #[arg(long, env = "PLUMBLINE_TOKEN", hide_env_values = true)]
-    token: String,
 }
 
 #[derive(Debug, Args)]
@@ -71,10 +62,7 @@ pub struct Reveal {
 
 impl PanelCommand {
     pub fn run(self) -> Result<()> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
-        runtime.block_on(async {
+        block_on(async {
             match self {
                 Self::List(access) => list(&access).await,
                 Self::Show(show) => show.run().await,
@@ -82,12 +70,6 @@ impl PanelCommand {
                 Self::Reveal(reveal) => reveal.run().await,
             }
         })
-    }
-}
-
-impl Access {
-    fn client(&self) -> Result<Client> {
-        Ok(Client::new(&self.url, Some(self.token.clone()))?)
     }
 }
 
@@ -138,7 +120,7 @@ impl Commit {
             .context("the vote cannot be hashed")?;
         // Kept first: a commitment whose opening is lost costs part of the deposit.
         let path = self.keep.unwrap_or_else(|| kept_in(&self.id));
-        keep(&path, &opening)?;
+        keep::write(&path, &opening)?;
         client.commit_vote(&self.id, &commitment).await?;
         println!("committed {commitment}");
         println!(
@@ -152,10 +134,7 @@ impl Commit {
 impl Reveal {
     async fn run(self) -> Result<()> {
         let path = self.kept.unwrap_or_else(|| kept_in(&self.id));
-        let text = std::fs::read_to_string(&path)
-            .with_context(|| format!("cannot read {}", path.display()))?;
-        let opening: Opening = serde_json::from_str(&text)
-            .with_context(|| format!("{} holds no opening", path.display()))?;
+        let opening: Opening = keep::read(&path)?;
         self.access
             .client()?
             .reveal_vote(&self.id, &opening)
@@ -165,28 +144,6 @@ impl Reveal {
     }
 }
 
-/// A panel's id comes from the service: only its letters, digits and dashes become a file name.
 fn kept_in(id: &str) -> PathBuf {
-    let plain: String = id
-        .chars()
-        .filter(|c| c.is_ascii_alphanumeric() || *c == '-')
-        .collect();
-    PathBuf::from(format!("panel-{plain}.json"))
-}
-
-/// Writes the opening where nobody else reads it; never over another one.
-fn keep(path: &Path, opening: &Opening) -> Result<()> {
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(path).with_context(|| {
-        format!(
-            "cannot make {}: an opening that is there is not overwritten",
-            path.display()
-        )
-    })?;
-    file.write_all(serde_json::to_string_pretty(opening)?.as_bytes())?;
-    file.sync_all()?;
-    Ok(())
+    keep::file_for("panel", id)
 }

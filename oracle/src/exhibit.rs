@@ -160,6 +160,15 @@ impl Exhibit {
         blake3::hash(&canonical).to_hex().to_string()
     }
 
+    /// BLAKE3 over the hashes of several exhibits, sorted and joined by line feeds: their order says nothing.
+    pub fn set_hash(exhibits: &[Self]) -> String {
+        let mut hashes: Vec<String> = exhibits.iter().map(Self::content_hash).collect();
+        hashes.sort();
+        blake3::hash(hashes.join("\n").as_bytes())
+            .to_hex()
+            .to_string()
+    }
+
     /// The `type` tag of the JSON form.
     pub fn type_name(&self) -> &'static str {
         match self {

@@ -80,13 +80,9 @@ fn stored_exhibits(row: &Evidence) -> Result<Vec<Exhibit>> {
     serde_json::from_str(&row.exhibits).map_err(ServiceError::internal)
 }
 
-/// BLAKE3 over the exhibits' own hashes, sorted: their order says nothing.
+/// The hash by which a submission's exhibits are known, in whatever order they come.
 pub(crate) fn content_hash(exhibits: &[Exhibit]) -> String {
-    let mut hashes: Vec<String> = exhibits.iter().map(Exhibit::content_hash).collect();
-    hashes.sort();
-    blake3::hash(hashes.join("\n").as_bytes())
-        .to_hex()
-        .to_string()
+    Exhibit::set_hash(exhibits)
 }
 
 impl From<EvidenceError> for ServiceError {

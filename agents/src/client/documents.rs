@@ -1,0 +1,62 @@
+//! The API's documents as they stand, for programs that pass them on whole.
+
+use reqwest::Method;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::Client;
+use crate::error::ClientError;
+
+impl Client {
+    /// A document, by the segments of its path below `/api/v1`.
+    ///
+    /// # Errors
+    /// As every call: see [`ClientError`].
+    pub async fn document(&self, path: &[&str]) -> Result<Value, ClientError> {
+        self.get(&below(path), Vec::new()).await
+    }
+
+    /// Every document of a list, page after page; `query` narrows it.
+    ///
+    /// # Errors
+    /// As every call: see [`ClientError`].
+    pub async fn documents(
+        &self,
+        path: &[&str],
+        query: Vec<(&'static str, String)>,
+    ) -> Result<Vec<Value>, ClientError> {
+        self.list(&below(path), query).await
+    }
+
+    /// A list that comes whole, without pages.
+    ///
+    /// # Errors
+    /// As every call: see [`ClientError`].
+    pub async fn rows(&self, path: &[&str]) -> Result<Vec<Value>, ClientError> {
+        let answer = self.send(&self.request(Method::GET, &below(path))).await?;
+        answer.rows(&["items"])
+    }
+
+    /// What a POST of `body` made.
+    ///
+    /// # Errors
+    /// As every call: see [`ClientError`].
+    pub async fn make(&self, path: &[&str], body: &impl Serialize) -> Result<Value, ClientError> {
+        self.post(&below(path), body).await
+    }
+
+    /// Takes something back; the answer is how it ended.
+    ///
+    /// # Errors
+    /// As every call: see [`ClientError`].
+    pub async fn take_back(&self, path: &[&str]) -> Result<Value, ClientError> {
+        let path = below(path);
+        self.send(&self.request(Method::DELETE, &path))
+            .await?
+            .json()
+    }
+}
+
+fn below<'a>(path: &[&'a str]) -> Vec<&'a str> {
+    [&["api", "v1"], path].concat()
+}
