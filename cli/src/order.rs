@@ -17,7 +17,6 @@ pub enum OrderCommand {
 }
 
 #[derive(Debug, Args)]
-#[group(id = "size", required = true, multiple = false, args = ["spend", "sell"])]
 pub struct Place {
     #[command(flatten)]
     desk: Desk,
@@ -28,15 +27,23 @@ pub struct Place {
     /// Probability of YES up to which, or down to which, it moves the price
     #[arg(long)]
     limit: f64,
+    #[command(flatten)]
+    size: Size,
+    /// When it ends by itself, as 2030-01-31T12:00:00Z; with the market unless given
+    #[arg(long)]
+    expires: Option<String>,
+}
+
+/// Exactly one of the two.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct Size {
     /// Buy for at most this much, fees included, in credits; it is set aside
     #[arg(long, value_parser = micro)]
     spend: Option<i64>,
     /// Sell so many shares
     #[arg(long, value_parser = micro)]
     sell: Option<i64>,
-    /// When it ends by itself, as 2030-01-31T12:00:00Z; with the market unless given
-    #[arg(long)]
-    expires: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -45,6 +52,9 @@ pub struct List {
     desk: Desk,
     /// Market id
     market: String,
+    /// Those that have ended, too
+    #[arg(long)]
+    all: bool,
 }
 
 #[derive(Debug, Args)]
@@ -71,10 +81,10 @@ impl Place {
     async fn run(self) -> Result<()> {
         let client = self.desk.access.client()?;
         let mut body = json!({"outcome": self.outcome, "limit_probability": self.limit});
-        if let Some(spend) = self.spend {
+        if let Some(spend) = self.size.spend {
             body["spend_micro"] = json!(spend);
         }
-        if let Some(shares) = self.sell {
+        if let Some(shares) = self.size.sell {
             body["shares_micro"] = json!(-shares);
         }
         if let Some(expires) = self.expires {
@@ -90,7 +100,8 @@ impl List {
     async fn run(self) -> Result<()> {
         let client = self.desk.access.client()?;
         let path = ["markets", &self.market, "orders"];
-        let orders = client.documents(&path, Vec::new()).await?;
+        let mut orders = client.documents(&path, Vec::new()).await?;
+        orders.retain(|order| self.all || text(order, "status") == "open");
         self.desk.print_all(&orders, "no order", line)
     }
 }

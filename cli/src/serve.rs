@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use clap::Args;
 use plumbline_governance::policy::Policy;
-use plumbline_service::{PanelConfig, ServiceConfig};
+use plumbline_service::{EvidenceTerms, PanelConfig, ServiceConfig};
 use plumbline_web::WebConfig;
 
 use crate::data_dir::DataDir;
@@ -33,6 +33,9 @@ pub struct Serve {
     /// A stake is enough to be drawn as a juror, without the role
     #[arg(long)]
     open_juries: bool,
+    /// Seconds in which a commitment to evidence must be revealed
+    #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    reveal_window: u32,
 }
 
 impl Serve {
@@ -51,6 +54,10 @@ impl Serve {
             service: ServiceConfig {
                 open_sign_up,
                 public_read,
+                evidence: EvidenceTerms {
+                    reveal_window_ms: i64::from(self.reveal_window) * 1_000,
+                    ..EvidenceTerms::default()
+                },
                 panels: PanelConfig {
                     open_juries: self.open_juries,
                     ..PanelConfig::default()

@@ -28,14 +28,24 @@ pub struct Trade {
     min_proceeds: Option<i64>,
 }
 
-/// What to trade: exactly one of the four sizes.
+/// What to trade.
 #[derive(Debug, Args)]
-#[group(id = "size", required = true, multiple = false, args = ["spend", "shares", "sell", "to"])]
 pub struct Order {
     /// Market id
     market: String,
     /// `yes` or `no`, or an outcome's name where there are several
     outcome: String,
+    #[command(flatten)]
+    size: Size,
+    /// Refuse the whole trade if the probability would pass this
+    #[arg(long)]
+    limit: Option<f64>,
+}
+
+/// Exactly one of the four.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct Size {
     /// Buy for at most this much, fees included, in credits
     #[arg(long, value_parser = micro)]
     spend: Option<i64>,
@@ -48,19 +58,16 @@ pub struct Order {
     /// Trade until the probability is this
     #[arg(long)]
     to: Option<f64>,
-    /// Refuse the whole trade if the probability would pass this
-    #[arg(long)]
-    limit: Option<f64>,
 }
 
 impl Order {
     fn body(&self) -> Map<String, Value> {
-        let shares = self.shares.or(self.sell.map(|shares| -shares));
+        let shares = self.size.shares.or(self.size.sell.map(|shares| -shares));
         let fields = [
             ("outcome", Some(Value::from(self.outcome.as_str()))),
-            ("spend_micro", self.spend.map(Value::from)),
+            ("spend_micro", self.size.spend.map(Value::from)),
             ("shares_micro", shares.map(Value::from)),
-            ("target_probability", self.to.map(Value::from)),
+            ("target_probability", self.size.to.map(Value::from)),
             ("limit_probability", self.limit.map(Value::from)),
         ];
         let given = fields

@@ -298,6 +298,7 @@ impl Terms {
             trades: 0,
             evidence: 0,
             version: 0,
+            outcome_count: 0,
         })
     }
 }

@@ -104,10 +104,10 @@ fn first_log_odds(prices: &[f64]) -> f64 {
     log_odds.clamp(-MAX_LOG_ODDS, MAX_LOG_ODDS)
 }
 
-/// Whether a market has several outcomes. Its row says so by an interval that excludes nothing, which
-/// no judged price has: trades with yes and no ask this on their way, and must not wait for a query.
-pub(crate) fn has_several(market: &Market) -> bool {
-    market.interval_low <= 0.0 && market.interval_high >= 1.0
+/// Whether a market has several outcomes. Its own row says so: trades with yes and no ask this on their
+/// way, and must not wait for a query.
+pub(crate) const fn has_several(market: &Market) -> bool {
+    market.outcome_count > 0
 }
 
 /// Refuses what is offered on markets with a YES and a NO only.

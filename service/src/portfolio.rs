@@ -2,10 +2,12 @@
 
 use plumbline_market::probability::sigmoid;
 use plumbline_store::ledger::TransferRow;
+use plumbline_store::markets::Market;
 use plumbline_store::positions::Position as PositionRow;
 use plumbline_store::trades::Trade;
 use plumbline_store::{
-    Tx, accounts, fees, ledger, markets, orders, outcome_trades, portfolio, standings,
+    StoreError, Tx, accounts, evidence, fees, ledger, markets, orders, outcome_trades, portfolio,
+    standings,
 };
 
 use crate::accounts::account_of;
@@ -214,7 +216,7 @@ fn trade_line(tx: &mut Tx, trade: Trade) -> Result<HistoryView> {
 /// made, because they are no rows of [`Trade`].
 fn line_of(tx: &mut Tx, row: TransferRow) -> Result<Option<HistoryView>> {
     if row.kind != "trade" {
-        return Ok(transfer_line(row));
+        return transfer_line(tx, row);
     }
     let Some((trade, outcome)) = outcome_trades::named(tx, &row.reference)? else {
         return Ok(None);
@@ -235,18 +237,42 @@ fn line_of(tx: &mut Tx, row: TransferRow) -> Result<Option<HistoryView>> {
     }))
 }
 
-fn transfer_line(row: TransferRow) -> Option<HistoryView> {
-    (!TOLD_AS_TRADES.contains(&row.kind.as_str())).then(|| HistoryView {
+fn transfer_line(tx: &mut Tx, row: TransferRow) -> Result<Option<HistoryView>> {
+    if TOLD_AS_TRADES.contains(&row.kind.as_str()) {
+        return Ok(None);
+    }
+    let market = market_behind(tx, &row.reference)?;
+    let (market_id, claim) = market.map(|market| (market.id, market.claim)).unzip();
+    Ok(Some(HistoryView {
         at: rfc3339(row.at),
         kind: row.kind,
         reference: row.reference,
-        market_id: None,
-        claim: None,
+        market_id,
+        claim,
         outcome: None,
         shares_micro: None,
         amount_micro: row.amount_micro,
         fee_micro: 0,
         probability_before: None,
         probability_after: None,
-    })
+    }))
+}
+
+/// The market that a transfer belongs to: transfers refer to it, or to evidence or an order in it.
+fn market_behind(tx: &mut Tx, reference: &str) -> Result<Option<Market>> {
+    if let Some(market) = known(markets::get(tx, reference))? {
+        return Ok(Some(market));
+    }
+    let mut market_id = known(evidence::get(tx, reference))?.map(|row| row.market_id);
+    if market_id.is_none() {
+        market_id = known(orders::get(tx, reference))?.map(|row| row.market_id);
+    }
+    market_id.map(|id| Ok(markets::get(tx, &id)?)).transpose()
+}
+
+fn known<T>(found: std::result::Result<T, StoreError>) -> Result<Option<T>> {
+    match found {
+        Err(StoreError::NotFound { .. }) => Ok(None),
+        other => Ok(Some(other?)),
+    }
 }

@@ -206,6 +206,7 @@ fn market() -> Market {
         trades: 0,
         evidence: 0,
         version: 0,
+        outcome_count: 0,
     }
 }
 

@@ -118,6 +118,12 @@ mod tests {
             }
             let newest = markets::newest_binary(tx, "r1", 10)?;
             assert_eq!(newest.len(), 1, "only m1 is on whether a claim is true");
+            let beyond = MarketOutcome {
+                ordinal: 3,
+                name: "d".to_owned(),
+                ..rows[0].clone()
+            };
+            assert!(insert(tx, &beyond).is_err(), "more than its row says");
             Ok(())
         })
         .unwrap();

@@ -6,7 +6,7 @@ use diesel::prelude::*;
 use diesel::sqlite::SqliteConnection;
 
 use crate::prepared::prepared;
-use crate::schema::{market_outcomes, markets};
+use crate::schema::markets;
 use crate::{StoreError, Tx, found};
 
 /// A market on one claim about one run.
@@ -77,6 +77,8 @@ pub struct Market {
     pub evidence: i64,
     /// Grows with each [`update`]; guards against lost updates.
     pub version: i64,
+    /// Named outcomes, fixed at opening; 0 for a market on whether the claim is true.
+    pub outcome_count: i64,
 }
 
 /// Adds a market.
@@ -147,9 +149,7 @@ pub fn newest_binary(tx: &mut Tx<'_>, run_id: &str, limit: i64) -> Result<Vec<Ma
     tx.run(|conn| {
         markets::table
             .filter(markets::run_id.eq(run_id))
-            .filter(diesel::dsl::not(diesel::dsl::exists(
-                market_outcomes::table.filter(market_outcomes::market_id.eq(markets::id)),
-            )))
+            .filter(markets::outcome_count.eq(0))
             .order(markets::id.desc())
             .limit(limit)
             .select(Market::as_select())

@@ -45,6 +45,7 @@ table! { markets (id) {
     frozen_checkpoint -> Nullable<Text>, net_shares_micro -> BigInt, settlement -> Nullable<Double>,
     settled_at -> Nullable<BigInt>, statistics -> Nullable<Text>, interval_low -> Double, interval_high -> Double,
     n_eff -> Double, assessment -> Nullable<Text>, trades -> BigInt, evidence -> BigInt, version -> BigInt,
+    outcome_count -> BigInt,
 } }
 
 table! { prices (seq) {
@@ -203,7 +204,6 @@ table! { outcome_trades (seq) {
     prices -> Text,
 } }
 
-diesel::allow_tables_to_appear_in_same_query!(markets, market_outcomes);
 diesel::allow_tables_to_appear_in_same_query!(transfers, entries);
 diesel::allow_tables_to_appear_in_same_query!(decisions, decision_heads);
 

@@ -57,9 +57,15 @@ pub(crate) fn seed(tx: &mut Tx<'_>) -> Result<(), StoreError> {
     markets::insert(tx, &market("m1"))
 }
 
-/// A market `m2` of the outcomes `a` and `b`.
+/// A market `m2` with room for three outcomes, of which `a` and `b` are there.
 pub(crate) fn seed_outcomes(tx: &mut Tx<'_>) -> Result<(), StoreError> {
-    markets::insert(tx, &market("m2"))?;
+    markets::insert(
+        tx,
+        &Market {
+            outcome_count: 3,
+            ..market("m2")
+        },
+    )?;
     for (ordinal, name) in (0..).zip(["a", "b"]) {
         market_outcomes::insert(
             tx,
@@ -149,6 +155,7 @@ pub(crate) fn market(id: &str) -> Market {
         trades: 0,
         evidence: 0,
         version: 0,
+        outcome_count: 0,
     }
 }
 

@@ -93,9 +93,10 @@ impl Outcomes {
             subsidy_micro: self.subsidy.get(),
             log_odds,
             opening_log_odds: log_odds,
-            // See `has_several`.
+            // Nobody judges it, so the interval excludes nothing.
             interval_low: 0.0,
             interval_high: 1.0,
+            outcome_count: self.names.len() as i64,
             ..market
         })
     }

@@ -77,7 +77,7 @@ pub struct HistoryView {
     pub kind: String,
     /// Trade, evidence, order or market that it belongs to.
     pub reference: String,
-    /// Market, for trades and moves of evidence.
+    /// Market that it belongs to, if any.
     pub market_id: Option<String>,
     /// Its claim.
     pub claim: Option<String>,
