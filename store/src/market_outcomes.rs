@@ -118,15 +118,27 @@ mod tests {
             }
             let newest = markets::newest_binary(tx, "r1", 10)?;
             assert_eq!(newest.len(), 1, "only m1 is on whether a claim is true");
-            let beyond = MarketOutcome {
-                ordinal: 3,
-                name: "d".to_owned(),
-                ..rows[0].clone()
-            };
-            assert!(insert(tx, &beyond).is_err(), "more than its row says");
             Ok(())
         })
         .unwrap();
+    }
+
+    #[test]
+    fn a_market_has_no_more_outcomes_than_its_row_says() {
+        let beyond = within(|tx| {
+            seed_outcomes(tx)?;
+            let first = list(tx, "m2")?.swap_remove(0);
+            let name = "d".to_owned();
+            insert(
+                tx,
+                &MarketOutcome {
+                    ordinal: 3,
+                    name,
+                    ..first
+                },
+            )
+        });
+        assert!(matches!(beyond, Err(StoreError::Database(_))), "{beyond:?}");
     }
 
     #[test]

@@ -88,6 +88,30 @@ impl Site {
         text(&market["id"])
     }
 
+    /// A panel market that has closed and takes proposals, with more terms of settlement; its id.
+    ///
+    /// One in twenty is audited by lot instead of being proposed, so it may take a few.
+    #[must_use]
+    pub fn market_for_proposals(&self, run_id: &str, settlement: &Value) -> String {
+        let mut terms = settlement.clone();
+        terms["method"] = json!("panel");
+        terms["audit_floor_bps"] = json!(500);
+        terms["audit_peak_bps"] = json!(500);
+        loop {
+            let mut market = market_terms(run_id, Duration::from_millis(1_500));
+            market["settlement"] = terms.clone();
+            let id = self.market_as(&market);
+            let path = format!("/api/v1/markets/{id}/settlement");
+            let stage = until("the market to close", Duration::from_secs(30), || {
+                let stage = text(&self.operator.get(&path)["stage"]);
+                (!matches!(stage.as_str(), "trading" | "closing")).then_some(stage)
+            });
+            if stage == "proposals" {
+                return id;
+            }
+        }
+    }
+
     /// A run that this very service trains: a tiny model that is trained for a
     /// moment and then kept. Restarts the server, which takes up stored runs.
     #[must_use]

@@ -62,17 +62,15 @@ impl Dispute {
         let site = Site::new();
         let jurors: Vec<Http> = ["ida", "ivo", "ines"].map(|name| juror(&site, name)).into();
         let [mallory, bob] = ["mallory", "bob"].map(|name| site.person(name));
-        let mut terms = market_terms(&site.run("subject"), Duration::from_millis(1_500));
-        terms["settlement"] = json!({
-            "method": "panel", "proposal_window_s": 60, "challenge_window_s": 3, "bond_micro": CREDIT,
-            "jury_commit_s": WINDOW_S, "jury_reveal_s": WINDOW_S,
-        });
-        let market = site.market_as(&terms);
+        let run = site.run("subject");
+        let market = site.market_for_proposals(
+            &run,
+            &json!({
+                "proposal_window_s": 60, "challenge_window_s": 3, "bond_micro": CREDIT,
+                "jury_commit_s": WINDOW_S, "jury_reveal_s": WINDOW_S,
+            }),
+        );
         let path = format!("/api/v1/markets/{market}");
-        until("proposals to be taken", LIMIT, || {
-            let record = mallory.get(&format!("{path}/settlement"));
-            (record["stage"] == "proposals").then_some(())
-        });
         let claim = |pi: f64| json!({"pi": pi, "bond_micro": 10 * CREDIT, "reason": "it is so"});
         let (propose, challenge) = (format!("{path}/settlement"), format!("{path}/challenges"));
         refused(&bob, &challenge, &claim(1.0), "409 not-now");

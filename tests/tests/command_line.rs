@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use plumbline_tests::fixture::{market_terms, text, whole};
+use plumbline_tests::fixture::{text, whole};
 use plumbline_tests::program::{Finished, run};
 use plumbline_tests::{CREDIT, Http, Site, until};
 use serde_json::{Value, json};
@@ -207,16 +207,19 @@ fn a_researcher_commits_reveals_and_disputes() {
 fn a_settlement_is_proposed_and_challenged() {
     let site = Site::new();
     let [ada, bob] = ["ada", "bob"].map(|name| site.person(name));
-    let mut terms = market_terms(&site.run("subject"), Duration::from_millis(1_500));
-    terms["settlement"] = json!({
-        "method": "panel", "proposal_window_s": 600, "challenge_window_s": 600, "bond_micro": CREDIT,
-    });
-    let market = site.market_as(&terms);
+    let run = site.run("subject");
+    let market = site.market_for_proposals(
+        &run,
+        &json!({
+            "proposal_window_s": 600, "challenge_window_s": 600, "bond_micro": CREDIT,
+        }),
+    );
     let [proposer, challenger] = [&ada, &bob].map(|who| Terminal { site: &site, who });
-    until("proposals to be taken", LIMIT, || {
-        let record = proposer.json(&["settlement", "show", &market]);
-        (record["stage"] == "proposals").then_some(())
-    });
+    assert!(
+        proposer
+            .say(&["settlement", "show", &market])
+            .contains("proposals")
+    );
     let claim = |kind, pi, bond| {
         [
             "settlement",
