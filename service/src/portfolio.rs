@@ -6,8 +6,8 @@ use plumbline_store::markets::Market;
 use plumbline_store::positions::Position as PositionRow;
 use plumbline_store::trades::Trade;
 use plumbline_store::{
-    StoreError, Tx, accounts, evidence, fees, ledger, markets, orders, outcome_trades, portfolio,
-    standings,
+    StoreError, Tx, accounts, evidence, exhibit_challenges, fees, ledger, markets, orders,
+    outcome_trades, portfolio, standings,
 };
 
 use crate::accounts::account_of;
@@ -258,12 +258,14 @@ fn transfer_line(tx: &mut Tx, row: TransferRow) -> Result<Option<HistoryView>> {
     }))
 }
 
-/// The market that a transfer belongs to: transfers refer to it, or to evidence or an order in it.
+/// The market that a transfer belongs to: transfers refer to it, or to evidence, a dispute or an order in it.
 fn market_behind(tx: &mut Tx, reference: &str) -> Result<Option<Market>> {
     if let Some(market) = known(markets::get(tx, reference))? {
         return Ok(Some(market));
     }
-    let mut market_id = known(evidence::get(tx, reference))?.map(|row| row.market_id);
+    let dispute = known(exhibit_challenges::get(tx, reference))?;
+    let submitted = dispute.as_ref().map_or(reference, |row| &row.evidence_id);
+    let mut market_id = known(evidence::get(tx, submitted))?.map(|row| row.market_id);
     if market_id.is_none() {
         market_id = known(orders::get(tx, reference))?.map(|row| row.market_id);
     }

@@ -497,6 +497,10 @@ fn what_is_held_is_marked_and_what_was_paid_is_ranked() {
         balance(&world, &ada),
         "the history adds up to the balance"
     );
+    for line in &lines {
+        let told = line.kind == "grant" || line.claim.is_some();
+        assert!(told, "{} says no market", line.kind);
+    }
     let kinds: Vec<&str> = lines.iter().map(|line| line.kind.as_str()).collect();
     for kind in ["payout", "order-refund", "order", "trade", "grant"] {
         assert!(kinds.contains(&kind), "{kind} is in {kinds:?}");
