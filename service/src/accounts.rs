@@ -56,7 +56,7 @@ impl Service {
 
     /// True until the first account exists.
     pub fn needs_setup(&self) -> Result<bool> {
-        self.read(|tx| Ok(accounts::count_users(tx)? == 0))
+        self.read(|tx| Ok(!accounts::any_user(tx)?))
     }
 
     /// The code that the first account's maker must bring; printed at start.

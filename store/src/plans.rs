@@ -40,7 +40,7 @@ fn every_read(tx: &mut Tx<'_>) -> Result<(), StoreError> {
     export::rows::<StoreError>(tx, export::Scope::Market("m1"), |_, _| Ok(()))?;
     accounts::by_handle(tx, "ada")?;
     accounts::list(tx, Some("a"), 10)?;
-    accounts::count_users(tx)?;
+    accounts::any_user(tx)?;
     accounts::locked_micro(tx, "ada")?;
     sessions::get(tx, "x")?;
     tokens::by_hash(tx, "x")?;
