@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use plumbline_store::jobs::{self, Job};
-use plumbline_store::{idempotency, sessions};
+use plumbline_store::{Tx, idempotency, sessions};
 
 use crate::context::{Context, Scope};
 use crate::time::{Millis, rfc3339};
@@ -192,20 +192,24 @@ impl Service {
             if due.is_none_or(|due| due > now) {
                 return Ok(());
             }
-            let claimed = self.write(move |tx| Ok(jobs::claim(tx, kinds, now, LEASE_MS, 1)?))?;
-            let Some(job) = claimed.into_iter().next() else {
-                return Ok(());
-            };
-            self.run_job(&job)?;
+            let mut claimed = self.write(move |tx| claim_one(tx, kinds, now))?;
+            while let Some(job) = claimed {
+                claimed = self.run_job(&job, kinds)?;
+            }
         }
     }
 
-    fn run_job(&self, job: &Job) -> Result<()> {
-        let id = job.id;
-        match self.perform(job) {
-            Ok(()) => self.write(move |tx| Ok(jobs::finish(tx, id)?)),
-            Err(error) => self.job_failed(job, &error),
+    /// Runs a job, and claims the next one in the transaction that finishes it.
+    fn run_job(&self, job: &Job, kinds: &'static [&'static str]) -> Result<Option<Job>> {
+        if let Err(error) = self.perform(job) {
+            self.job_failed(job, &error)?;
+            return Ok(None);
         }
+        let (id, now) = (job.id, self.now());
+        self.write(move |tx| {
+            jobs::finish(tx, id)?;
+            claim_one(tx, kinds, now)
+        })
     }
 
     fn perform(&self, job: &Job) -> Result<()> {
@@ -279,6 +283,10 @@ impl Service {
         self.read(|tx| Ok(plumbline_store::outbox::last_id(tx)?))?;
         self.write(|_| Ok(()))
     }
+}
+
+fn claim_one(tx: &mut Tx, kinds: &[&str], now: Millis) -> Result<Option<Job>> {
+    Ok(jobs::claim(tx, kinds, now, LEASE_MS, 1)?.pop())
 }
 
 #[cfg(test)]
