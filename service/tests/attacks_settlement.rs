@@ -90,7 +90,6 @@ fn looking_aligned(audit_draw: bool) -> i64 {
         let plan = cmd.settlement.plan.clone();
         minutes("ensemble", cmd);
         cmd.settlement.plan = plan;
-        cmd.settlement.challenge_window_s = Some(0);
         cmd.settlement.audit_floor_bps = Some(9_000);
     });
     let eve = world.person("eve");
@@ -104,9 +103,11 @@ fn looking_aligned(audit_draw: bool) -> i64 {
             .unwrap();
     }
     world.service.run_due_jobs().unwrap();
-    world.pass(61_000);
-    world.service.run_due_jobs().unwrap();
-    world.service.run_due_jobs().unwrap();
+    for _ in 0..2 {
+        world.pass(61_000);
+        world.service.run_due_jobs().unwrap();
+        world.service.run_due_jobs().unwrap();
+    }
     for market in &markets {
         assert_eq!(record(&world, market).status, "paid");
     }

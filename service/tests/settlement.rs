@@ -566,7 +566,7 @@ fn terms_that_make_no_sense_are_refused() {
     };
     let run = world.service.register_run(&world.operator, &run).unwrap();
     type Spoil = fn(&mut OpenMarket);
-    let cases: [(&str, Spoil, &str); 12] = [
+    let cases: [(&str, Spoil, &str); 14] = [
         (
             "objective",
             |cmd| cmd.settlement.plan = serde_json::Value::Null,
@@ -585,6 +585,17 @@ fn terms_that_make_no_sense_are_refused() {
         (
             "panel",
             |cmd| cmd.settlement.challenge_window_s = Some(-1),
+            "bad-window",
+        ),
+        // A lone proposal, or fooled judges, must not be final before anybody can object.
+        (
+            "panel",
+            |cmd| cmd.settlement.challenge_window_s = Some(0),
+            "bad-window",
+        ),
+        (
+            "ensemble",
+            |cmd| cmd.settlement.challenge_window_s = Some(59),
             "bad-window",
         ),
         (

@@ -20,7 +20,8 @@ pub struct SettlementTerms {
     /// How long anybody may propose after the freeze, seconds (`panel` only).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proposal_window_s: Option<i64>,
-    /// How long a proposal or ruling can be challenged, seconds; 0 makes it final at once.
+    /// How long a proposal or ruling can be challenged, seconds; 0 makes it final at once. At least 60
+    /// for `panel` and `ensemble`, where nothing else stands between a wrong proposal and the payout.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub challenge_window_s: Option<i64>,
     /// How long jurors may commit votes, seconds.

@@ -13,6 +13,8 @@ use crate::{Result, ServiceConfig, ServiceError};
 
 /// Longest window of any kind: thirty days.
 const LONGEST_WINDOW_S: i64 = 30 * 24 * 3_600;
+/// Shortest window in which a proposal of a person or of the judges can be challenged.
+const LEAST_CHALLENGE_WINDOW_S: i64 = 60;
 /// Longest closing window unless one is asked for.
 const USUAL_CLOSING_WINDOW: Millis = 600_000;
 /// The closing window is the market's life divided by this unless one is asked for.
@@ -169,7 +171,7 @@ pub(crate) fn rules_of(
             "settlement.challenge_window_s",
             terms.challenge_window_s,
             usual.challenge_window_s,
-            0,
+            least_challenge_window(&method),
         )?,
         proposal_window_millis: window(
             "settlement.proposal_window_s",
@@ -290,6 +292,15 @@ fn closing_window(cmd: &OpenMarket, closes_at: Millis, now: Millis) -> Result<Mi
         ));
     }
     Ok(millis)
+}
+
+/// What somebody says, or judges who can be shown what is made up, must not be final before anybody
+/// could object. A test says the same again, and a last price is no claim.
+fn least_challenge_window(method: &Method) -> i64 {
+    match method {
+        Method::Panel | Method::Ensemble => LEAST_CHALLENGE_WINDOW_S,
+        Method::Objective { .. } | Method::SelfResolving { .. } => 0,
+    }
 }
 
 /// A window in milliseconds from one in seconds.
