@@ -125,10 +125,14 @@ fn check_draws(books: &Books<'_>, case: &Case, report: &mut Report) {
     };
     let (closing, frozen) = (read(&case.closing), read(&case.frozen));
     // An objective market without a window is closed by no draw.
-    let drawn = !books.life["stops_at"].is_null();
+    let last = last_by_draw(books, case, &seed);
+    let drawn = !books.life["stops_at"].is_null() && last.is_none();
     report.require(closing.is_object() == drawn, &place, || {
         "has no record of its close".to_owned()
     });
+    if let Some(last) = last {
+        check_stop(books, last, report);
+    }
     if closing.is_object() {
         check_close(books, case, &seed, &closing, report);
     }
@@ -138,6 +142,29 @@ fn check_draws(books: &Books<'_>, case: &Case, report: &mut Report) {
     if frozen.is_object() {
         check_audit(books, case, &seed, &frozen, report);
     }
+}
+
+/// The trade after which a self-resolving market stops: the first whose draw says so.
+fn last_by_draw<'a>(books: &Books<'a>, case: &Case, seed: &Bytes) -> Option<&'a Trade> {
+    let stop_ppm = books.life["rules"]["method"]["stop_ppm"].as_f64()?;
+    let head = draws::log_open(&case.terms);
+    let stops = |number: usize| {
+        let drawn = draws::draw(seed, &head, &format!("stop/{number}"));
+        draws::unit(&drawn) < stop_ppm / 1e6
+    };
+    let mut trades = (1..).zip(&books.trades);
+    trades
+        .find(|(number, _)| stops(*number))
+        .map(|(_, trade)| *trade)
+}
+
+/// A self-resolving market stopped with the trade that was drawn.
+fn check_stop(books: &Books<'_>, last: &Trade, report: &mut Report) {
+    let place = books.place();
+    let stated = books.life["stops_at"].as_i64();
+    report.agree(&place, "the stop", stated, Some(last.at));
+    let after = books.trades.iter().filter(|trade| trade.seq > last.seq);
+    report.agree(&place, "the trades after the stop", after.count(), 0);
 }
 
 /// The closing draw and the stop that it gives.

@@ -136,8 +136,11 @@ fn check_times(books: &Books<'_>, report: &mut Report) {
             format!("came at {}, after the stop at {stop}", trade.at)
         });
     }
+    // A market that stops by itself does so with a trade, and in that trade's millisecond.
+    let by_itself = market.settlement_method == "self_resolving";
     for trade in books.trades.iter().filter(|trade| trade.cause == "trade") {
-        report.require(trade.at < stop, &format!("trades {}", trade.seq), || {
+        let in_time = trade.at < stop || by_itself && trade.at == stop;
+        report.require(in_time, &format!("trades {}", trade.seq), || {
             format!("came at {}, after the stop at {stop}", trade.at)
         });
     }
