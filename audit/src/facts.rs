@@ -119,6 +119,8 @@ pub(crate) fn compare(export: &Export, facts: Facts, balances: &Balances, report
     orders::compare(export, &of_orders, &moved, report);
     juries::check(export, &moved, balances, report);
     moved.iter_mut().for_each(join_payers);
+    // A run that came to nothing only gives the order's rest back to its owner.
+    moved.retain(|cause, moves| cause.0 != "order-fill" || !moves.is_empty());
     for (cause, moves) in &moved {
         if cause.0 == "grant" {
             check_grant(cause, moves, report);
