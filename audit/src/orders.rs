@@ -134,6 +134,18 @@ fn check_fees(books: &Books<'_>, balances: &Balances, facts: &mut Facts, report:
     report.agree(&books.place(), "the fees held", held, left);
 }
 
+/// Which way an order moves the price; true for up.
+fn check_side(order: &Order, place: &str, report: &mut Report) -> bool {
+    let known = ["yes", "no"].contains(&order.outcome.as_str());
+    report.require(known, place, || {
+        format!("is for the outcome {}", order.outcome)
+    });
+    let up = (order.outcome == "yes") != (order.shares_micro > 0);
+    let due = if up { "up" } else { "down" };
+    report.agree(place, "the side", order.side.as_str(), due);
+    up
+}
+
 /// What each order set aside, ran and got back.
 fn check_orders(books: &Books<'_>, facts: &mut Facts, report: &mut Report) {
     let rates = Rates::of(books);
@@ -155,13 +167,7 @@ fn check_orders(books: &Books<'_>, facts: &mut Facts, report: &mut Report) {
         let mut of_this = runs.remove(order.id.as_str()).unwrap_or_default();
         of_this.sort_by_key(|trade| trade.seq);
         let sells = order.shares_micro > 0;
-        let up = (order.outcome == "yes") != sells;
-        report.agree(
-            &place,
-            "the side",
-            order.side.as_str(),
-            if up { "up" } else { "down" },
-        );
+        let up = check_side(order, &place, report);
         let mut sums = (0_i128, 0_i128, 0_i128);
         for trade in &of_this {
             check_run(order, trade, up, &place, report);
