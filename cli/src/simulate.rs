@@ -106,14 +106,17 @@ fn print(summary: &Summary) {
 
 fn print_profits(summary: &Summary) {
     println!(
-        "{:<20} {:>8} {:>14} {:>16}",
-        "kind", "actors", "mean, credits", "seeds with gain"
+        "{:<20} {:>8} {:>14} {:>9} {:>16}",
+        "kind", "actors", "mean, credits", "± 95 %", "seeds with gain"
     );
     for (kind, profit) in &summary.profits {
         println!(
-            "{kind:<20} {:>8} {:>14.2} {:>15.0}%",
+            "{kind:<20} {:>8} {:>14.2} {:>9} {:>15.0}%",
             profit.actors,
             profit.mean_credits,
+            profit
+                .within_credits
+                .map_or_else(String::new, |within| format!("{within:.2}")),
             100.0 * profit.seeds_with_gain as f64 / profit.seeds.max(1) as f64
         );
     }

@@ -121,8 +121,12 @@ impl Clock for SteadyClock {
     }
 }
 
-/// The latest moment that the store knows of: the mark, or the last event.
-pub(crate) fn high_water(store: &Store) -> Result<Millis> {
+/// The latest moment that the store knows of: the mark, or the last event. A clock for a service on
+/// this store must not begin before it.
+///
+/// # Errors
+/// When the store cannot be read.
+pub fn high_water(store: &Store) -> Result<Millis> {
     store.read(|tx: &mut Tx| {
         let marked = control::get(tx, MARK)?.and_then(|text| text.parse().ok());
         let last = outbox::last_id(tx)?;

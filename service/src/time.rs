@@ -1,6 +1,6 @@
 //! The service's clock and its way of writing times.
 
-pub use crate::steady::SteadyClock;
+pub use crate::steady::{SteadyClock, high_water};
 use crate::{Result, ServiceError};
 
 /// Milliseconds since the Unix epoch.

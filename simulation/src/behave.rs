@@ -1,50 +1,70 @@
 //! What each kind of person does when it is their turn.
 
+use plumbline_service::ServiceError;
 use plumbline_service::commands::{PlaceOrder, SubmitEvidence, TradeOrder};
-use plumbline_service::time::{Clock, rfc3339};
+use plumbline_service::time::rfc3339;
+use plumbline_service::views::TradeView;
 use serde_json::{Value, json};
 
 use crate::SimulationError;
 use crate::actors::{Actor, Kind};
 use crate::judge;
 use crate::market::Venue;
-use crate::play::{Play, Told};
+use crate::play::{Play, Report, Told};
 
 /// A credit in micro-credits.
-const CREDIT: i64 = 1_000_000;
+pub(crate) const CREDIT: i64 = 1_000_000;
 
-type Done = Result<(), SimulationError>;
+/// What an action comes to.
+pub(crate) type Done = Result<(), SimulationError>;
 
 impl Play {
     /// Lets one person do something.
     pub(crate) fn act(&mut self, number: usize) -> Done {
-        let (Some(actor), Some(venue)) = (self.actors.get(number).cloned(), self.open_venue())
-        else {
+        let Some(actor) = self.actors.get(number).cloned() else {
+            return Ok(());
+        };
+        match actor.kind {
+            Kind::LastMinute => return self.push_last(&actor),
+            Kind::Disputer => return self.dispute(&actor),
+            Kind::SelfChallenger => return self.challenge_itself(&actor),
+            Kind::JudgeGamer => return self.game_judges(&actor),
+            Kind::RingLeader => return self.lead_ring(&actor),
+            Kind::BettingJuror => return self.bet_as_juror(&actor),
+            _ => {}
+        }
+        let reports = matches!(
+            actor.kind,
+            Kind::EvidenceSpammer | Kind::Copyist | Kind::Holdout
+        );
+        let Some(venue) = self.open_where(|venue| !reports || venue.is_plain()) else {
             return Ok(());
         };
         match actor.kind {
             Kind::Informed => self.inform(&actor, &venue),
             Kind::Noisy => self.gamble(&actor, &venue),
             Kind::Pusher => self.push(&actor, &venue),
-            Kind::LastMinute => self.push_last(&actor),
             Kind::WashTrader => self.wash(&actor, &venue),
             Kind::EvidenceSpammer => self.spam(&actor, &venue),
             Kind::Copyist => self.copy(&actor, &venue),
             Kind::Hostile => self.annoy(&actor, &venue),
+            Kind::Holdout => self.hold_up(&actor, &venue),
+            // Those who only wait for others: for a reveal to overtake, or for a seat.
+            _ => Ok(()),
         }
     }
 
-    /// A market that is open, as far as people know; newer ones are likelier.
-    fn open_venue(&mut self) -> Option<Venue> {
-        let now = self.world.clock.now();
+    /// A market of some kind that is open, as far as people know.
+    pub(crate) fn open_where(&mut self, fits: impl Fn(&Venue) -> bool) -> Option<Venue> {
+        let now = self.world.now();
         let open: Vec<usize> = (0..self.venues.len())
-            .filter(|&at| self.venues[at].closes_at > now)
+            .filter(|&at| self.venues[at].closes_at > now && fits(&self.venues[at]))
             .collect();
         let at = self.rng.pick(&open).copied()?;
         self.venues.get(at).cloned()
     }
 
-    fn trade(
+    pub(crate) fn trade(
         &mut self,
         actor: &Actor,
         venue: &Venue,
@@ -54,40 +74,64 @@ impl Play {
         let answer = self.ask(&actor.context, actor.persistent, |service, context| {
             service.trade(context, &id, &order)
         })?;
+        Ok(self.note_trade(answer))
+    }
+
+    /// Remembers what somebody was told of a trade; the shares, if there was one.
+    pub(crate) fn note_trade(
+        &mut self,
+        answer: Option<Result<TradeView, ServiceError>>,
+    ) -> Option<i64> {
         match answer {
             Some(Ok(trade)) => {
                 self.told.push(Told::Trade(trade.id.clone()));
                 self.trades.insert(trade.id);
-                Ok(Some(trade.yes_micro + trade.no_micro))
+                Some(trade.yes_micro + trade.no_micro)
             }
-            Some(Err(_)) => Ok(None),
+            Some(Err(_)) => None,
             None => {
                 self.abandoned += 1;
-                Ok(None)
+                None
             }
         }
     }
 
-    fn submit(&mut self, actor: &Actor, venue: &Venue, exhibit: Value, stake: i64) -> Done {
-        let body = json!({
-            "kind": "report",
-            "title": "What I found",
-            "body": "See the exhibit.",
-            "exhibits": [exhibit],
-            "stake_micro": stake,
-        });
-        let Ok(cmd) = serde_json::from_value::<SubmitEvidence>(body) else {
-            self.found("a submission could not be put together".to_owned());
-            return Ok(());
-        };
-        let id = venue.id.clone();
+    /// Submits one exhibit, openly.
+    pub(crate) fn submit(
+        &mut self,
+        actor: &Actor,
+        venue: &Venue,
+        exhibit: Value,
+        stake: i64,
+    ) -> Done {
+        match evidence(&exhibit, stake) {
+            Some(cmd) => self.send_evidence(actor, venue, &cmd),
+            // What no client could send.
+            None => Ok(()),
+        }
+    }
+
+    /// Sends a submission, or the reveal of one.
+    pub(crate) fn send_evidence(
+        &mut self,
+        actor: &Actor,
+        venue: &Venue,
+        cmd: &SubmitEvidence,
+    ) -> Done {
         let answer = self.ask(&actor.context, actor.persistent, |service, context| {
-            service.submit_evidence(context, &id, &cmd)
+            service.submit_evidence(context, &venue.id, cmd)
         })?;
         if let Some(Ok(view)) = answer {
-            self.told.push(Told::Evidence(view.id));
-            if let Some(known) = self.venues.get_mut(venue.number) {
-                known.exhibits.extend(cmd.exhibits);
+            self.told.push(Told::Evidence(view.id.clone()));
+            let text = |exhibit: &Value| exhibit["text"].as_str().map(str::to_owned);
+            let mut texts = cmd.exhibits.iter().filter_map(text);
+            self.reports.push(Report {
+                id: view.id,
+                account: actor.account().to_owned(),
+                made_up: texts.any(|text| self.made_up.contains(&text)),
+            });
+            if let Some(shown) = self.shown.get_mut(venue.number) {
+                shown.extend(cmd.exhibits.iter().cloned());
             }
         }
         Ok(())
@@ -95,8 +139,11 @@ impl Play {
 
     /// Trades toward what it believes, sells what has become too dear, submits what it finds.
     fn inform(&mut self, actor: &Actor, venue: &Venue) -> Done {
-        if self.rng.chance(0.08) {
+        if venue.is_plain() && self.rng.chance(0.08) {
             return self.report(actor, venue);
+        }
+        if !venue.outcomes.is_empty() {
+            return self.inform_outcome(actor, venue);
         }
         let (id, context) = (venue.id.clone(), actor.context.clone());
         let Ok(view) = self.world.service()?.market(&context, &id) else {
@@ -111,7 +158,7 @@ impl Play {
         if self.rng.chance(0.15) {
             return self.sell_dear(actor, venue, edge);
         }
-        if self.rng.chance(0.15) {
+        if venue.is_plain() && self.rng.chance(0.15) {
             // Waits for a price that is better than this one, on the side that it believes in.
             let limit = price + (edge * self.rng.unit() - 0.1 * edge.signum());
             let spend = self.rng.between(CREDIT / 10, 8 * CREDIT);
@@ -132,7 +179,47 @@ impl Play {
                 ..TradeOrder::default()
             }
         };
-        self.trade(actor, venue, order).map(|_| ())
+        self.trade_soon(actor, venue, order)
+    }
+
+    /// As with yes and no, for what it believes to be the likeliest of several outcomes.
+    fn inform_outcome(&mut self, actor: &Actor, venue: &Venue) -> Done {
+        let count = venue.outcomes.len();
+        let (best, belief) = actor.favourite(venue.number, count, venue.winner());
+        let found = self.world.service()?.market(&actor.context, &venue.id);
+        let prices = found.ok().and_then(|view| view.outcomes);
+        let price = prices.and_then(|prices| prices.get(best).map(|one| one.probability));
+        let Some(price) = price.filter(|price| belief - price > 0.03) else {
+            return Ok(());
+        };
+        let order = TradeOrder {
+            outcome: venue.outcomes[best].clone(),
+            target_probability: Some((price + 0.4 * (belief - price)).clamp(0.01, 0.99)),
+            ..TradeOrder::default()
+        };
+        self.trade_soon(actor, venue, order)
+    }
+
+    /// An outcome at random.
+    fn any_outcome(&mut self, venue: &Venue) -> String {
+        let sides = ["yes".to_owned(), "no".to_owned()];
+        let names = if venue.outcomes.is_empty() {
+            &sides[..]
+        } else {
+            &venue.outcomes
+        };
+        self.rng.pick(names).cloned().unwrap_or_default()
+    }
+
+    /// An outcome that is not the case.
+    fn wrong_outcome(&mut self, venue: &Venue) -> String {
+        match venue.outcomes.len() {
+            0 => if venue.truth { "no" } else { "yes" }.to_owned(),
+            count => {
+                let next = 1 + self.rng.index(count - 1);
+                venue.outcomes[(venue.winner() + next) % count].clone()
+            }
+        }
     }
 
     /// Leaves an order that waits for its limit: a purchase for so much, or a sale of so many shares.
@@ -145,7 +232,7 @@ impl Play {
         size: Result<i64, i64>,
     ) -> Done {
         let lives = self.rng.between(1, 40) * 30_000;
-        let expires_at = self.world.clock.now() + lives;
+        let expires_at = self.world.now() + lives;
         let order = PlaceOrder {
             outcome: outcome.to_owned(),
             limit_probability: limit.clamp(0.005, 0.995),
@@ -201,7 +288,7 @@ impl Play {
             shares_micro: Some(-self.rng.between(1, shares)),
             ..TradeOrder::default()
         };
-        self.trade(actor, venue, order).map(|_| ())
+        self.trade_soon(actor, venue, order)
     }
 
     /// Submits something that argues for the truth and is worth most of what it says.
@@ -211,11 +298,17 @@ impl Play {
         let worth = (0.8 + 0.3 * self.rng.normal()).clamp(-0.5, 1.0);
         let text = judge::report(claim, worth, &self.words());
         let stake = self.rng.between(CREDIT / 2, 10 * CREDIT);
-        self.submit(actor, venue, json!({"type": "report", "text": text}), stake)
+        let exhibit = json!({"type": "report", "text": text});
+        match evidence(&exhibit, stake) {
+            Some(cmd) if self.scale.courts && self.rng.chance(0.35) => {
+                self.promise(actor, venue, cmd)
+            }
+            _ => self.submit(actor, venue, exhibit, stake),
+        }
     }
 
     /// Words that make a report its own.
-    fn words(&mut self) -> String {
+    pub(crate) fn words(&mut self) -> String {
         (0..24)
             .map(|_| format!("w{:x}", self.rng.below(1 << 20)))
             .collect::<Vec<_>>()
@@ -223,8 +316,8 @@ impl Play {
     }
 
     fn gamble(&mut self, actor: &Actor, venue: &Venue) -> Done {
-        let outcome = if self.rng.chance(0.5) { "yes" } else { "no" };
-        if self.rng.chance(0.1) {
+        let outcome = self.any_outcome(venue);
+        if venue.is_plain() && self.rng.chance(0.1) {
             let amount = self.rng.between(10_000, 2 * CREDIT);
             let size = if self.rng.chance(0.3) {
                 Err(amount)
@@ -232,7 +325,7 @@ impl Play {
                 Ok(amount)
             };
             let limit = self.rng.unit();
-            return self.rest(actor, venue, outcome, limit, size);
+            return self.rest(actor, venue, &outcome, limit, size);
         }
         let order = match self.rng.below(3) {
             0 => TradeOrder {
@@ -248,26 +341,23 @@ impl Play {
                 ..TradeOrder::default()
             },
         };
-        let order = TradeOrder {
-            outcome: outcome.to_owned(),
-            ..order
-        };
-        self.trade(actor, venue, order).map(|_| ())
+        let order = TradeOrder { outcome, ..order };
+        self.trade_soon(actor, venue, order)
     }
 
     /// Spends a lot on the wrong side.
     fn push(&mut self, actor: &Actor, venue: &Venue) -> Done {
         let order = TradeOrder {
-            outcome: if venue.truth { "no" } else { "yes" }.to_owned(),
+            outcome: self.wrong_outcome(venue),
             spend_micro: Some(self.rng.between(20 * CREDIT, 100 * CREDIT)),
             ..TradeOrder::default()
         };
-        self.trade(actor, venue, order).map(|_| ())
+        self.trade_soon(actor, venue, order)
     }
 
     /// As a pusher, in the market that closes first.
     fn push_last(&mut self, actor: &Actor) -> Done {
-        let now = self.world.clock.now();
+        let now = self.world.now();
         let next = self
             .venues
             .iter()
@@ -282,9 +372,9 @@ impl Play {
 
     /// Buys and sells the same shares back.
     fn wash(&mut self, actor: &Actor, venue: &Venue) -> Done {
-        let outcome = if self.rng.chance(0.5) { "yes" } else { "no" };
+        let outcome = self.any_outcome(venue);
         let spend = TradeOrder {
-            outcome: outcome.to_owned(),
+            outcome: outcome.clone(),
             spend_micro: Some(self.rng.between(CREDIT / 100, 5 * CREDIT)),
             ..TradeOrder::default()
         };
@@ -292,7 +382,7 @@ impl Play {
             return Ok(());
         };
         let sell = TradeOrder {
-            outcome: outcome.to_owned(),
+            outcome,
             shares_micro: Some(-bought),
             ..TradeOrder::default()
         };
@@ -303,19 +393,15 @@ impl Play {
     fn spam(&mut self, actor: &Actor, venue: &Venue) -> Done {
         let side = if venue.truth { -1.0 } else { 1.0 };
         let worth = (0.05 + 0.1 * self.rng.normal()).clamp(-0.5, 0.5);
-        let text = judge::report(side * 3.0, worth, &self.words());
-        self.submit(
-            actor,
-            venue,
-            json!({"type": "report", "text": text}),
-            2 * CREDIT,
-        )
+        self.make_up(actor, venue, side * 3.0, worth, 2 * CREDIT)
     }
 
     /// Submits what somebody else did, as it is or padded.
     fn copy(&mut self, actor: &Actor, venue: &Venue) -> Done {
-        let Some(mut exhibit) = self.rng.pick(&venue.exhibits).cloned() else {
-            return self.gamble(actor, venue);
+        let shown = self.shown.get(venue.number).map_or(&[][..], Vec::as_slice);
+        // Whoever has nothing to copy waits.
+        let Some(mut exhibit) = self.rng.pick(shown).cloned() else {
+            return Ok(());
         };
         if self.rng.chance(0.5)
             && let Some(text) = exhibit["text"].as_str()
@@ -352,12 +438,10 @@ impl Play {
                     id: "../../etc/passwd".to_owned(),
                     ..venue.clone()
                 };
-                return self
-                    .trade(actor, &nowhere, order(Some(1), None, None, None))
-                    .map(|_| ());
+                return self.trade_soon(actor, &nowhere, order(Some(1), None, None, None));
             }
         };
-        self.trade(actor, venue, bad).map(|_| ())
+        self.trade_soon(actor, venue, bad)
     }
 
     fn annoy_with_evidence(&mut self, actor: &Actor, venue: &Venue) -> Done {
@@ -371,4 +455,16 @@ impl Play {
         };
         self.submit(actor, venue, exhibit, stake)
     }
+}
+
+/// A submission of one exhibit; `None` for what has not the form of one.
+fn evidence(exhibit: &Value, stake: i64) -> Option<SubmitEvidence> {
+    let body = json!({
+        "kind": "report",
+        "title": "What I found",
+        "body": "See the exhibit.",
+        "exhibits": [exhibit],
+        "stake_micro": stake,
+    });
+    serde_json::from_value(body).ok()
 }

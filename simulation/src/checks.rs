@@ -3,7 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use plumbline_audit::record::Export;
-use plumbline_store::{StoreError, accounts, evidence, jobs, ledger, markets, orders, trades};
+use plumbline_store::{
+    StoreError, Tx, accounts, claims, commitments, evidence, exhibit_challenges, jobs, ledger,
+    markets, orders, outcome_trades, panels, trades,
+};
 
 use crate::SimulationError;
 use crate::play::{Play, Told};
@@ -18,6 +21,37 @@ const LIVING: [&str; 7] = [
     "challenged",
     "final",
 ];
+
+fn trade_of(tx: &mut Tx<'_>, id: &str) -> Result<(), StoreError> {
+    match trades::seq_of(tx, id) {
+        // Markets of several outcomes keep theirs by themselves.
+        Err(StoreError::NotFound { .. }) => outcome_trades::seq_of(tx, id).map(|_| ()),
+        found => found.map(|_| ()),
+    }
+}
+
+fn claims_of(tx: &mut Tx<'_>, market: &str, count: usize) -> Result<(), StoreError> {
+    if claims::list(tx, market)?.len() >= count {
+        return Ok(());
+    }
+    Err(missing("claim", market))
+}
+
+fn vote_of(tx: &mut Tx<'_>, panel: &str, account: &str) -> Result<(), StoreError> {
+    let seats = panels::seats(tx, panel)?;
+    let voted = |seat: &panels::Seat| seat.account_id == account && seat.commitment.is_some();
+    if seats.iter().any(voted) {
+        return Ok(());
+    }
+    Err(missing("vote", panel))
+}
+
+fn missing(what: &'static str, id: &str) -> StoreError {
+    StoreError::NotFound {
+        what,
+        id: id.to_owned(),
+    }
+}
 
 /// What the end of a seed leaves.
 pub(crate) struct Audited {
@@ -36,9 +70,13 @@ impl Play {
                 let found = match &one {
                     Told::Account(id) => accounts::get(tx, id).map(|_| ()),
                     Told::Market(id) => markets::get(tx, id).map(|_| ()),
-                    Told::Trade(id) => trades::seq_of(tx, id).map(|_| ()),
+                    Told::Trade(id) => trade_of(tx, id),
                     Told::Evidence(id) => evidence::get(tx, id).map(|_| ()),
                     Told::Order(id) => orders::get(tx, id).map(|_| ()),
+                    Told::Commitment(id) => commitments::get(tx, id).map(|_| ()),
+                    Told::Dispute(id) => exhibit_challenges::get(tx, id).map(|_| ()),
+                    Told::Claims(market, count) => claims_of(tx, market, *count),
+                    Told::Vote(panel, account) => vote_of(tx, panel, account),
                 };
                 match found {
                     Err(StoreError::NotFound { .. }) => lost.push(one),
@@ -131,6 +169,7 @@ impl Play {
             .iter()
             .filter(|trade| trade.cause == "trade" && !runs.contains(trade.id.as_str()))
             .map(|trade| trade.id.as_str())
+            .chain(export.outcome_trades.iter().map(|trade| trade.id.as_str()))
             .collect();
         let lost = self
             .trades
@@ -166,7 +205,8 @@ impl Play {
         Ok(())
     }
 
-    /// What everybody made: the balance at the end less the grant at the start.
+    /// What everybody made: the balance at the end, with what is staked as a juror, less the grant at
+    /// the start.
     fn profits(&self, export: &Export) -> BTreeMap<&'static str, Vec<i64>> {
         let mut granted: BTreeMap<&str, i64> = BTreeMap::new();
         let grants: BTreeSet<i64> = export
@@ -185,11 +225,16 @@ impl Play {
             .iter()
             .map(|account| (account.id.as_str(), account.balance_micro))
             .collect();
+        let stakes: BTreeMap<&str, i64> = export
+            .jurors
+            .iter()
+            .map(|juror| (juror.account_id.as_str(), juror.stake_micro))
+            .collect();
         let mut profits: BTreeMap<&'static str, Vec<i64>> = BTreeMap::new();
         for actor in &self.actors {
             let of =
                 |amounts: &BTreeMap<&str, i64>| amounts.get(actor.account()).copied().unwrap_or(0);
-            let made = of(&balances) - of(&granted);
+            let made = of(&balances) + of(&stakes) - of(&granted);
             profits.entry(actor.kind.as_str()).or_default().push(made);
         }
         profits

@@ -3,12 +3,15 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use plumbline_store::{CrashPlan, Moment};
 
 use crate::rng::Rng;
 
+/// Statements of a commit, about.
+const STATEMENTS: u32 = 25;
 /// A statement of the chosen kind that does not come within so many others is not waited for.
 const PATIENCE: u32 = 4_000;
 
@@ -41,7 +44,7 @@ enum Aim {
 struct State {
     rng: Rng,
     aim: Aim,
-    /// Statements or commits to let pass first.
+    /// Commits to let pass first.
     wait: u32,
     kind: String,
     patience: u32,
@@ -55,6 +58,9 @@ struct State {
 pub(crate) struct Crashes {
     database: PathBuf,
     copy: PathBuf,
+    /// Statements before the first that the state is asked about; without a lock, as there are
+    /// hundreds of thousands.
+    unasked: AtomicU32,
     state: Mutex<State>,
 }
 
@@ -103,14 +109,15 @@ impl Crashes {
         let commits = 1 + rng.below(2 * u64::from(mean)) as u32;
         let left: Vec<&String> = coverage.seen.difference(&coverage.struck).collect();
         let kind = rng.pick(&left).map(|kind| (*kind).clone());
-        let wait = match aim {
+        let statements = match aim {
             // A commit has about as many statements as this.
-            Aim::Statement | Aim::Kind => commits * 14,
-            _ => commits,
+            Aim::Statement | Aim::Kind => commits * STATEMENTS,
+            _ => u32::MAX,
         };
         Self {
             database: database.to_owned(),
             copy: copy.to_owned(),
+            unasked: AtomicU32::new(statements),
             state: Mutex::new(State {
                 rng,
                 aim: if kind.is_none() && aim == Aim::Kind {
@@ -118,7 +125,7 @@ impl Crashes {
                 } else {
                     aim
                 },
-                wait,
+                wait: commits,
                 kind: kind.unwrap_or_default(),
                 patience: PATIENCE,
                 before: None,
@@ -171,12 +178,8 @@ impl State {
         self.wait == 0
     }
 
+    /// Every statement is looked at, until one fits.
     fn strikes_before(&mut self, sql: &dyn std::fmt::Display) -> bool {
-        if !matches!(self.aim, Aim::Statement | Aim::Kind) || !self.due() {
-            return false;
-        }
-        // From here on every statement is looked at, until one fits.
-        self.wait = 1;
         let kind = kind_of(&sql.to_string());
         self.patience -= 1;
         let fits = match self.aim {
@@ -192,6 +195,16 @@ impl State {
 
 impl CrashPlan for Crashes {
     fn strikes(&self, moment: Moment<'_>) -> bool {
+        if matches!(moment, Moment::Statement(_)) {
+            // Only the writer counts, so that nothing comes between.
+            let left = self.unasked.load(Ordering::Relaxed);
+            if left > 0 {
+                if left < u32::MAX {
+                    self.unasked.store(left - 1, Ordering::Relaxed);
+                }
+                return false;
+            }
+        }
         let mut state = self.state();
         let struck = match (moment, state.aim) {
             (_, Aim::Never) => false,

@@ -13,14 +13,18 @@
 mod actors;
 mod behave;
 mod checks;
+mod court;
 mod crash;
+mod dispute;
 mod judge;
 mod market;
 mod model;
 mod plan;
 mod play;
+mod promise;
 mod report;
 mod rng;
+mod together;
 mod world;
 
 pub use actors::Kind;

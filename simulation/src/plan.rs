@@ -13,6 +13,12 @@ pub struct Scale {
     pub turns: usize,
     /// Actions in each turn.
     pub actions: usize,
+    /// Whether there are markets that juries, judges or their last price settle, markets of several
+    /// outcomes, and people who judge, dispute, commit and bet on it all. Without: people who trade and
+    /// submit on questions of yes or no that a test settles.
+    pub courts: bool,
+    /// Pairs of cases with a known answer that the operator gives the jury.
+    pub known_cases: usize,
     /// Deaths of the writing process, about.
     pub crashes: usize,
 }
@@ -23,8 +29,10 @@ impl Default for Scale {
             actors: 2_000,
             markets: 200,
             runs: 20,
-            turns: 60,
-            actions: 110,
+            turns: 50,
+            actions: 100,
+            courts: true,
+            known_cases: 10,
             crashes: 12,
         }
     }
@@ -32,6 +40,15 @@ impl Default for Scale {
 
 impl Scale {
     /// A small world with everything in it, for tests of the simulation itself.
+    pub fn small_with_courts() -> Self {
+        Self {
+            courts: true,
+            known_cases: 2,
+            ..Self::small()
+        }
+    }
+
+    /// A small world of trades and evidence only.
     pub fn small() -> Self {
         Self {
             actors: 60,
@@ -39,6 +56,8 @@ impl Scale {
             runs: 3,
             turns: 12,
             actions: 40,
+            courts: false,
+            known_cases: 0,
             crashes: 6,
         }
     }

@@ -5,16 +5,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use plumbline_service::commands::{CreateAccount, Login, RegisterRun};
 use plumbline_service::context::{Actor as Credential, Context, Idempotency};
 use plumbline_service::defences::Defences;
-use plumbline_service::time::Clock;
 use plumbline_service::{Service, ServiceError};
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::SimulationError;
 use crate::actors::{Actor, Kind};
 use crate::market::{self, Venue};
 use crate::plan::Scale;
+use crate::promise::Promise;
 use crate::report::{Finding, Outcome};
 use crate::rng::Rng;
+use crate::together::Asked;
 use crate::world::World;
 
 /// Everybody's password; nobody is attacked here.
@@ -34,6 +36,21 @@ pub(crate) enum Told {
     Trade(String),
     Evidence(String),
     Order(String),
+    Commitment(String),
+    Dispute(String),
+    /// So many entries in the record of a market's settlement.
+    Claims(String, usize),
+    /// A vote on a panel by an account.
+    Vote(String, String),
+}
+
+/// A submission that somebody was told of.
+#[derive(Debug, Clone)]
+pub(crate) struct Report {
+    pub(crate) id: String,
+    pub(crate) account: String,
+    /// It is not what it says, as its maker knows.
+    pub(crate) made_up: bool,
 }
 
 /// A seed under way.
@@ -46,6 +63,29 @@ pub(crate) struct Play {
     runs: Vec<String>,
     pub(crate) actors: Vec<Actor>,
     pub(crate) venues: Vec<Venue>,
+    /// Exhibits that anybody has submitted, by market, for those who copy.
+    pub(crate) shown: Vec<Vec<Value>>,
+    /// Submissions, for those who dispute.
+    pub(crate) reports: Vec<Report>,
+    /// Texts of exhibits that are not what they say.
+    pub(crate) made_up: BTreeSet<String>,
+    /// Markets that are known to be final, paid or void.
+    pub(crate) over: BTreeSet<usize>,
+    /// Sides of markets that money was bet on with a jury in mind, by whose friends know; nobody's
+    /// name stands for the ring.
+    pub(crate) bets: BTreeMap<(usize, String), bool>,
+    /// Commitments to be revealed.
+    pub(crate) promises: Vec<Promise>,
+    /// Those among the people who do jury duty.
+    pub(crate) jurors: Vec<usize>,
+    /// Jurors who had a seat on a running panel when they looked last.
+    pub(crate) busy: BTreeSet<usize>,
+    /// Last event that the jurors have heard of.
+    pub(crate) heard: i64,
+    /// Trades that people are about to ask for together.
+    pub(crate) crowd: Vec<Asked>,
+    /// The turn.
+    pub(crate) turn: usize,
     /// Orders that were placed, with their owners.
     pub(crate) orders: Vec<(Actor, String)>,
     findings: Vec<Finding>,
@@ -75,6 +115,17 @@ pub(crate) fn run(
         runs: Vec::new(),
         actors: Vec::new(),
         venues: Vec::new(),
+        shown: Vec::new(),
+        reports: Vec::new(),
+        made_up: BTreeSet::new(),
+        over: BTreeSet::new(),
+        bets: BTreeMap::new(),
+        promises: Vec::new(),
+        jurors: Vec::new(),
+        busy: BTreeSet::new(),
+        heard: 0,
+        crowd: Vec::new(),
+        turn: 0,
         orders: Vec::new(),
         findings: Vec::new(),
         told: Vec::new(),
@@ -85,6 +136,7 @@ pub(crate) fn run(
     };
     play.set_up()?;
     play.populate()?;
+    play.enlist()?;
     for turn in 0..scale.turns {
         play.turn(turn)?;
     }
@@ -134,17 +186,32 @@ impl Play {
         persistent: bool,
         f: impl Fn(&Service, &Context) -> plumbline_service::Result<T>,
     ) -> Result<Option<Result<T, ServiceError>>, SimulationError> {
+        let context = self.keyed(context);
+        self.ask_keyed(&context, persistent, f)
+    }
+
+    /// The context with a key of its own.
+    pub(crate) fn keyed(&mut self, context: &Context) -> Context {
         self.keys += 1;
         let key = format!("key-{}", self.keys);
-        let context = Context {
+        Context {
             idempotency: Some(Idempotency {
                 request_hash: blake3::hash(key.as_bytes()).to_hex().to_string(),
                 key,
             }),
             ..context.clone()
-        };
+        }
+    }
+
+    /// As [`Play::ask`], with the key in the context.
+    pub(crate) fn ask_keyed<T: Serialize>(
+        &mut self,
+        context: &Context,
+        persistent: bool,
+        f: impl Fn(&Service, &Context) -> plumbline_service::Result<T>,
+    ) -> Result<Option<Result<T, ServiceError>>, SimulationError> {
         loop {
-            let result = f(self.world.service()?, &context);
+            let result = f(self.world.service()?, context);
             if self.revive_if_dead()? {
                 self.count("unanswered");
                 if persistent {
@@ -152,15 +219,28 @@ impl Play {
                 }
                 return Ok(None);
             }
-            match &result {
-                Ok(answer) => {
-                    self.count("done");
-                    let answer = serde_json::to_string(answer).unwrap_or_default();
-                    self.ask_again(&context, &f, &answer)?;
-                }
-                Err(error) => self.refused(error),
-            }
+            self.hear(context, &f, &result)?;
             return Ok(Some(result));
+        }
+    }
+
+    /// Counts an answer, and now and then asks for it again.
+    pub(crate) fn hear<T: Serialize>(
+        &mut self,
+        context: &Context,
+        f: &impl Fn(&Service, &Context) -> plumbline_service::Result<T>,
+        result: &Result<T, ServiceError>,
+    ) -> Result<(), SimulationError> {
+        match result {
+            Ok(answer) => {
+                self.count("done");
+                let answer = serde_json::to_string(answer).unwrap_or_default();
+                self.ask_again(context, f, &answer)
+            }
+            Err(error) => {
+                self.refused(error);
+                Ok(())
+            }
         }
     }
 
@@ -191,7 +271,7 @@ impl Play {
         Ok(())
     }
 
-    fn count(&mut self, what: &'static str) {
+    pub(crate) fn count(&mut self, what: &'static str) {
         *self.requests.entry(what).or_default() += 1;
     }
 
@@ -284,7 +364,7 @@ impl Play {
                 None => self.sign_in(&cmd.handle)?,
             };
             let actor = Actor {
-                kind: Kind::draw(&mut self.rng),
+                kind: Kind::draw(&mut self.rng, self.scale.courts),
                 context,
                 persistent: self.rng.chance(0.8),
                 seed: self.rng.next(),
@@ -295,24 +375,37 @@ impl Play {
     }
 
     fn turn(&mut self, turn: usize) -> Result<(), SimulationError> {
+        self.turn = turn;
         // All are open for some turns before the play ends.
         let last = (self.scale.turns * 4 / 5).max(1);
         let due = self.scale.markets * (turn + 1).min(last) / last;
         while self.venues.len() < due {
             self.open_market()?;
         }
+        self.keep_promises()?;
         for action in 0..self.scale.actions {
             let number = (turn * self.scale.actions + action) % self.actors.len();
             self.act(number)?;
         }
-        // Now and then the clock jumps, as it does when a machine sleeps.
-        let jump = if self.rng.chance(0.03) {
+        self.trade_together()?;
+        self.serve()?;
+        self.let_pass(TURN);
+        self.work()
+    }
+
+    /// Lets time pass. Now and then a machine sleeps, and now and then somebody sets its clock.
+    fn let_pass(&mut self, millis: i64) {
+        let slept = if self.rng.chance(0.03) {
             self.rng.between(TURN, 20 * TURN)
         } else {
             0
         };
-        self.world.clock.pass(TURN + jump);
-        self.work()
+        self.world.clock.pass(millis + slept);
+        if self.rng.chance(0.03) {
+            self.world
+                .clock
+                .set_by(self.rng.between(-3_600_000, 3_600_000));
+        }
     }
 
     /// Lets the jobs run until none is due.
@@ -331,34 +424,38 @@ impl Play {
     fn open_market(&mut self) -> Result<(), SimulationError> {
         let number = self.venues.len();
         let truth = self.rng.chance(0.4);
-        if truth {
-            self.world.models.plant(market::trigger(number));
-        }
         let life = self
             .rng
             .between(TURN * LIFE_OF_A_MARKET / 2, TURN * LIFE_OF_A_MARKET);
-        let closes_at = self.world.clock.now() + life;
+        let closes_at = self.world.now() + life;
         let Some(run) = self.rng.pick(&self.runs).cloned() else {
             return Ok(());
         };
-        let terms = market::terms(number, &run, closes_at, &mut self.rng)
+        let plan = market::plan(number, &run, closes_at, self.scale.courts, &mut self.rng)
             .map_err(|error| SimulationError::service("given a market", error))?;
         let operator = self.operator.clone();
         let opened = self.ask(&operator, true, |service, context| {
-            service.open_market(context, &terms)
+            service.open_market(context, &plan.terms)
         })?;
         match opened {
             Some(Ok(view)) => {
                 self.told.push(Told::Market(view.id.clone()));
+                if truth {
+                    self.world.models.plant(market::trigger(number));
+                }
                 self.venues.push(Venue {
                     id: view.id,
                     number,
                     truth,
+                    method: plan.method,
+                    outcomes: plan.outcomes,
                     closes_at,
-                    exhibits: Vec::new(),
                 });
+                self.shown.push(Vec::new());
                 Ok(())
             }
+            // The service died over it, and came back at a later time.
+            Some(Err(_)) if self.world.now() >= closes_at => Ok(()),
             Some(Err(error)) => Err(SimulationError::service("given a market", error)),
             None => Ok(()),
         }
@@ -368,8 +465,14 @@ impl Play {
     fn finish(&mut self) -> Result<(), SimulationError> {
         let mut left = Vec::new();
         for turn in 0..LAST_TURNS {
-            // Windows of days end too, in fewer turns.
-            self.world.clock.pass(TURN * 4 * (1 + turn as i64 / 20));
+            self.serve()?;
+            // Windows of days end too, in fewer turns, unless somebody has to act in one.
+            let steps = if self.busy.is_empty() {
+                4 * (1 + turn as i64 / 20)
+            } else {
+                2
+            };
+            self.let_pass(TURN * steps);
             self.work()?;
             left = self.what_goes_on()?;
             if left.is_empty() {

@@ -24,11 +24,13 @@ pub struct Profit {
     pub seeds: u64,
     /// Seeds in which they gained together.
     pub seeds_with_gain: u64,
-    /// Mean profit of an actor, credits.
+    /// Mean profit of an actor, credits: the mean over the seeds of the mean in each.
     pub mean_credits: f64,
-    /// Sum over all, micro-credits.
+    /// Half the width of its 95 % interval, by the spread over the seeds; absent for one seed.
+    pub within_credits: Option<f64>,
+    /// Mean profit in each seed, credits.
     #[serde(skip)]
-    sum_micro: i128,
+    means: Vec<f64>,
 }
 
 /// What one seed did.
@@ -116,7 +118,35 @@ impl Profit {
         self.actors += profits.len() as u64;
         self.seeds += 1;
         self.seeds_with_gain += u64::from(sum > 0);
-        self.sum_micro += sum;
-        self.mean_credits = self.sum_micro as f64 / 1e6 / self.actors.max(1) as f64;
+        self.means
+            .push(sum as f64 / 1e6 / profits.len().max(1) as f64);
+        (self.mean_credits, self.within_credits) = mean_within(&self.means);
+    }
+}
+
+/// The mean of independent values and half the width of its 95 % interval. Normal quantile: for 100
+/// values it is 1 % too narrow.
+fn mean_within(values: &[f64]) -> (f64, Option<f64>) {
+    let count = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / count.max(1.0);
+    if values.len() < 2 {
+        return (mean, None);
+    }
+    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+    let variance = squares / (count - 1.0);
+    (mean, Some(1.96 * (variance / count).sqrt()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_interval_is_by_the_spread_over_seeds() {
+        assert_eq!(mean_within(&[3.0]), (3.0, None));
+        let (mean, within) = mean_within(&[1.0, 3.0]);
+        // The standard error of two values is half their distance.
+        assert!((mean - 2.0).abs() < 1e-12);
+        assert!((within.unwrap_or(0.0) - 1.96).abs() < 1e-12);
     }
 }

@@ -9,8 +9,8 @@ use plumbline_governance::policy::Policy;
 use plumbline_oracle::Ensemble;
 use plumbline_oracle::pool::PoolConfig;
 use plumbline_service::defences::Defences;
-use plumbline_service::time::Clock;
-use plumbline_service::{PasswordCost, Service, ServiceConfig, ServiceParts};
+use plumbline_service::time::{Clock, SteadyClock, high_water};
+use plumbline_service::{EvidenceTerms, PasswordCost, Service, ServiceConfig, ServiceParts};
 use plumbline_store::{Store, StoreOptions};
 use tempfile::TempDir;
 
@@ -28,25 +28,42 @@ const BEGINNING: i64 = 1_790_000_000_000;
 /// outlive the machine.
 const MEMORY_DISK: &str = "/dev/shm";
 
-/// A clock that moves when told.
+/// The clocks of the simulated machine, which move when told.
 #[derive(Debug)]
-pub(crate) struct SimulatedClock(AtomicI64);
-
-impl SimulatedClock {
-    /// Lets time pass.
-    pub(crate) fn pass(&self, millis: i64) {
-        self.0.fetch_add(millis, Ordering::SeqCst);
-    }
+pub(crate) struct MachineClocks {
+    /// What the machine believes the time to be.
+    wall_millis: AtomicI64,
+    /// Time since some moment; nobody can set it.
+    monotonic_micros: AtomicI64,
 }
 
-impl Clock for SimulatedClock {
-    fn now(&self) -> i64 {
-        self.0.load(Ordering::SeqCst)
+impl MachineClocks {
+    /// Lets time pass.
+    pub(crate) fn pass(&self, millis: i64) {
+        self.wall_millis.fetch_add(millis, Ordering::SeqCst);
+        self.monotonic_micros
+            .fetch_add(millis * 1_000, Ordering::SeqCst);
+    }
+
+    /// Sets the wall clock forward, or back, by so much; no time passes.
+    pub(crate) fn set_by(&self, millis: i64) {
+        self.wall_millis.fetch_add(millis, Ordering::SeqCst);
+    }
+
+    /// The service's own clock on these, as of a new process that must not go back before a moment.
+    fn steady(self: &Arc<Self>, not_before: i64) -> SteadyClock {
+        let (wall, monotonic) = (Arc::clone(self), Arc::clone(self));
+        SteadyClock::new(
+            Box::new(move || wall.wall_millis.load(Ordering::SeqCst)),
+            Box::new(move || monotonic.monotonic_micros.load(Ordering::SeqCst)),
+            not_before,
+        )
     }
 }
 
 /// What runs now.
 struct Life {
+    clock: Arc<SteadyClock>,
     // Dropped in this order: the service lets go of the store first.
     service: Service,
     store: Store,
@@ -59,7 +76,7 @@ pub(crate) struct World {
     life: Option<Life>,
     folder: TempDir,
     lives: u32,
-    pub(crate) clock: Arc<SimulatedClock>,
+    pub(crate) clock: Arc<MachineClocks>,
     entropy: Arc<SeededEntropy>,
     pub(crate) models: Arc<SimulatedModels>,
     rng: Rng,
@@ -85,7 +102,10 @@ impl World {
             life: None,
             folder,
             lives: 0,
-            clock: Arc::new(SimulatedClock(AtomicI64::new(BEGINNING))),
+            clock: Arc::new(MachineClocks {
+                wall_millis: AtomicI64::new(BEGINNING),
+                monotonic_micros: AtomicI64::new(0),
+            }),
             entropy: Arc::new(SeededEntropy::new(seed)),
             models: Arc::default(),
             rng: Rng::new(seed, "crashes"),
@@ -117,6 +137,9 @@ impl World {
         };
         let store = Store::open_to_crash(&path, options, crashes.clone())
             .map_err(|error| SimulationError::service("opened", error))?;
+        let not_before =
+            high_water(&store).map_err(|error| SimulationError::service("told the time", error))?;
+        let clock = Arc::new(self.clock.steady(not_before));
         let ensemble = Ensemble::new(vec![Arc::new(WeighingJudge)], PoolConfig::default())
             .map_err(|error| SimulationError::service("given its judge", error))?;
         let parts = ServiceParts {
@@ -127,9 +150,10 @@ impl World {
             first_policy: Policy::demo_toml().to_owned(),
             config: self.config(),
         };
-        let service = Service::open_with(parts, self.clock.clone(), self.entropy.clone())
+        let service = Service::open_with(parts, clock.clone(), self.entropy.clone())
             .map_err(|error| SimulationError::service("started", error))?;
         Ok(Life {
+            clock,
             service,
             store,
             crashes,
@@ -145,8 +169,18 @@ impl World {
                 memory_kib: 8,
                 passes: 1,
             },
+            // Disputes about exhibits are decided while their market still runs.
+            evidence: EvidenceTerms {
+                panel_window_ms: 120_000,
+                ..EvidenceTerms::default()
+            },
             ..ServiceConfig::default()
         }
+    }
+
+    /// The time, as the service has it.
+    pub(crate) fn now(&self) -> i64 {
+        self.life.as_ref().map_or(0, |life| life.clock.now())
     }
 
     /// The service that runs now.

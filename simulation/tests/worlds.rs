@@ -10,7 +10,7 @@ fn small_worlds_with_many_deaths_are_sound() {
         from: 1,
         seeds: 6,
         jobs: 2,
-        scale: Scale::small(),
+        scale: Scale::small_with_courts(),
         defences: Defences::default(),
     };
     let summary = simulate(&options, |_, _| ()).unwrap();
@@ -20,13 +20,16 @@ fn small_worlds_with_many_deaths_are_sound() {
     assert!(summary.checked["trades"] > 500, "{:?}", summary.checked);
     assert!(summary.requests["done"] > 500, "{:?}", summary.requests);
     assert!(summary.requests["unanswered"] > 0, "{:?}", summary.requests);
+    for what in ["votes", "jury draws", "commitments", "disputes", "outcomes"] {
+        assert!(summary.checked[what] > 0, "{what}: {:?}", summary.checked);
+    }
 }
 
 #[test]
 fn the_same_seed_is_the_same_world() {
-    let (first, _) = run(5, &Scale::small()).unwrap();
-    let (again, _) = run(5, &Scale::small()).unwrap();
+    let (first, _) = run(5, &Scale::small_with_courts()).unwrap();
+    let (again, _) = run(5, &Scale::small_with_courts()).unwrap();
     assert!(first == again, "two runs of one seed differ");
-    let (other, _) = run(6, &Scale::small()).unwrap();
+    let (other, _) = run(6, &Scale::small_with_courts()).unwrap();
     assert!(first != other);
 }
