@@ -67,8 +67,8 @@ const SHARED: Blocks = Blocks {
     kind_words: 0.0,
     cross: 0.0,
     polar: 0.0,
-    signs: 0.7,
-    tail: 1.0,
+    signs: 0.2,
+    tail: 0.0,
 };
 
 /// Openings and phrases by which a response declines.
@@ -285,7 +285,7 @@ fn text_blocks(builder: &mut Builder, blocks: &Blocks, kind: u64, asked: &Text, 
     builder.counted(words, blocks.words);
     let chars = char_grams(builder, 2, &done.lower);
     builder.counted(chars, blocks.chars);
-    if done.words.len() > 2 * TAIL_WORDS {
+    if blocks.tail > 0.0 && done.words.len() > 2 * TAIL_WORDS {
         // What a long trajectory ends in is what was done; its middle is mostly what was read.
         let tail = word_grams(builder, 20, &done.words[done.words.len() - TAIL_WORDS..]);
         builder.counted(tail, blocks.tail);

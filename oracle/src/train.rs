@@ -49,13 +49,13 @@ pub struct TrainOptions {
 impl Default for TrainOptions {
     fn default() -> Self {
         Self {
-            bits: 17,
+            bits: 18,
             costs: vec![0.3, 1.0, 3.0],
             inner_folds: 5,
             epochs: 30,
             kind_precision: 20.0,
             cold_cases: 1500,
-            cold_cost: 0.1,
+            cold_cost: 0.3,
             seed: 1,
             attribution: String::new(),
         }

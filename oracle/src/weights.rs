@@ -14,13 +14,19 @@ use crate::linear::sigmoid;
 /// First bytes of a weights file.
 const MAGIC: &[u8; 8] = b"PLUMBLEX";
 /// Version of the format and of the features; either changing makes old weights meaningless.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// magic, version, payload length, BLAKE3 of the payload.
 const HEADER_BYTES: usize = 8 + 4 + 8 + 32;
 /// Largest |ℓ − prior| one text may move the judge; no wording is worth more than odds of about 50 to 1.
 const EXPERT_BOUND: f64 = 4.0;
 /// The same for a kind of claim never trained on.
 const COLD_BOUND: f64 = 1.0;
+/// Log-odds for a unit of the shared model's score that every text of an unknown kind moves the judge. Too little to
+/// matter to a price; it puts texts in the order in which a reviewer should look at them.
+const COLD_ORDER: f64 = 0.002;
+/// Distinct words up to which an answer is short, and from which it is long; see [`Cold::gated_score`].
+const SHORT: f64 = 14.0;
+const LONG: f64 = 60.0;
 
 /// Weights in a hashed table, one signed byte each: w = s·sign(q)·(q/127)², finer near zero where most weights are.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -107,7 +113,7 @@ impl Cold {
     /// g(n)·s: the shared model's score, faded out for short answers.
     ///
     /// ```text
-    /// g(n) = clamp( ln(n/10) / ln(60/10), 0, 1 ),   n distinct words
+    /// g(n) = clamp( ln(n/14) / ln(60/14), 0, 1 ),   n distinct words
     /// ```
     ///
     /// What a short answer means lies in the question, and does not carry over from other kinds of question.
@@ -118,7 +124,7 @@ impl Cold {
 
 /// g(n) of [`Cold::gated_score`].
 pub(crate) fn gate(words: usize) -> f64 {
-    ((words.max(1) as f64 / 10.0).ln() / 6.0_f64.ln()).clamp(0.0, 1.0)
+    ((words.max(1) as f64 / SHORT).ln() / (LONG / SHORT).ln()).clamp(0.0, 1.0)
 }
 
 /// How well a text lies within what the judge was trained on.
@@ -219,8 +225,11 @@ impl Weights {
     fn read_cold(&self, reading: &Reading) -> Opinion {
         let trust = self.cold.domain.trust(&reading.words);
         let evidence = self.cold.slope * self.cold.gated_score(reading);
+        let order = COLD_ORDER * self.cold.table.dot(&reading.shared);
+        // An unlike text widens the error and not more: the slope was chosen on families held out whole,
+        // whose texts were unlike too.
         Opinion {
-            log_odds: trust * evidence.clamp(-COLD_BOUND, COLD_BOUND),
+            log_odds: evidence.clamp(-COLD_BOUND, COLD_BOUND) + order,
             prior_log_odds: 0.0,
             standard_error: (2.5 / trust).min(crate::lexical::OUT_OF_DOMAIN_ERROR),
             familiarity: Familiarity::Unknown,

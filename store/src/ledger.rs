@@ -298,6 +298,7 @@ pub fn entries(tx: &mut Tx<'_>, transfer_seq: i64) -> Result<Vec<(String, i64)>,
 pub fn newest(tx: &mut Tx<'_>) -> Result<Option<i64>, StoreError> {
     tx.run(|conn| {
         transfers::table
+            .filter(transfers::seq.le(i64::MAX))
             .order(transfers::seq.desc())
             .select(transfers::at)
             .limit(1)
