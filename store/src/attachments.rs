@@ -71,7 +71,7 @@ pub fn get(tx: &mut Tx<'_>, hash: &str) -> Result<Attachment, StoreError> {
         attachments::table
             .find(hash)
             .select(Attachment::as_select())
-            .first(conn)
+            .get_result(conn)
             .optional()
     })?;
     found(row, "attachment", hash)
@@ -86,7 +86,7 @@ pub fn about(tx: &mut Tx<'_>, hash: &str) -> Result<About, StoreError> {
         attachments::table
             .find(hash)
             .select(About::as_select())
-            .first(conn)
+            .get_result(conn)
             .optional()
     })?;
     found(row, "attachment", hash)
@@ -101,7 +101,7 @@ pub fn is_owner(tx: &mut Tx<'_>, account_id: &str, hash: &str) -> Result<bool, S
         attachment_owners::table
             .find((account_id, hash))
             .select(attachment_owners::hash)
-            .first(conn)
+            .get_result(conn)
             .optional()
     })?;
     Ok(row.is_some())

@@ -28,6 +28,7 @@ pub const ROWS_PER_TRADE: u64 = 13;
 const MARKET: &str = "bench-market";
 const TREASURY: &str = "bench-treasury";
 const ESCROW: &str = "bench-escrow";
+/// Accounts that trade through the store.
 const TRADERS: u64 = 32;
 /// Start of the made-up clock, unix ms.
 const EPOCH: i64 = 1_700_000_000_000;
@@ -38,9 +39,9 @@ const SETTINGS: [&CStr; 7] = [
     c"PRAGMA journal_mode = WAL",
     c"PRAGMA synchronous = FULL",
     c"PRAGMA foreign_keys = ON",
-    c"PRAGMA cache_size = -16384",
+    c"PRAGMA cache_size = -32768",
     c"PRAGMA temp_store = MEMORY",
-    c"PRAGMA wal_autocheckpoint = 4000",
+    c"PRAGMA wal_autocheckpoint = 16000",
 ];
 
 /// How many trades were made durable, and in what time.
@@ -66,18 +67,20 @@ impl Rate {
 
 /// SQLite's ceiling: one thread, plain prepared statements, `group` trades per commit, the same tables,
 /// indices and settings, `synchronous=FULL`, for `window`. Nothing is read, computed or answered.
+/// As many accounts trade in turn as trades share a commit: each has pages of its own, so their number counts.
 /// `path` must not exist; the file is left behind with a sound ledger.
 ///
 /// # Errors
 /// [`StoreError::Open`], or the failure of a statement.
 pub fn bare_writer(path: &Path, group: usize, window: Duration) -> Result<Rate, StoreError> {
     // The store makes the tables, then lets go of the file.
-    drop(prepare(path, StoreOptions::default())?);
+    let traders = group.max(1) as u64;
+    drop(prepare(path, StoreOptions::default(), traders)?);
     let connection = Connection::open(path)?;
     for setting in SETTINGS {
         connection.execute(setting)?;
     }
-    let mut statements = Statements::prepare(&connection)?;
+    let mut statements = Statements::prepare(&connection, traders)?;
     let started = Instant::now();
     let mut trades = 0;
     while started.elapsed() < window {
@@ -100,7 +103,7 @@ pub fn bare_writer(path: &Path, group: usize, window: Duration) -> Result<Rate, 
 /// # Errors
 /// [`StoreError::Open`], or the failure of a write.
 pub fn store_writer(path: &Path, threads: usize, window: Duration) -> Result<Rate, StoreError> {
-    let store = prepare(path, StoreOptions::default())?;
+    let store = prepare(path, StoreOptions::default(), TRADERS)?;
     let next = AtomicU64::new(0);
     let started = Instant::now();
     std::thread::scope(|scope| {
@@ -123,9 +126,9 @@ pub fn store_writer(path: &Path, threads: usize, window: Duration) -> Result<Rat
 }
 
 /// A new file with what a trade refers to: accounts with money, a run and a market.
-fn prepare(path: &Path, options: StoreOptions) -> Result<Store, StoreError> {
+fn prepare(path: &Path, options: StoreOptions, traders: u64) -> Result<Store, StoreError> {
     let store = Store::open(path, options)?;
-    store.write::<_, StoreError, _>(|tx| {
+    store.write::<_, StoreError, _>(move |tx| {
         let account = |id: String, kind| Account {
             handle: id.clone(),
             id,
@@ -137,8 +140,8 @@ fn prepare(path: &Path, options: StoreOptions) -> Result<Store, StoreError> {
         };
         accounts::insert(tx, &account(TREASURY.to_owned(), AccountKind::Treasury))?;
         accounts::insert(tx, &account(ESCROW.to_owned(), AccountKind::Escrow))?;
-        for number in 0..TRADERS {
-            let id = trader(number);
+        for number in 0..traders {
+            let id = trader(number, traders);
             accounts::insert(tx, &account(id.clone(), AccountKind::User))?;
             let grant = 1_000_000_000_000_000;
             ledger::post(
@@ -210,8 +213,8 @@ fn market() -> Market {
     }
 }
 
-fn trader(number: u64) -> String {
-    format!("bench-trader-{:02}", number % TRADERS)
+fn trader(number: u64, traders: u64) -> String {
+    format!("bench-trader-{:04}", number % traders)
 }
 
 /// An identifier as long as a UUID, and like UUIDv7 greater than the ones before.
@@ -238,7 +241,11 @@ fn now(number: u64) -> i64 {
 
 /// One trade as a use case writes it.
 fn trade(tx: &mut Tx<'_>, number: u64) -> Result<(), StoreError> {
-    let (at, id, account) = (now(number), identifier('t', number), trader(number));
+    let (at, id, account) = (
+        now(number),
+        identifier('t', number),
+        trader(number, TRADERS),
+    );
     let mut market = markets::get(tx, MARKET)?;
     let before = std::mem::replace(&mut market.log_odds, log_odds(number));
     market.trades += 1;
@@ -274,7 +281,11 @@ fn trade(tx: &mut Tx<'_>, number: u64) -> Result<(), StoreError> {
 
 /// What a trade leaves behind beside money and shares: its row, the price, the event, the answer.
 fn record(tx: &mut Tx<'_>, number: u64, before: f64, after: f64) -> Result<(), StoreError> {
-    let (at, id, account) = (now(number), identifier('t', number), trader(number));
+    let (at, id, account) = (
+        now(number),
+        identifier('t', number),
+        trader(number, TRADERS),
+    );
     trades::insert(
         tx,
         &Trade {
@@ -322,6 +333,8 @@ fn record(tx: &mut Tx<'_>, number: u64, before: f64, after: f64) -> Result<(), S
 
 /// The prepared statements of one trade.
 struct Statements<'c> {
+    /// Accounts that trade in turn.
+    traders: u64,
     market: Statement<'c>,
     transfer: Statement<'c>,
     balance: Statement<'c>,
@@ -334,8 +347,9 @@ struct Statements<'c> {
 }
 
 impl<'c> Statements<'c> {
-    fn prepare(connection: &'c Connection) -> Result<Self, StoreError> {
+    fn prepare(connection: &'c Connection, traders: u64) -> Result<Self, StoreError> {
         Ok(Self {
+            traders,
             market: connection
                 .prepare(c"UPDATE markets SET log_odds = ?2, trades = trades + 1, version = version + 1 WHERE id = ?1")?,
             transfer: connection.prepare(c"INSERT INTO transfers (id, at, kind, reference) VALUES (?, ?, ?, ?)")?,
@@ -368,7 +382,7 @@ impl<'c> Statements<'c> {
         let (at, id, account) = (
             Integer(now(number)),
             identifier('t', number),
-            trader(number),
+            trader(number, self.traders),
         );
         let (before, after) = (Real(log_odds(number + 1)), Real(log_odds(number)));
         connection.run(&mut self.market, &[Text(MARKET), after])?;
@@ -419,7 +433,7 @@ impl<'c> Statements<'c> {
         let (at, id, account) = (
             Integer(now(number)),
             identifier('t', number),
-            trader(number),
+            trader(number, self.traders),
         );
         let after = Real(log_odds(number));
         connection.run(

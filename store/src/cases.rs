@@ -78,7 +78,7 @@ pub fn get(tx: &mut Tx<'_>, market_id: &str) -> Result<Option<Case>, StoreError>
         settlement_cases::table
             .find(market_id)
             .select(Case::as_select())
-            .first(conn)
+            .get_result(conn)
             .optional()
     })
 }
@@ -108,7 +108,7 @@ pub fn seed(tx: &mut Tx<'_>, market_id: &str) -> Result<Option<String>, StoreErr
         settlement_seeds::table
             .find(market_id)
             .select(settlement_seeds::seed)
-            .first(conn)
+            .get_result(conn)
             .optional()
     })
 }
@@ -246,7 +246,7 @@ pub fn exhibit(
             .filter(frozen_exhibits::market_id.eq(market_id))
             .filter(frozen_exhibits::evidence_id.eq(evidence_id))
             .select(FrozenExhibit::as_select())
-            .first(conn)
+            .get_result(conn)
             .optional()
     })?;
     found(row, "frozen exhibit", evidence_id)

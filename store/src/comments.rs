@@ -49,7 +49,7 @@ pub fn get(tx: &mut Tx<'_>, id: &str) -> Result<Comment, StoreError> {
         comments::table
             .find(id)
             .select(Comment::as_select())
-            .first(conn)
+            .get_result(conn)
             .optional()
     })?;
     found(row, "comment", id)

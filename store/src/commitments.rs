@@ -53,7 +53,7 @@ pub fn get(tx: &mut Tx<'_>, id: &str) -> Result<Commitment, StoreError> {
         commitments::table
             .find(id)
             .select(Commitment::as_select())
-            .first(conn)
+            .get_result(conn)
             .optional()
     })?;
     found(row, "commitment", id)
@@ -100,7 +100,7 @@ pub fn oldest_open(
             .filter(commitments::reveal_by.ge(now))
             .order((commitments::created_at, commitments::id))
             .select(Commitment::as_select())
-            .first(conn)
+            .get_result(conn)
             .optional()
     })
 }

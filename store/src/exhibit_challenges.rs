@@ -59,7 +59,7 @@ pub fn get(tx: &mut Tx<'_>, id: &str) -> Result<ExhibitChallenge, StoreError> {
         exhibit_challenges::table
             .find(id)
             .select(ExhibitChallenge::as_select())
-            .first(conn)
+            .get_result(conn)
             .optional()
     })?;
     found(row, "challenge", id)

@@ -35,7 +35,7 @@ pub fn add(
     trade_micro: i64,
     creator_micro: i64,
 ) -> Result<(), StoreError> {
-    tx.run(|conn| {
+    tx.beside(|conn| {
         Prepared {
             pieces: &[
                 (

@@ -13,12 +13,15 @@
 pub(crate) mod append;
 mod rows;
 
+use std::collections::HashMap;
+
 use diesel::sqlite::SqliteConnection;
 
 use self::append::Append;
 use self::rows::Rows;
 use crate::accounts::Account;
 use crate::markets::{self, Market};
+use crate::orders::BestLimits;
 use crate::positions::{self, Position};
 use crate::{StoreError, ledger};
 
@@ -44,6 +47,19 @@ impl Counted {
     }
 }
 
+/// The tables with identifiers that their callers make in ascending order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Named {
+    /// `transfers`.
+    Transfers,
+    /// `trades`.
+    Trades,
+}
+
+/// Identifiers below this one are UUIDs, which sort by the time at which they were made; those that are
+/// put together of words are mostly above it.
+pub(crate) const WORDS_FROM: &str = "g";
+
 /// Last keys given out, by table; `None` where the table has to be asked.
 type Keys = [Option<i64>; 3];
 
@@ -56,6 +72,11 @@ pub(crate) struct Hot {
     pub(crate) accounts: Rows<Account>,
     /// Positions by [`position_key`].
     pub(crate) positions: Rows<Position>,
+    /// Best limits of resting orders by market, as the table has them.
+    books: HashMap<String, BestLimits>,
+    /// By table, a bound of every identifier below [`WORDS_FROM`] that is there or was added; `None` where
+    /// the table has to be asked.
+    greatest: [Option<String>; 2],
     /// Added by this request and not written yet, in order.
     pending: Vec<Append>,
     keys: Keys,
@@ -117,6 +138,7 @@ impl Hot {
         self.markets.roll_back();
         self.accounts.roll_back();
         self.positions.roll_back();
+        self.books.clear();
     }
 
     /// The batch is on the disk. Whether it changed something that this memory knows nothing of.
@@ -125,6 +147,9 @@ impl Hot {
         self.markets.trim();
         self.accounts.trim();
         self.positions.trim();
+        if self.books.len() > rows::MAX_ROWS {
+            self.books.clear();
+        }
         std::mem::take(&mut self.changed)
     }
 
@@ -138,6 +163,8 @@ impl Hot {
         self.markets.forget();
         self.accounts.forget();
         self.positions.forget();
+        self.books.clear();
+        self.greatest = Default::default();
         self.keys = Keys::default();
         self.changed = true;
     }
@@ -229,6 +256,37 @@ impl Hot {
         };
         *known = Some(next);
         Ok(next)
+    }
+
+    /// Whether no row of the table, written or pending, can have this identifier, because all are smaller;
+    /// if so it is taken for added. `greatest` asks the table for the greatest one below [`WORDS_FROM`].
+    pub(crate) fn is_beyond(
+        &mut self,
+        table: Named,
+        id: &str,
+        greatest: impl FnOnce() -> Result<Option<String>, StoreError>,
+    ) -> Result<bool, StoreError> {
+        if id >= WORDS_FROM {
+            return Ok(false);
+        }
+        let bound = match self.greatest[table as usize].take() {
+            Some(bound) => bound,
+            None => greatest()?.unwrap_or_default(),
+        };
+        let beyond = id > bound.as_str();
+        // A request that fails leaves the bound higher than it need be, which is as good a bound.
+        self.greatest[table as usize] = Some(if beyond { id.to_owned() } else { bound });
+        Ok(beyond)
+    }
+
+    /// Best limits of a market's resting orders, if they are remembered.
+    pub(crate) fn best_limits(&self, market_id: &str) -> Option<BestLimits> {
+        self.books.get(market_id).copied()
+    }
+
+    /// Remembers the best limits that were read of a market.
+    pub(crate) fn note_best_limits(&mut self, market_id: &str, limits: BestLimits) {
+        self.books.insert(market_id.to_owned(), limits);
     }
 
     /// Writes every dirty row to its table.

@@ -10,8 +10,8 @@ use diesel::sql_types::BigInt;
 use diesel::sqlite::SqliteConnection;
 
 use crate::accounts::{Account, AccountKind};
-use crate::hot::Counted;
 use crate::hot::append::Append;
+use crate::hot::{Counted, Named, WORDS_FROM};
 use crate::prepared::prepared;
 use crate::schema::{accounts, entries, transfers};
 use crate::{StoreError, Tx};
@@ -124,6 +124,15 @@ pub fn post(tx: &mut Tx<'_>, transfer: &Transfer) -> Result<(), StoreError> {
 
 /// Whether a transfer with this id is in the ledger.
 fn is_posted(tx: &mut Tx<'_>, id: &str) -> Result<bool, StoreError> {
+    let greatest = |conn: &mut SqliteConnection| {
+        transfers::table
+            .filter(transfers::id.lt(WORDS_FROM))
+            .select(diesel::dsl::max(transfers::id))
+            .get_result(conn)
+    };
+    if tx.is_beyond(Named::Transfers, id, greatest)? {
+        return Ok(false);
+    }
     let is_it = |fact: &Append| matches!(fact, Append::Transfer(_, other) if other.id == id);
     if tx.is_pending(is_it) {
         return Ok(true);

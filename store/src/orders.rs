@@ -159,6 +159,9 @@ pub fn best(tx: &mut Tx<'_>, market_id: &str, side: &str) -> Result<Option<Order
 /// # Errors
 /// Those of the database.
 pub fn best_limits(tx: &mut Tx<'_>, market_id: &str) -> Result<BestLimits, StoreError> {
+    if let Some(limits) = tx.hot().and_then(|hot| hot.best_limits(market_id)) {
+        return Ok(limits);
+    }
     let row: Option<(Option<f64>, Option<f64>)> = tx.look(|conn| {
         order_books::table
             .find(market_id)
@@ -167,7 +170,11 @@ pub fn best_limits(tx: &mut Tx<'_>, market_id: &str) -> Result<BestLimits, Store
             .optional()
     })?;
     let (bid, ask) = row.unwrap_or_default();
-    Ok(BestLimits { bid, ask })
+    let limits = BestLimits { bid, ask };
+    if let Some(hot) = tx.hot() {
+        hot.note_best_limits(market_id, limits);
+    }
+    Ok(limits)
 }
 
 /// Notes the best limits of a market.

@@ -1,8 +1,10 @@
 //! Trades, those booked for evidence among them.
 
 use diesel::prelude::*;
+use diesel::sqlite::SqliteConnection;
 
 use crate::hot::append::Append;
+use crate::hot::{Named, WORDS_FROM};
 use crate::schema::trades;
 use crate::{StoreError, Tx, found};
 
@@ -39,8 +41,16 @@ pub struct Trade {
 /// # Errors
 /// [`StoreError::Conflict`] if the id is taken or the market or the account does not exist.
 pub fn insert(tx: &mut Tx<'_>, trade: &Trade) -> Result<(), StoreError> {
+    let greatest = |conn: &mut SqliteConnection| {
+        trades::table
+            .filter(trades::id.lt(WORDS_FROM))
+            .select(diesel::dsl::max(trades::id))
+            .get_result(conn)
+    };
     let is_it = |fact: &Append| matches!(fact, Append::Trade(other) if other.id == trade.id);
-    if tx.is_pending(is_it) || place(tx, &trade.id)?.is_some() {
+    if !tx.is_beyond(Named::Trades, &trade.id, greatest)?
+        && (tx.is_pending(is_it) || place(tx, &trade.id)?.is_some())
+    {
         return Err(StoreError::conflict("trades.id is taken"));
     }
     tx.append(Append::Trade(trade.clone()))

@@ -9,7 +9,7 @@ use diesel::sqlite::SqliteConnection;
 use crate::accounts::{self, Account};
 use crate::error::{StoreError, may_end_transaction};
 use crate::hot::append::Append;
-use crate::hot::{Counted, Hot, position_key};
+use crate::hot::{Counted, Hot, Named, position_key};
 use crate::markets::{self, Market};
 use crate::positions::{self, Position};
 use crate::prepared::prepared;
@@ -177,6 +177,23 @@ impl<'a> Tx<'a> {
         match self.hot.as_deref_mut() {
             Some(hot) => hot.next_key(table, last),
             None => last().map(|last| last + 1),
+        }
+    }
+
+    /// Whether an identifier is beyond every one that its table can have: see [`Hot::is_beyond`].
+    pub(crate) fn is_beyond(
+        &mut self,
+        table: Named,
+        id: &str,
+        greatest: impl FnOnce(&mut SqliteConnection) -> QueryResult<Option<String>>,
+    ) -> Result<bool, StoreError> {
+        if let Some(error) = &self.broken {
+            return Err(error.clone());
+        }
+        let conn = &mut *self.conn;
+        match self.hot.as_deref_mut() {
+            Some(hot) => hot.is_beyond(table, id, || Ok(greatest(conn)?)),
+            None => Ok(false),
         }
     }
 

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use crate::StoreError;
 
 /// Most rows of a table that are kept from one batch to the next.
-const MAX_ROWS: usize = 65_536;
+pub(super) const MAX_ROWS: usize = 65_536;
 
 /// A row, and whether the table still has an older state of it.
 #[derive(Debug)]

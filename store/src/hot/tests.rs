@@ -21,8 +21,8 @@ use crate::testing::{GRANT, account, market, seed, transfer};
 use crate::trades::Trade;
 use crate::writer::{Call, Request, Shared, commit};
 use crate::{
-    StoreError, Tx, accounts, idempotency, jobs, ledger, markets, open, outbox, positions, prices,
-    trades,
+    StoreError, Tx, accounts, fees, idempotency, jobs, ledger, markets, open, orders, outbox,
+    positions, prices, trades,
 };
 
 /// Something that a request does.
@@ -53,6 +53,10 @@ enum Step {
     Look { market: u8, who: u8 },
     /// Queues a job.
     Enqueue(u8),
+    /// Notes the best limits of a market.
+    Limits { market: u8, bid: u8 },
+    /// Notes a fee that an account paid.
+    Fee { market: u8, who: u8 },
 }
 
 /// A request's steps, and whether it fails at the end although they all succeeded.
@@ -69,6 +73,14 @@ fn place(number: u8) -> &'static str {
     MARKETS[usize::from(number) % MARKETS.len()]
 }
 
+/// A name like an identifier made in the order of time for two of three numbers, and of words for the others.
+fn name(kind: &str, number: u8) -> String {
+    match number % 3 {
+        0 => format!("{kind}{number}"),
+        _ => format!("{number:08x}-{kind}"),
+    }
+}
+
 /// Does the step; what it read, in words.
 fn perform(tx: &mut Tx<'_>, step: &Step) -> Result<String, StoreError> {
     match step {
@@ -79,7 +91,7 @@ fn perform(tx: &mut Tx<'_>, step: &Step) -> Result<String, StoreError> {
             micro,
         } => {
             let entries = [(person(*from), -micro), (person(*to), *micro)];
-            ledger::post(tx, &transfer(&format!("t{id}"), &entries))?;
+            ledger::post(tx, &transfer(&name("t", *id), &entries))?;
             Ok(String::new())
         }
         Step::Trade { id, who, shares } => trade(tx, *id, *who, *shares),
@@ -117,8 +129,25 @@ fn perform(tx: &mut Tx<'_>, step: &Step) -> Result<String, StoreError> {
             prices::list(tx, "m1", 0, 100)?,
             outbox::last_id(tx)?,
         )),
+        Step::Limits { market, bid } => {
+            let limits = orders::BestLimits {
+                bid: Some(f64::from(*bid)),
+                ask: None,
+            };
+            let before = orders::best_limits(tx, place(*market))?;
+            orders::set_best_limits(tx, place(*market), limits)?;
+            Ok(format!(
+                "{before:?} {:?}",
+                orders::best_limits(tx, place(*market))?
+            ))
+        }
+        Step::Fee { market, who } => {
+            fees::add(tx, place(*market), person(*who), 3, 1)?;
+            Ok(format!("{:?}", fees::totals(tx, place(*market))?))
+        }
         Step::Look { market, who } => Ok(format!(
-            "{:?} {:?} {:?}",
+            "{:?} {:?} {:?} {:?}",
+            orders::best_limits(tx, place(*market))?,
             markets::get(tx, place(*market)),
             accounts::get(tx, person(*who)),
             positions::get(tx, place(*market), person(*who))?,
@@ -131,7 +160,7 @@ fn perform(tx: &mut Tx<'_>, step: &Step) -> Result<String, StoreError> {
 }
 
 fn trade(tx: &mut Tx<'_>, id: u8, who: u8, shares: i64) -> Result<String, StoreError> {
-    let (id, who) = (format!("trade{id}"), person(who));
+    let (id, who) = (name("trade", id), person(who));
     let stored = markets::get(tx, "m1")?;
     let held = positions::get(tx, "m1", who)?;
     let yes_micro = held.as_ref().map_or(0, |held| held.yes_micro) + shares;
@@ -305,6 +334,8 @@ fn dump(conn: &mut SqliteConnection) -> Vec<String> {
         ),
         ("outbox", "id, at, topic, kind, payload"),
         ("jobs", "id, key"),
+        ("order_books", "market_id, best_bid, best_ask"),
+        ("fees", "market_id, account_id, trade_micro, creator_micro"),
         ("sqlite_sequence", "name, seq"),
     ];
     let mut lines = Vec::new();
@@ -333,6 +364,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Read),
         2 => (small(), small()).prop_map(|(market, who)| Step::Look { market, who }),
         1 => small().prop_map(Step::Enqueue),
+        1 => (small(), small()).prop_map(|(market, bid)| Step::Limits { market, bid }),
+        1 => (small(), small()).prop_map(|(market, who)| Step::Fee { market, who }),
     ]
 }
 
