@@ -17,6 +17,7 @@ mod hot;
 mod open;
 mod pool;
 mod prepared;
+mod sampling;
 mod schema;
 mod store;
 mod tx;

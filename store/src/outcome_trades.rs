@@ -1,13 +1,13 @@
 //! Trades on markets of several outcomes, with all prices after each.
 
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Text};
 
+use crate::sampling::by_steps;
 use crate::schema::{market_outcomes, outcome_trades};
 use crate::{StoreError, Tx, found};
 
 /// A trade of one outcome.
-#[derive(Debug, Clone, PartialEq, Queryable, Selectable, Insertable, QueryableByName)]
+#[derive(Debug, Clone, PartialEq, Queryable, Selectable, Insertable)]
 #[diesel(table_name = outcome_trades)]
 pub struct OutcomeTrade {
     /// Position in the history; grows. Given by the store: [`insert`] ignores it.
@@ -59,7 +59,7 @@ pub fn named(tx: &mut Tx<'_>, id: &str) -> Result<Option<(OutcomeTrade, String)>
         outcome_trades::table
             .filter(outcome_trades::id.eq(id))
             .select(OutcomeTrade::as_select())
-            .first(conn)
+            .get_result(conn)
             .optional()
     })?;
     let Some(trade) = row else { return Ok(None) };
@@ -67,7 +67,7 @@ pub fn named(tx: &mut Tx<'_>, id: &str) -> Result<Option<(OutcomeTrade, String)>
         market_outcomes::table
             .find((&trade.market_id, trade.ordinal))
             .select(market_outcomes::name)
-            .first(conn)
+            .get_result(conn)
     })?;
     Ok(Some((trade, name)))
 }
@@ -81,7 +81,7 @@ pub fn seq_of(tx: &mut Tx<'_>, id: &str) -> Result<i64, StoreError> {
         outcome_trades::table
             .filter(outcome_trades::id.eq(id))
             .select(outcome_trades::seq)
-            .first(conn)
+            .get_result(conn)
             .optional()
     })?;
     found(row, "trade", id)
@@ -148,8 +148,8 @@ pub fn by_account(
     })
 }
 
-/// At most `points` (≥ 2) trades of a market, oldest first, evenly spaced by rank, the first and the last
-/// among them; as [`crate::prices::sample`].
+/// At most `points` (≥ 2) trades of a market, oldest first, the first and the last among them; as
+/// [`crate::prices::sample`].
 ///
 /// # Errors
 /// Those of the database.
@@ -158,31 +158,35 @@ pub fn sample(
     market_id: &str,
     points: i64,
 ) -> Result<Vec<OutcomeTrade>, StoreError> {
-    let count: i64 = tx.run(|conn| {
+    let points = points.clamp(2, 1_000_000);
+    let mut few = after(tx, market_id, 0, points + 1)?;
+    if i64::try_from(few.len()).is_ok_and(|count| count <= points) {
+        return Ok(few);
+    }
+    let last = tx.run(|conn| {
         outcome_trades::table
             .filter(outcome_trades::market_id.eq(market_id))
-            .count()
+            .order(outcome_trades::seq.desc())
+            .select(OutcomeTrade::as_select())
             .get_result(conn)
     })?;
-    let points = points.clamp(2, 1_000_000);
-    if count <= points {
-        return after(tx, market_id, 0, points);
-    }
-    // Only the ranks are computed over the whole history; the wide rows are read for those kept.
-    let query = diesel::sql_query(
-        "SELECT * FROM outcome_trades WHERE seq IN (SELECT seq FROM (\
-         SELECT seq, row_number() OVER (ORDER BY seq) - 1 AS n FROM outcome_trades WHERE market_id = ?1) \
-         WHERE n = 0 OR n * (?2 - 1) / (?3 - 1) <> (n - 1) * (?2 - 1) / (?3 - 1))",
-    );
-    let mut rows: Vec<OutcomeTrade> = tx.run(|conn| {
-        query
-            .bind::<Text, _>(market_id)
-            .bind::<BigInt, _>(points)
-            .bind::<BigInt, _>(count)
-            .load(conn)
-    })?;
-    rows.sort_by_key(|trade| trade.seq);
-    Ok(rows)
+    let ends = (few.swap_remove(0), last);
+    by_steps(
+        ends,
+        points,
+        |row| row.seq,
+        |seq| {
+            tx.run(|conn| {
+                outcome_trades::table
+                    .filter(outcome_trades::market_id.eq(market_id))
+                    .filter(outcome_trades::seq.ge(seq))
+                    .order(outcome_trades::seq)
+                    .select(OutcomeTrade::as_select())
+                    .get_result(conn)
+                    .optional()
+            })
+        },
+    )
 }
 
 #[cfg(test)]

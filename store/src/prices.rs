@@ -1,15 +1,15 @@
 //! The price history of markets: one row per move, with its cause.
 
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Text};
 
 use crate::hot::Counted;
 use crate::hot::append::Append;
+use crate::sampling::by_steps;
 use crate::schema::prices;
 use crate::{StoreError, Tx};
 
 /// A price from a time on.
-#[derive(Debug, Clone, PartialEq, Queryable, Selectable, Insertable, QueryableByName)]
+#[derive(Debug, Clone, PartialEq, Queryable, Selectable, Insertable)]
 #[diesel(table_name = prices)]
 pub struct Price {
     /// Position in the history; grows. Given by the store: [`insert`] ignores it.
@@ -89,39 +89,41 @@ pub fn since(tx: &mut Tx<'_>, market_id: &str, at: i64) -> Result<Vec<Price>, St
     })
 }
 
-/// At most `points` (≥ 2) prices of a market, oldest first, evenly spaced by rank, the first and the last
-/// among them.
-///
-/// With n the rank from 0 and c the count, a row is kept when ⌊n(m−1)/(c−1)⌋ is not that of its
-/// predecessor: m rows in all.
+/// At most `points` (≥ 2) prices of a market, oldest first, the first and the last among them: all, if there
+/// are no more; else evenly spaced by their position among the prices of all markets, which follows time.
 ///
 /// # Errors
 /// Those of the database.
 pub fn sample(tx: &mut Tx<'_>, market_id: &str, points: i64) -> Result<Vec<Price>, StoreError> {
-    let count: i64 = tx.run(|conn| {
+    let points = points.clamp(2, 1_000_000);
+    let mut few = list(tx, market_id, 0, points + 1)?;
+    if i64::try_from(few.len()).is_ok_and(|count| count <= points) {
+        return Ok(few);
+    }
+    let last = tx.run(|conn| {
         prices::table
             .filter(prices::market_id.eq(market_id))
-            .count()
+            .order(prices::seq.desc())
+            .select(Price::as_select())
             .get_result(conn)
     })?;
-    let points = points.clamp(2, 1_000_000);
-    if count <= points {
-        return list(tx, market_id, 0, points);
-    }
-    let query = diesel::sql_query(
-        "SELECT seq, market_id, at, log_odds, cause, reference FROM (\
-         SELECT *, row_number() OVER (ORDER BY seq) - 1 AS n FROM prices WHERE market_id = ?1) \
-         WHERE n = 0 OR n * (?2 - 1) / (?3 - 1) <> (n - 1) * (?2 - 1) / (?3 - 1)",
-    );
-    let mut rows: Vec<Price> = tx.run(|conn| {
-        query
-            .bind::<Text, _>(market_id)
-            .bind::<BigInt, _>(points)
-            .bind::<BigInt, _>(count)
-            .load(conn)
-    })?;
-    rows.sort_by_key(|price| price.seq);
-    Ok(rows)
+    let ends = (few.swap_remove(0), last);
+    by_steps(
+        ends,
+        points,
+        |row| row.seq,
+        |seq| {
+            tx.run(|conn| {
+                prices::table
+                    .filter(prices::market_id.eq(market_id))
+                    .filter(prices::seq.ge(seq))
+                    .order(prices::seq)
+                    .select(Price::as_select())
+                    .get_result(conn)
+                    .optional()
+            })
+        },
+    )
 }
 
 #[cfg(test)]
