@@ -37,41 +37,57 @@ const FIRST_COUNT: u64 = (1 << (COUNTER_BITS - 1)) - 1;
 /// What fits the timestamp of an identifier.
 const LAST_MILLIS: u64 = (1 << 48) - 1;
 
+/// The last identifier that was made.
+#[derive(Debug, Default)]
+struct Last {
+    millis: u64,
+    count: u64,
+    /// Random bytes that the identifiers of this millisecond have in common.
+    tail: [u8; 4],
+}
+
 /// Makes UUIDs of version 7 that sort by the order in which they were made, also within a
-/// millisecond and when the clock steps back.
+/// millisecond and when the clock steps back. An identifier has to be unique, not secret, so
+/// randomness is drawn once for all of a millisecond.
 #[derive(Debug, Default)]
 pub(crate) struct Ids {
-    /// Millisecond and count of the last one.
-    last: Mutex<(u64, u64)>,
+    last: Mutex<Last>,
 }
 
 impl Ids {
     /// The next identifier, at `now`.
     pub(crate) fn next(&self, now: Millis, entropy: &dyn Entropy) -> Uuid {
-        let mut random = [0u8; 10];
-        // An identifier has to be unique, not secret: without randomness the count alone does that.
-        if let Err(error) = entropy.fill(&mut random) {
-            tracing::error!(%error, "no randomness for an identifier");
-        }
         let now = u64::try_from(now).unwrap_or(0).min(LAST_MILLIS);
-        let (millis, count) = {
+        let (millis, count, tail) = {
             let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-            let start = u64::from_le_bytes([
-                random[0], random[1], random[2], random[3], random[4], random[5], 0, 0,
-            ]) & FIRST_COUNT;
-            *last = if now > last.0 {
-                (now, start)
+            if now > last.millis {
+                *last = first_of(now, entropy);
             } else {
-                (last.0, last.1 + 1)
-            };
-            *last
+                last.count += 1;
+            }
+            (last.millis, last.count, last.tail)
         };
         let mut bytes = [0u8; 10];
         // 12 bits in `rand_a`, whose upper four hold the version; 30 after the two of the variant.
         bytes[..2].copy_from_slice(&((count >> 30) as u16).to_be_bytes());
         bytes[2..6].copy_from_slice(&((count & 0x3fff_ffff) as u32).to_be_bytes());
-        bytes[6..].copy_from_slice(&random[6..]);
+        bytes[6..].copy_from_slice(&tail);
         Builder::from_unix_timestamp_millis(millis, &bytes).into_uuid()
+    }
+}
+
+/// Where a millisecond begins.
+fn first_of(millis: u64, entropy: &dyn Entropy) -> Last {
+    let mut random = [0u8; 10];
+    // Without randomness the count alone makes identifiers unique.
+    if let Err(error) = entropy.fill(&mut random) {
+        tracing::error!(%error, "no randomness for identifiers");
+    }
+    let [a, b, c, d, e, f, tail @ ..] = random;
+    Last {
+        millis,
+        count: u64::from_le_bytes([a, b, c, d, e, f, 0, 0]) & FIRST_COUNT,
+        tail,
     }
 }
 

@@ -29,6 +29,7 @@ mod fees;
 pub mod host;
 pub mod jobs;
 mod ledger;
+mod lives;
 mod manipulation;
 mod markets;
 mod metrics;
@@ -40,6 +41,7 @@ mod panels;
 mod policy;
 mod portfolio;
 mod price_window;
+mod quotes;
 mod release;
 mod roles;
 mod runs;
@@ -173,6 +175,7 @@ pub struct Inner {
     exporting: Mutex<()>,
     credentials: credentials::Credentials,
     price_windows: price_window::SharedWindows,
+    board: quotes::Board,
 }
 
 /// The running service; cheap to clone.
@@ -245,6 +248,7 @@ impl Service {
             exporting: Mutex::new(()),
             credentials: credentials::Credentials::default(),
             price_windows: price_window::SharedWindows::default(),
+            board: quotes::Board::default(),
         });
         let weak = Arc::downgrade(&inner);
         inner.store.on_commit(move |_last| {

@@ -26,7 +26,7 @@ use crate::settlement::terms::{HouseTerms, rules_of};
 use crate::time::{Millis, parse_rfc3339, rfc3339};
 use crate::trades::{maker_of, probability};
 use crate::views::{IntervalView, MarketView, Page, PricePoint, RiskView, SettlementView};
-use crate::{Result, Service, ServiceConfig, ServiceError, page};
+use crate::{Result, Service, ServiceConfig, ServiceError, lives, page};
 
 /// Half-width of the interval, in log-odds, of a market that no judge has looked at.
 const UNJUDGED_HALF_WIDTH: f64 = 2.0;
@@ -379,7 +379,7 @@ fn probe_of(market: &Market) -> Result<Option<ProbeTerms>> {
 
 /// The stored life-cycle state.
 pub(crate) fn life_of(market: &Market) -> Result<Life> {
-    serde_json::from_str(&market.life).map_err(ServiceError::internal)
+    lives::parse(&market.life)
 }
 
 /// The market after a step of its life.

@@ -1,4 +1,4 @@
-//! Quotes, trades and positions. A quote is a dry run of the trade: both call
+//! Trades and positions. A quote (`quotes`) is a dry run of the trade: both call
 //! the same function of the market crate on the same state.
 
 use plumbline_market::fees::{FeeSchedule, PricedFill, quote_with_fees};
@@ -33,27 +33,6 @@ use crate::{Result, Service, ServiceError, page, settlement};
 pub(crate) type Trading = Box<dyn FnOnce(&mut Tx, Millis) -> Result<TradeView> + Send>;
 
 impl Service {
-    /// What a trade would do now.
-    pub fn quote(&self, ctx: &Context, market_id: &str, order: &TradeOrder) -> Result<QuoteView> {
-        self.allow(&ctx.actor, Scope::Read)?;
-        if !is_binary(order) {
-            return self.quote_outcome(ctx, market_id, order);
-        }
-        let asked = Asked::parse(order)?;
-        let (market_id, account) = (market_id.to_owned(), ctx.actor.account_id.clone());
-        let now = self.now();
-        self.read(move |tx| {
-            let market = markets::get(tx, &market_id)?;
-            require_binary(&market)?;
-            check_open(&market, Some(now))?;
-            let held = match account {
-                Some(account) => position_of(tx, &market_id, &account)?,
-                None => Position::default(),
-            };
-            quote_view(&asked.order, &asked.price(&market, &held)?)
-        })
-    }
-
     /// Trades, or changes nothing.
     pub fn trade(&self, ctx: &Context, market_id: &str, order: &TradeOrder) -> Result<TradeView> {
         let view = self.write_once(ctx, self.trading(ctx, market_id, order)?)?;
@@ -314,8 +293,9 @@ pub(crate) fn check_open(market: &Market, now: Option<Millis>) -> Result<()> {
 }
 
 /// A trade as asked for.
-struct Asked {
-    order: Order,
+pub(crate) struct Asked {
+    /// What to trade.
+    pub(crate) order: Order,
     /// Most that a purchase may come to, fees included.
     max_cost: Option<i64>,
     /// Least that a sale must bring in, less fees.
@@ -323,7 +303,7 @@ struct Asked {
 }
 
 impl Asked {
-    fn parse(order: &TradeOrder) -> Result<Self> {
+    pub(crate) fn parse(order: &TradeOrder) -> Result<Self> {
         let bounds = [order.max_cost_micro, order.min_proceeds_micro];
         if bounds.into_iter().flatten().any(|bound| bound < 0) {
             return Err(ServiceError::invalid(
@@ -339,7 +319,7 @@ impl Asked {
     }
 
     /// The one way from an order to a fill: what a quote shows is what a trade books.
-    fn price(&self, market: &Market, held: &Position) -> Result<PricedFill> {
+    pub(crate) fn price(&self, market: &Market, held: &Position) -> Result<PricedFill> {
         let priced = quote_with_fees(&maker_of(market)?, held, &self.order, &schedule_of(market)?)?;
         let total = priced.total()?.get();
         let too_dear = self.max_cost.is_some_and(|most| total > most);
@@ -408,7 +388,7 @@ pub(crate) fn probability(value: f64) -> Result<Probability> {
     })
 }
 
-fn quote_view(order: &Order, priced: &PricedFill) -> Result<QuoteView> {
+pub(crate) fn quote_view(order: &Order, priced: &PricedFill) -> Result<QuoteView> {
     let fill = &priced.fill;
     let shares = if order.outcome.is_yes() {
         fill.yes

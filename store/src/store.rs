@@ -183,6 +183,12 @@ impl Store {
         self.inner.shared.epoch.load(Ordering::Acquire)
     }
 
+    /// A number that grows with every commit, before any write of it is answered. Whoever remembers what a
+    /// read found notes the number before it, and reads again when it has grown.
+    pub fn commits(&self) -> u64 {
+        self.inner.shared.commits.load(Ordering::Acquire)
+    }
+
     fn enqueue(&self, request: Box<dyn Request>) -> Result<(), StoreError> {
         if self.inner.shared.dead.load(Ordering::Acquire) {
             return Err(StoreError::Closed);

@@ -33,6 +33,8 @@ pub(crate) struct Shared {
     pub(crate) listeners: Mutex<Vec<Listener>>,
     /// Grows with every commit that may have changed what others remember: see [`crate::Store::epoch`].
     pub(crate) epoch: AtomicU64,
+    /// Grows with every commit: see [`crate::Store::commits`].
+    pub(crate) commits: AtomicU64,
     /// Set in a simulation only: when the writing process dies.
     pub(crate) crashes: Option<Arc<dyn CrashPlan>>,
     /// The simulated process is dead: nothing is acknowledged any more.
@@ -225,6 +227,7 @@ pub(crate) fn commit(
         if hot.committed() {
             shared.epoch.fetch_add(1, Ordering::Release);
         }
+        shared.commits.fetch_add(1, Ordering::Release);
         shared.reached(Moment::Committed);
         Ok(last_event)
     });

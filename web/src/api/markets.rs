@@ -132,6 +132,9 @@ pub(crate) async fn quote(
     body: Json<TradeOrder>,
 ) -> Answer {
     let context = caller.writing(body.idempotency);
+    if let Some(known) = state.service.known_quote(&context, &id, &body.value) {
+        return ok(&known?);
+    }
     ok(&blocking(&state.service, move |service| {
         service.quote(&context, &id, &body.value)
     })
