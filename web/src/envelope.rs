@@ -13,6 +13,7 @@ use actix_web::{Error, HttpRequest, HttpResponse, ResponseError, web};
 use crate::gateway;
 use crate::pages;
 use crate::problem::Problem;
+use crate::request_id;
 use crate::state::AppState;
 
 /// Header with the request's id.
@@ -47,7 +48,7 @@ pub(crate) async fn envelope(
     req: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    let request_id = uuid::Uuid::now_v7().to_string();
+    let request_id = request_id::next().to_string();
     let refused = too_fast(&req);
     let response = match refused {
         Some(problem) => {

@@ -34,6 +34,7 @@ mod markup;
 mod openapi;
 mod pages;
 mod problem;
+mod request_id;
 mod routes;
 pub mod server;
 mod state;

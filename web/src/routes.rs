@@ -14,8 +14,9 @@ use crate::{gateway, pages, static_files};
 
 /// Mounts everything.
 pub(crate) fn configure(app: &mut ServiceConfig) {
-    app.configure(operations)
-        .configure(api)
+    // Patterns are tried in this order, so what programs ask for comes first.
+    app.configure(api)
+        .configure(operations)
         .configure(openai)
         .configure(page_routes)
         .default_service(to(pages::not_found));
@@ -34,6 +35,7 @@ fn operations(app: &mut ServiceConfig) {
 fn api(app: &mut ServiceConfig) {
     app.service(
         scope("/api/v1")
+            .configure(trades)
             // accounts
             .service(resource("/accounts").route(post().to(accounts::sign_up)))
             .service(
@@ -68,13 +70,7 @@ fn api(app: &mut ServiceConfig) {
             )
             .service(resource("/markets/{id}").route(get().to(markets::show)))
             .service(resource("/markets/{id}/prices").route(get().to(markets::prices)))
-            .service(
-                resource("/markets/{id}/trades")
-                    .route(get().to(markets::trades))
-                    .route(post().to(markets::trade)),
-            )
             .service(resource("/markets/{id}/positions").route(get().to(markets::positions)))
-            .service(resource("/markets/{id}/quotes").route(post().to(markets::quote)))
             .service(resource("/markets/{id}/freeze").route(post().to(markets::freeze)))
             .service(resource("/markets/{id}/audit").route(get().to(audit::market)))
             .configure(trading)
@@ -93,6 +89,16 @@ fn api(app: &mut ServiceConfig) {
             // events
             .service(resource("/events").route(get().to(health::events))),
     );
+}
+
+/// What is asked for most, and so tried first.
+fn trades(api: &mut ServiceConfig) {
+    api.service(
+        resource("/markets/{id}/trades")
+            .route(post().to(markets::trade))
+            .route(get().to(markets::trades)),
+    )
+    .service(resource("/markets/{id}/quotes").route(post().to(markets::quote)));
 }
 
 fn trading(api: &mut ServiceConfig) {
