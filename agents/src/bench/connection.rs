@@ -1,12 +1,12 @@
 //! One keep-alive HTTP/1.1 connection that posts prepared trades.
 
 use std::io::{Error, ErrorKind};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use uuid::Uuid;
+use uuid::{Builder, Uuid};
 
 use super::Load;
 
@@ -36,6 +36,8 @@ pub(super) struct Target<'a> {
 struct Prepared {
     bytes: Vec<u8>,
     key_at: usize,
+    /// Random; what makes a key unique beside its time.
+    tail: u128,
 }
 
 /// An open connection.
@@ -63,13 +65,25 @@ impl Prepared {
         );
         let key_at = head.len();
         let bytes = format!("{head}{}\r\n\r\n{body}", "0".repeat(KEY_LENGTH)).into_bytes();
-        Self { bytes, key_at }
+        let tail = Uuid::now_v7().as_u128();
+        Self {
+            bytes,
+            key_at,
+            tail,
+        }
     }
 
-    /// The request with a key never used before.
+    /// The request with a key never used before: a UUIDv7 that costs no call for randomness.
     fn fresh(&mut self) -> &[u8] {
         let slot = &mut self.bytes[self.key_at..self.key_at + KEY_LENGTH];
-        Uuid::now_v7().hyphenated().encode_lower(slot);
+        self.tail = self.tail.wrapping_add(1);
+        let [_, _, _, _, _, _, tail @ ..] = self.tail.to_be_bytes();
+        let elapsed = SystemTime::now().duration_since(UNIX_EPOCH);
+        let millis = elapsed.map_or(0, |elapsed| elapsed.as_millis());
+        Builder::from_unix_timestamp_millis(u64::try_from(millis).unwrap_or(0), &tail)
+            .into_uuid()
+            .hyphenated()
+            .encode_lower(slot);
         &self.bytes
     }
 }

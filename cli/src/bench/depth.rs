@@ -77,12 +77,13 @@ struct List {
 }
 
 /// What is asked for, in a market.
-const LISTS: [&str; 6] = [
+const LISTS: [&str; 7] = [
     "/api/v1/markets/{id}",
     "/api/v1/markets/{id}/trades?limit=50",
     "/api/v1/markets/{id}/positions?limit=50",
     "/api/v1/markets/{id}/prices?limit=50",
-    "/api/v1/events?after=0",
+    "/api/v1/portfolio/history?limit=50",
+    "/api/v1/ledger",
     "/markets/{id}",
 ];
 
