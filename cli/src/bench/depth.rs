@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 use plumbline_agents::bench::{Load, percentile};
 use plumbline_service::commands::{TradeOrder, VoidMarket};
-use plumbline_store::{Store, StoreOptions};
+use plumbline_store::{Store, StoreError, StoreOptions};
 use serde::Serialize;
 use tokio::runtime::Runtime;
 
@@ -20,6 +20,8 @@ use crate::wiring::{self, Running};
 const SAMPLES: usize = 300;
 /// Longest wait for a payout.
 const PATIENCE: Duration = Duration::from_secs(600);
+/// Longest wait until a stopped service lets go of its database.
+const RELEASE: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Args)]
 pub struct Depth {
@@ -153,7 +155,7 @@ impl Depth {
         };
         let mut written = 0;
         for trades in [self.trades / 10, self.trades] {
-            let store = Store::open(&data.database(), StoreOptions::default())?;
+            let store = reopened(&data)?;
             if written == 0 {
                 seed.open_accounts(&store)?;
             }
@@ -167,12 +169,25 @@ impl Depth {
         let running = wiring::start(&data, quiet_options())?;
         let payout_s = bench.payout(&running)?;
         running.stop()?;
-        audit(&Store::open(&data.database(), StoreOptions::default())?)?;
+        audit(&reopened(&data)?)?;
         Ok(Report {
             depths,
             positions: self.positions,
             payout_s,
         })
+    }
+}
+
+/// The database of a service that was just stopped: what it still answers may hold it for a moment.
+fn reopened(data: &DataDir) -> Result<Store> {
+    let until = Instant::now() + RELEASE;
+    loop {
+        match Store::open(&data.database(), StoreOptions::default()) {
+            Err(StoreError::Open { .. }) if Instant::now() < until => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            opened => return Ok(opened?),
+        }
     }
 }
 
