@@ -50,8 +50,8 @@ struct Blocks {
 }
 
 const FULL: Blocks = Blocks {
-    words: 1.0,
-    chars: 1.0,
+    words: 1.5,
+    chars: 1.5,
     prompt: 0.3,
     kind_words: 0.7,
     cross: 0.7,

@@ -309,6 +309,12 @@ fn harmless_slope(losses: &[[f64; COLD_SLOPES.len()]]) -> f64 {
     best.1
 }
 
+/// What one of `size` cases of a group counts in a recalibration: cases that share a prompt say less together than as
+/// many that do not. Four count whole; beyond, the group counts as √(4·size).
+fn group_weight(size: usize) -> f64 {
+    (4.0 / size.max(1) as f64).min(1.0).sqrt()
+}
+
 impl Weights {
     /// The same weights with one more family, fitted on its first few settled cases.
     ///
@@ -316,7 +322,7 @@ impl Weights {
     /// ℓ = a + b·s + c·x      s: an expert fitted on these cases (scored out of fold),   x: what carries over
     /// ```
     ///
-    /// a, b and c have normal priors (means 0, 0 and the slope for strangers; precisions 6, 4 and 20), so that a handful
+    /// a, b and c have normal priors (means 0, 0 and the slope for strangers; precisions 10, 2 and 20), so that a handful
     /// of cases recalibrates and a thousand make an expert. An expert for the family that is already there is replaced.
     /// Errors: [`DataError::TooFew`] below 10 cases or 4 groups, [`DataError::OneClass`] when all labels are alike.
     pub fn adapt(
@@ -351,15 +357,23 @@ impl Weights {
         let size = 1 << self.bits;
         let (cost, scores) = choose_cost(family, &cases, size, &options.expert())?;
         let prior = prior_log_odds(&cases);
+        let mut sizes: BTreeMap<&str, usize> = BTreeMap::new();
+        for row in members {
+            *sizes.entry(&row.row.group).or_default() += 1;
+        }
         let data: Vec<(Vec<f64>, f64, f64)> = members
             .iter()
             .zip(&scores)
             .map(|(row, score)| {
                 let x = vec![1.0, *score, self.cold.gated_score(&row.reading)];
-                (x, row.row.label, 1.0)
+                (
+                    x,
+                    row.row.label,
+                    group_weight(sizes[row.row.group.as_str()]),
+                )
             })
             .collect();
-        let beta = fit_dense(&data, &[(0.0, 6.0), (0.0, 4.0), (self.cold.slope, 20.0)]);
+        let beta = fit_dense(&data, &[(0.0, 10.0), (0.0, 2.0), (self.cold.slope, 20.0)]);
         let all: Vec<usize> = (0..cases.len()).collect();
         let weights = fit_weights(&cases, &all, size, cost, &options.expert());
         let fitted = Family {

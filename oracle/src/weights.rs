@@ -14,7 +14,7 @@ use crate::linear::sigmoid;
 /// First bytes of a weights file.
 const MAGIC: &[u8; 8] = b"PLUMBLEX";
 /// Version of the format and of the features; either changing makes old weights meaningless.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 /// magic, version, payload length, BLAKE3 of the payload.
 const HEADER_BYTES: usize = 8 + 4 + 8 + 32;
 /// Largest |ℓ − prior| one text may move the judge; no wording is worth more than odds of about 50 to 1.
