@@ -5,7 +5,7 @@ SHELL := /bin/bash
 CARGO ?= cargo
 LISTEN ?= 127.0.0.1:8600
 
-.PHONY: help run serve test lint docs browser bench bench-training dist clean
+.PHONY: help run serve test lint docs browser models bench bench-training bench-oracle dist clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -29,6 +29,9 @@ lint: ## Formatting, clippy
 browser: ## Install the headless browser that the page tests drive
 	@scripts/install-browser.sh
 
+models: ## Fetch the optional models: a sentence encoder and a small language model
+	scripts/models.sh
+
 docs: ## Build the API documentation of every crate
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --open
 
@@ -37,6 +40,9 @@ bench: ## Durable trades per second beside SQLite's own ceiling
 
 bench-training: ## Training speed beside the same model in PyTorch, in one run
 	bench/run_training.sh
+
+bench-oracle: ## The encoder beside ONNX Runtime, the language model beside llama.cpp, in turns
+	bench/run_oracle.sh
 
 dist: ## A release binary for any x86-64-v3 machine
 	RUSTFLAGS="-C target-cpu=x86-64-v3" $(CARGO) build --release --locked --bin plumbline --target-dir target/dist

@@ -1,15 +1,29 @@
-//! Judges that run a model.
+//! Judges that run a model, and the engines that run the models.
 //!
 //! [`ReplayJudge`] replays trigger/control exhibits on the frozen checkpoint they name and answers with the exact
 //! log Bayes factor of what it saw, never of what the exhibit claims. The model is reached through
 //! [`CheckpointRunner`], which the host of the checkpoints implements.
 //!
-//! Invariant: it holds no model and reads no file itself, so it judges the same whether the checkpoint lives in this
-//! process, in another, or on another machine; and it runs no more completions than its cap for one exhibit.
+//! [`Encoder`] turns texts into embeddings with a sentence encoder. [`ModelSource`] says where its files come from.
+//! The arithmetic is in `kernels`.
+//!
+//! Invariant: the replay judge holds no model and reads no file itself, so it judges the same whether the checkpoint
+//! lives in this process, in another, or on another machine; and it runs no more completions than its cap for one
+//! exhibit. The engines turn text into numbers and nothing else: no opinion of a claim, no price, and the same answer
+//! for a text whatever it is batched with.
 
+mod encoder;
+mod error;
+mod kernels;
+mod models;
 mod plan;
 mod replay;
 mod runner;
 
+pub use encoder::{Embedding, Encoder, EncoderOptions};
+pub use error::{ModelError, Result};
+pub use kernels::Level;
+pub use kernels::linear::Precision;
+pub use models::{EncoderFiles, ModelSource};
 pub use replay::{ReplayJudge, ReplayOptions};
 pub use runner::{CheckpointRunner, RunnerError};
