@@ -316,11 +316,11 @@ impl Bert {
                     values: &qkv[part * width + column..],
                     stride: 3 * width,
                 };
-                work.scratch.set_keys(part(1), length, head);
+                work.scratch.set(part(1), part(2), length, head);
                 let out = &mut work.attended[first * width + column..];
-                let (queries, values) = ((part(0), length), (part(2), length));
+                let queries = (part(0), length);
                 work.scratch
-                    .attend(level, queries, values, head, Mask::None, out, width);
+                    .attend(level, queries, head, Mask::None, out, width);
             }
             first += length;
         }

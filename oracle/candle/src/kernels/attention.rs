@@ -5,12 +5,12 @@ use super::Level;
 use super::rows::{exp_sum, scale};
 
 /// Queries handled together.
-pub(crate) const TILE: usize = 12;
+pub(crate) const TILE: usize = 8;
 
 /// Columns of one tile product; also what lengths of scores are rounded up to.
 pub(crate) const COLUMNS: usize = 32;
 
-/// `c[r][0..32] ← Σ_k a[r][k]·b[k][0..32]` for `rows` ≤ 12 rows and `depth` ≥ 1 terms; each operand comes with the
+/// `c[r][0..32] ← Σ_k a[r][k]·b[k][0..32]` for `rows` ≤ 8 rows and `depth` ≥ 1 terms; each operand comes with the
 /// distance between its rows.
 pub(crate) fn tile(
     level: Level,
@@ -60,6 +60,9 @@ super::for_level! {
 pub(crate) struct Scratch {
     /// Keys of the head, transposed: `head × keys rounded up`.
     keys: Vec<f32>,
+    /// Values of the head, one after the other: `keys × head`. In place they lie a power of two apart, which the
+    /// cache holds badly.
+    values: Vec<f32>,
     scores: Vec<f32>,
 }
 
@@ -93,8 +96,8 @@ impl Mask {
 }
 
 impl Scratch {
-    /// Transposes the `count` keys of one head, `head` values each (a multiple of 32).
-    pub(crate) fn set_keys(&mut self, keys: Rows<'_>, count: usize, head: usize) {
+    /// Takes the `count` keys and values of one head, `head` numbers each (a multiple of 32).
+    pub(crate) fn set(&mut self, keys: Rows<'_>, values: Rows<'_>, count: usize, head: usize) {
         let padded = count.next_multiple_of(COLUMNS);
         self.keys.clear();
         self.keys.resize(head * padded, 0.0);
@@ -104,21 +107,26 @@ impl Scratch {
                 self.keys[at * padded + key] = *value;
             }
         }
+        self.values.clear();
+        for key in 0..count {
+            let row = &values.values[key * values.stride..][..head];
+            self.values.extend_from_slice(row);
+        }
     }
 
-    /// `out[i] ← Σ_j softmax_j(q[i]·k[j])·v[j]` for the keys of the last [`Scratch::set_keys`]; `queries` carry the
+    /// `out[i] ← Σ_j softmax_j(q[i]·k[j])·v[j]` for the keys of the last [`Scratch::set`]; `queries` carry the
     /// factor 1/√head. Rows of `out` are `out_stride` apart.
     pub(crate) fn attend(
         &mut self,
         level: Level,
         queries: (Rows<'_>, usize),
-        values: (Rows<'_>, usize),
         head: usize,
         mask: Mask,
         out: &mut [f32],
         out_stride: usize,
     ) {
-        let ((queries, query_count), (values, count)) = (queries, values);
+        let (queries, query_count) = queries;
+        let count = self.values.len() / head;
         let padded = count.next_multiple_of(COLUMNS);
         self.scores.resize(TILE * padded, 0.0);
         let mut totals = [0f32; TILE];
@@ -142,10 +150,7 @@ impl Scratch {
             }
             for column in (0..head).step_by(COLUMNS) {
                 let scores = (&self.scores[from..], padded);
-                let values = (
-                    &values.values[from * values.stride + column..],
-                    values.stride,
-                );
+                let values = (&self.values[from * head + column..], head);
                 let out = (&mut out[first * out_stride + column..], out_stride);
                 tile(level, rows, to - from, scores, values, out);
             }
@@ -219,9 +224,8 @@ mod tests {
                 };
                 let mut scratch = Scratch::default();
                 let mut out = vec![f32::NAN; queries * head];
-                scratch.set_keys(rows(&k), keys, head);
-                let (q_rows, v_rows) = ((rows(&q), queries), (rows(&v), keys));
-                scratch.attend(level, q_rows, v_rows, head, mask, &mut out, head);
+                scratch.set(rows(&k), rows(&v), keys, head);
+                scratch.attend(level, (rows(&q), queries), head, mask, &mut out, head);
                 for i in 0..queries {
                     let expected = exact(&q[i * head..], &k, &v, head, mask.visible(i, keys));
                     for (a, b) in out[i * head..][..head].iter().zip(expected) {

@@ -257,12 +257,20 @@ fn rotate_body<const FMA: bool>(x: &mut [f32], block: usize) {
 }
 
 for_level! {
-    /// Replaces every block of `block` values by its Walsh–Hadamard transform (not normalised: applying it twice
-    /// multiplies by `block`).
-    ///
-    /// The transform spreads an outlier over its whole block, so that eight bits hold what is left with a fraction of
-    /// the error; a weight transformed in the same way and divided by `block` gives the same products.
-    pub(crate) fn rotate(x: &mut [f32], block: usize) = rotate_body
+    pub(crate) fn rotate_plain(x: &mut [f32], block: usize) = rotate_body
+}
+
+/// Replaces every block of `block` values by its Walsh–Hadamard transform (not normalised: applying it twice
+/// multiplies by `block`).
+///
+/// The transform spreads an outlier over its whole block, so that eight bits hold what is left with a fraction of
+/// the error; a weight transformed in the same way and divided by `block` gives the same products.
+pub(crate) fn rotate(level: super::Level, x: &mut [f32], block: usize) {
+    #[cfg(target_arch = "x86_64")]
+    if level == super::Level::Avx512Vnni && block == MOST_MIXED {
+        return super::wide::rotate_128(x);
+    }
+    rotate_plain(level, x, block);
 }
 
 #[inline(always)]

@@ -8,8 +8,11 @@ use std::arch::x86_64::*;
 
 use super::int8::{PANEL, Panel, QUAD};
 
-/// Rows multiplied side by side: 12 rows by 2 registers leave room for the operands among 32.
+/// Rows of codes multiplied side by side: 12 rows by 2 registers leave room for the operands among 32.
 const ROWS: usize = 12;
+
+/// Most rows of a float tile; with more, the compiler keeps sums on the stack.
+pub(crate) const FLOAT_ROWS: usize = 8;
 
 /// Calls `$call::<R>` with the const for `$rows` in 1..=12.
 macro_rules! with_rows {
@@ -167,7 +170,7 @@ pub(crate) fn tile(
     b: (&[f32], usize),
     c: (&mut [f32], usize),
 ) {
-    assert!((1..=ROWS).contains(&rows) && depth > 0);
+    assert!((1..=FLOAT_ROWS).contains(&rows) && depth > 0);
     assert!(a.0.len() >= (rows - 1) * a.1 + depth && b.0.len() >= (depth - 1) * b.1 + PANEL);
     assert!(c.0.len() >= (rows - 1) * c.1 + PANEL);
     let (pa, pb, pc) = (a.0.as_ptr(), b.0.as_ptr(), c.0.as_mut_ptr());
@@ -200,6 +203,55 @@ unsafe fn float_tile<const R: usize>(
         for (row, sums) in sums.iter().enumerate() {
             _mm512_storeu_ps(c.add(row * c_stride), sums[0]);
             _mm512_storeu_ps(c.add(row * c_stride + 16), sums[1]);
+        }
+    }
+}
+
+/// The Walsh–Hadamard transform of every 128 values; `x` is a whole number of them.
+pub(crate) fn rotate_128(x: &mut [f32]) {
+    for block in x.as_chunks_mut::<128>().0 {
+        // SAFETY: see the module; a block is 128 values.
+        unsafe { rotate_block(block) }
+    }
+}
+
+#[target_feature(enable = "avx512f")]
+unsafe fn rotate_block(block: &mut [f32; 128]) {
+    /// 1 where the lane's bit `BIT` is clear, −1 where it is set.
+    const fn signs(bit: usize) -> [f32; 16] {
+        let mut signs = [1.0; 16];
+        let mut lane = 0;
+        while lane < 16 {
+            if lane & bit != 0 {
+                signs[lane] = -1.0;
+            }
+            lane += 1;
+        }
+        signs
+    }
+    const SIGNS: [[f32; 16]; 4] = [signs(8), signs(4), signs(2), signs(1)];
+    let at = block.as_mut_ptr();
+    // SAFETY: all loads and stores lie within the block and within `SIGNS`.
+    unsafe {
+        let mut x = [_mm512_setzero_ps(); 8];
+        for (i, x) in x.iter_mut().enumerate() {
+            *x = _mm512_loadu_ps(at.add(16 * i));
+        }
+        for half in [4, 2, 1] {
+            for low in (0..8).filter(|i| i & half == 0) {
+                let (a, b) = (x[low], x[low + half]);
+                x[low] = _mm512_add_ps(a, b);
+                x[low + half] = _mm512_sub_ps(a, b);
+            }
+        }
+        let signs = SIGNS.map(|signs| _mm512_loadu_ps(signs.as_ptr()));
+        for (i, x) in x.iter().enumerate() {
+            // Each lane is added to its partner, the upper of the two with its sign turned.
+            let x = _mm512_fmadd_ps(*x, signs[0], _mm512_shuffle_f32x4::<0b01_00_11_10>(*x, *x));
+            let x = _mm512_fmadd_ps(x, signs[1], _mm512_shuffle_f32x4::<0b10_11_00_01>(x, x));
+            let x = _mm512_fmadd_ps(x, signs[2], _mm512_permute_ps::<0b01_00_11_10>(x));
+            let x = _mm512_fmadd_ps(x, signs[3], _mm512_permute_ps::<0b10_11_00_01>(x));
+            _mm512_storeu_ps(at.add(16 * i), x);
         }
     }
 }
