@@ -4,6 +4,9 @@
 //! and OUT/NAME.pair.npy: `cases × 2·width` values, the mean over sections and then the largest, of the response and
 //! of prompt and response together.
 
+// It measures time.
+#![allow(clippy::disallowed_methods)]
+
 use std::error::Error;
 use std::io::Write;
 use std::path::Path;

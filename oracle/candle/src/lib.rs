@@ -4,7 +4,8 @@
 //! log Bayes factor of what it saw, never of what the exhibit claims. The model is reached through
 //! [`CheckpointRunner`], which the host of the checkpoints implements.
 //!
-//! [`Encoder`] turns texts into embeddings with a sentence encoder. [`ModelSource`] says where its files come from.
+//! [`Encoder`] turns texts into embeddings with a sentence encoder, [`Causal`] reads them with a language model for its
+//! hidden states or its leaning to yes or no. [`ModelSource`] says where the files come from.
 //! The arithmetic is in `kernels`.
 //!
 //! Invariant: the replay judge holds no model and reads no file itself, so it judges the same whether the checkpoint
@@ -12,6 +13,7 @@
 //! exhibit. The engines turn text into numbers and nothing else: no opinion of a claim, no price, and the same answer
 //! for a text whatever it is batched with.
 
+mod causal;
 mod encoder;
 mod error;
 mod kernels;
@@ -20,6 +22,7 @@ mod plan;
 mod replay;
 mod runner;
 
+pub use causal::{Causal, CausalOptions, Hidden, YesNo};
 pub use encoder::{Embedding, Encoder, EncoderOptions};
 pub use error::{ModelError, Result};
 pub use kernels::Level;

@@ -139,7 +139,7 @@ impl ModelSource {
             Self::Hub {
                 repository,
                 revision,
-            } => self.from_hub(repository, revision, name),
+            } => self.at_hub(repository, revision, name),
             Self::Package(package) => {
                 let is_it = |path: &Path| path.file_name() == Some(OsStr::new(name));
                 package_folders(package)
@@ -152,7 +152,7 @@ impl ModelSource {
         }
     }
 
-    fn from_hub(&self, repository: &str, revision: &str, name: &str) -> Result<PathBuf> {
+    fn at_hub(&self, repository: &str, revision: &str, name: &str) -> Result<PathBuf> {
         let repo = || {
             let kind = hf_hub::RepoType::Model;
             hf_hub::Repo::with_revision(repository.to_owned(), kind, revision.to_owned())

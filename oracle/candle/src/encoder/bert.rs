@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use crate::error::{ModelError, Result};
 use crate::kernels::Level;
-use crate::kernels::attention::{Mask, Rows, Scratch};
+use crate::kernels::attention::{KeyValues, Mask, Rows, attend};
 use crate::kernels::linear::{Linear, Operand, Precision};
 use crate::kernels::rows::{add, gelu, layer_norm, scale};
 use crate::models::EncoderFiles;
@@ -207,7 +207,7 @@ pub(crate) struct Workspace {
     more: Vec<f32>,
     row: Vec<f32>,
     operand: Operand,
-    scratch: Scratch,
+    scores: Vec<f32>,
 }
 
 impl Bert {
@@ -308,6 +308,7 @@ impl Bert {
         work.qkv.resize(tokens * 3 * width, 0.0);
         layer.qkv.apply(level, &work.operand, tokens, &mut work.qkv);
         work.attended.resize(tokens * width, 0.0);
+        let mut seen = KeyValues::new(head);
         let mut first = 0;
         for &length in lengths {
             let qkv = &work.qkv[first * 3 * width..];
@@ -316,11 +317,11 @@ impl Bert {
                     values: &qkv[part * width + column..],
                     stride: 3 * width,
                 };
-                work.scratch.set(part(1), part(2), length, head);
-                let out = &mut work.attended[first * width + column..];
+                seen.truncate(0);
+                seen.extend(part(1), part(2), length);
+                let out = (&mut work.attended[first * width + column..], width);
                 let queries = (part(0), length);
-                work.scratch
-                    .attend(level, queries, head, Mask::None, out, width);
+                attend(level, queries, &seen, Mask::None, out, &mut work.scores);
             }
             first += length;
         }

@@ -55,18 +55,62 @@ super::for_level! {
     pub(crate) fn plain_tile(rows: usize, depth: usize, a: (&[f32], usize), b: (&[f32], usize), c: (&mut [f32], usize)) = plain_tile_body
 }
 
-/// What one head needs beside its inputs; reused from call to call.
-#[derive(Default)]
-pub(crate) struct Scratch {
-    /// Keys of the head, transposed: `head × keys rounded up`.
+/// Keys and values of one head, in the order of positions.
+#[derive(Clone)]
+pub(crate) struct KeyValues {
+    head: usize,
+    count: usize,
+    /// By block of 32 positions: `head × 32`, so that a tile of scores reads one block from end to end.
     keys: Vec<f32>,
-    /// Values of the head, one after the other: `keys × head`. In place they lie a power of two apart, which the
-    /// cache holds badly.
+    /// `count × head`.
     values: Vec<f32>,
-    scores: Vec<f32>,
 }
 
-/// Where the vectors of one head lie: the first value of row 0, and the distance between rows.
+impl KeyValues {
+    /// Of no positions; vectors have `head` values, a multiple of 32.
+    pub(crate) fn new(head: usize) -> Self {
+        Self {
+            head,
+            count: 0,
+            keys: Vec::new(),
+            values: Vec::new(),
+        }
+    }
+
+    /// Positions held.
+    pub(crate) fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Forgets all positions from `count` on.
+    pub(crate) fn truncate(&mut self, count: usize) {
+        let count = count.min(self.count);
+        self.count = count;
+        self.values.truncate(count * self.head);
+        let blocks = count.div_ceil(COLUMNS);
+        self.keys.truncate(blocks * COLUMNS * self.head);
+    }
+
+    /// Takes the next positions: `count` rows of `head` values each.
+    pub(crate) fn extend(&mut self, keys: Rows<'_>, values: Rows<'_>, count: usize) {
+        let head = self.head;
+        let blocks = (self.count + count).div_ceil(COLUMNS);
+        self.keys.resize(blocks * COLUMNS * head, 0.0);
+        for new in 0..count {
+            let at = self.count + new;
+            let block = &mut self.keys[at / COLUMNS * COLUMNS * head..][..COLUMNS * head];
+            let key = &keys.values[new * keys.stride..][..head];
+            for (lanes, value) in block.as_chunks_mut::<COLUMNS>().0.iter_mut().zip(key) {
+                lanes[at % COLUMNS] = *value;
+            }
+            self.values
+                .extend_from_slice(&values.values[new * values.stride..][..head]);
+        }
+        self.count += count;
+    }
+}
+
+/// Vectors that lie at a fixed distance: the first value of row 0, and the distance between rows.
 #[derive(Clone, Copy)]
 pub(crate) struct Rows<'a> {
     pub(crate) values: &'a [f32],
@@ -78,8 +122,13 @@ pub(crate) struct Rows<'a> {
 pub(crate) enum Mask {
     /// All of them.
     None,
-    /// Query `i` is position `first + i` and sees keys at positions up to its own, the last `window` of them.
-    Causal { first: usize, window: usize },
+    /// `group` queries follow each other for every position, the first of them for position `first`; each sees the
+    /// positions up to its own, the last `window` of them.
+    Causal {
+        first: usize,
+        group: usize,
+        window: usize,
+    },
 }
 
 impl Mask {
@@ -87,77 +136,59 @@ impl Mask {
     fn visible(self, query: usize, count: usize) -> (usize, usize) {
         match self {
             Self::None => (0, count),
-            Self::Causal { first, window } => {
-                let end = (first + query + 1).min(count);
+            Self::Causal {
+                first,
+                group,
+                window,
+            } => {
+                let end = (first + query / group + 1).min(count);
                 (end.saturating_sub(window), end)
             }
         }
     }
 }
 
-impl Scratch {
-    /// Takes the `count` keys and values of one head, `head` numbers each (a multiple of 32).
-    pub(crate) fn set(&mut self, keys: Rows<'_>, values: Rows<'_>, count: usize, head: usize) {
-        let padded = count.next_multiple_of(COLUMNS);
-        self.keys.clear();
-        self.keys.resize(head * padded, 0.0);
-        for key in 0..count {
-            let row = &keys.values[key * keys.stride..][..head];
-            for (at, value) in row.iter().enumerate() {
-                self.keys[at * padded + key] = *value;
-            }
+/// `out[i] ← Σ_j softmax_j(q[i]·k[j])·v[j]` for `count` queries, which carry the factor 1/√head. Rows of `out` are
+/// `out_stride` apart; `scores` is scratch.
+pub(crate) fn attend(
+    level: Level,
+    (queries, count): (Rows<'_>, usize),
+    seen: &KeyValues,
+    mask: Mask,
+    (out, out_stride): (&mut [f32], usize),
+    scores: &mut Vec<f32>,
+) {
+    let head = seen.head;
+    let padded = seen.count.next_multiple_of(COLUMNS);
+    scores.resize(TILE * padded, 0.0);
+    let mut totals = [0f32; TILE];
+    for first in (0..count).step_by(TILE) {
+        let rows = TILE.min(count - first);
+        let from = mask.visible(first, seen.count).0 / COLUMNS * COLUMNS;
+        let to = mask.visible(first + rows - 1, seen.count).1;
+        let end = to.next_multiple_of(COLUMNS);
+        let queries = (&queries.values[first * queries.stride..], queries.stride);
+        for column in (from..end).step_by(COLUMNS) {
+            let keys = (&seen.keys[column * head..], COLUMNS);
+            let scores = (&mut scores[column..], padded);
+            tile(level, rows, head, queries, keys, scores);
         }
-        self.values.clear();
-        for key in 0..count {
-            let row = &values.values[key * values.stride..][..head];
-            self.values.extend_from_slice(row);
+        for (row, total) in totals.iter_mut().enumerate().take(rows) {
+            let (low, high) = mask.visible(first + row, seen.count);
+            let scores = &mut scores[row * padded..][from..end];
+            scores[..low - from].fill(f32::NEG_INFINITY);
+            scores[high - from..].fill(f32::NEG_INFINITY);
+            *total = exp_sum(level, scores);
         }
-    }
-
-    /// `out[i] ← Σ_j softmax_j(q[i]·k[j])·v[j]` for the keys of the last [`Scratch::set`]; `queries` carry the
-    /// factor 1/√head. Rows of `out` are `out_stride` apart.
-    pub(crate) fn attend(
-        &mut self,
-        level: Level,
-        queries: (Rows<'_>, usize),
-        head: usize,
-        mask: Mask,
-        out: &mut [f32],
-        out_stride: usize,
-    ) {
-        let (queries, query_count) = queries;
-        let count = self.values.len() / head;
-        let padded = count.next_multiple_of(COLUMNS);
-        self.scores.resize(TILE * padded, 0.0);
-        let mut totals = [0f32; TILE];
-        for first in (0..query_count).step_by(TILE) {
-            let rows = TILE.min(query_count - first);
-            let from = mask.visible(first, count).0 / COLUMNS * COLUMNS;
-            let to = mask.visible(first + rows - 1, count).1;
-            let end = to.next_multiple_of(COLUMNS);
-            let queries = (&queries.values[first * queries.stride..], queries.stride);
-            for column in (from..end).step_by(COLUMNS) {
-                let keys = (&self.keys[column..], padded);
-                let scores = (&mut self.scores[column..], padded);
-                tile(level, rows, head, queries, keys, scores);
-            }
-            for (row, total) in totals.iter_mut().enumerate().take(rows) {
-                let (low, high) = mask.visible(first + row, count);
-                let scores = &mut self.scores[row * padded..][from..end];
-                scores[..low - from].fill(f32::NEG_INFINITY);
-                scores[high - from..].fill(f32::NEG_INFINITY);
-                *total = exp_sum(level, scores);
-            }
-            for column in (0..head).step_by(COLUMNS) {
-                let scores = (&self.scores[from..], padded);
-                let values = (&self.values[from * head + column..], head);
-                let out = (&mut out[first * out_stride + column..], out_stride);
-                tile(level, rows, to - from, scores, values, out);
-            }
-            for (row, total) in totals.iter().enumerate().take(rows) {
-                let out = &mut out[(first + row) * out_stride..][..head];
-                scale(level, out, 1.0 / total);
-            }
+        for column in (0..head).step_by(COLUMNS) {
+            let scores = (&scores[from..], padded);
+            let values = (&seen.values[from * head + column..], head);
+            let out = (&mut out[first * out_stride + column..], out_stride);
+            tile(level, rows, to - from, scores, values, out);
+        }
+        for (row, total) in totals.iter().enumerate().take(rows) {
+            let out = &mut out[(first + row) * out_stride..][..head];
+            scale(level, out, 1.0 / total);
         }
     }
 }
@@ -186,32 +217,17 @@ mod tests {
     #[test]
     fn attention_matches_double_precision_under_every_mask() {
         let head = 32;
+        let causal = |first, group, window| Mask::Causal {
+            first,
+            group,
+            window,
+        };
         let masks = [
             (Mask::None, 45, 45),
-            (
-                Mask::Causal {
-                    first: 0,
-                    window: 1000,
-                },
-                45,
-                45,
-            ),
-            (
-                Mask::Causal {
-                    first: 30,
-                    window: 7,
-                },
-                20,
-                50,
-            ),
-            (
-                Mask::Causal {
-                    first: 69,
-                    window: 1000,
-                },
-                1,
-                70,
-            ),
+            (causal(0, 1, 1000), 45, 45),
+            (causal(30, 1, 7), 20, 50),
+            (causal(17, 4, 20), 12, 20),
+            (causal(69, 4, 1000), 4, 70),
         ];
         for level in levels() {
             for (mask, queries, keys) in masks {
@@ -222,10 +238,16 @@ mod tests {
                     values,
                     stride: head,
                 };
-                let mut scratch = Scratch::default();
+                // In two parts, the second in the middle of a block, after more were forgotten.
+                let mut seen = KeyValues::new(head);
+                seen.extend(rows(&k), rows(&v), keys - 3);
+                seen.truncate(11);
+                let after = 11 * head;
+                seen.extend(rows(&k[after..]), rows(&v[after..]), keys - 11);
+                assert_eq!(seen.count(), keys);
                 let mut out = vec![f32::NAN; queries * head];
-                scratch.set(rows(&k), rows(&v), keys, head);
-                scratch.attend(level, (rows(&q), queries), head, mask, &mut out, head);
+                let (given, to) = ((rows(&q), queries), (out.as_mut_slice(), head));
+                attend(level, given, &seen, mask, to, &mut Vec::new());
                 for i in 0..queries {
                     let expected = exact(&q[i * head..], &k, &v, head, mask.visible(i, keys));
                     for (a, b) in out[i * head..][..head].iter().zip(expected) {

@@ -39,11 +39,6 @@ impl Codes {
         let codes = &mut self.codes[row * self.width..][..self.width];
         self.scales[row] = quantise(level, x, codes);
     }
-
-    /// Values in a row.
-    pub(crate) fn width(&self) -> usize {
-        self.width
-    }
 }
 
 /// A matrix of weights, `outputs × inputs`, in 8 bits.
@@ -58,40 +53,43 @@ pub(crate) struct Int8Weights {
 }
 
 impl Int8Weights {
-    /// Quantises `outputs` rows given one at a time by `row(index, buffer)`, each of `inputs` values. Both are
-    /// multiples of 16 and 32; the readers of models check that.
-    pub(crate) fn new(
-        inputs: usize,
-        outputs: usize,
-        mut row: impl FnMut(usize, &mut [f32]),
-    ) -> Self {
-        let level = Level::detect();
-        let block = rotation_block(inputs);
-        let mut packed = vec![0i8; inputs * outputs];
-        let (mut scales, mut offsets) = (vec![0.0; outputs], vec![0; outputs]);
-        let (mut values, mut codes) = (vec![0.0; inputs], vec![0u8; inputs]);
-        for output in 0..outputs {
-            row(output, &mut values);
-            rotate(level, &mut values, block);
-            scales[output] = quantise(level, &values, &mut codes) / block as f32;
-            let lane = (output / PANEL) * PANEL * inputs + (output % PANEL) * QUAD;
-            let mut sum = 0;
-            for (quad, four) in codes.chunks_exact(QUAD).enumerate() {
-                for (i, code) in four.iter().enumerate() {
-                    let value = (code ^ 0x80) as i8;
-                    sum += i32::from(value);
-                    packed[lane + quad * PANEL * QUAD + i] = value;
-                }
-            }
-            offsets[output] = -128 * sum;
-        }
+    /// All zero. `inputs` is a multiple of 16 and `outputs` of 32; the readers of models check that.
+    pub(crate) fn empty(inputs: usize, outputs: usize) -> Self {
         Self {
             inputs,
             outputs,
-            packed,
-            scales,
-            offsets,
+            packed: vec![0; inputs * outputs],
+            scales: vec![0.0; outputs],
+            offsets: vec![0; outputs],
         }
+    }
+
+    /// Quantises the weights of one output; `values` is scratch afterwards.
+    pub(crate) fn set_row(&mut self, output: usize, values: &mut [f32]) {
+        let level = Level::detect();
+        let block = rotation_block(self.inputs);
+        let mut codes = vec![0u8; self.inputs];
+        rotate(level, values, block);
+        self.scales[output] = quantise(level, values, &mut codes) / block as f32;
+        let lane = (output / PANEL) * PANEL * self.inputs + (output % PANEL) * QUAD;
+        let mut sum = 0;
+        for (quad, four) in codes.chunks_exact(QUAD).enumerate() {
+            for (i, code) in four.iter().enumerate() {
+                let value = (code ^ 0x80) as i8;
+                sum += i32::from(value);
+                self.packed[lane + quad * PANEL * QUAD + i] = value;
+            }
+        }
+        self.offsets[output] = -128 * sum;
+    }
+
+    /// Quantises row-major `weights`, `outputs × inputs`.
+    pub(crate) fn new(inputs: usize, outputs: usize, mut weights: Vec<f32>) -> Self {
+        let mut packed = Self::empty(inputs, outputs);
+        for (output, row) in weights.chunks_exact_mut(inputs).enumerate() {
+            packed.set_row(output, row);
+        }
+        packed
     }
 
     pub(crate) fn inputs(&self) -> usize {
@@ -103,13 +101,13 @@ impl Int8Weights {
     }
 
     /// One output's weights as numbers, not rotated: what the integers stand for.
-    pub(crate) fn row(&self, output: usize, out: &mut [f32]) {
+    pub(crate) fn row(&self, level: Level, output: usize, out: &mut [f32]) {
         let lane = (output / PANEL) * PANEL * self.inputs + (output % PANEL) * QUAD;
         for (i, out) in out.iter_mut().enumerate() {
             *out = f32::from(self.packed[lane + (i / QUAD) * PANEL * QUAD + i % QUAD])
                 * self.scales[output];
         }
-        rotate(Level::Portable, out, rotation_block(self.inputs));
+        rotate(level, out, rotation_block(self.inputs));
     }
 
     /// `out[r][o] ← Σ_i x[r][i]·w[o][i] + bias[o]` for the rows `rows` of `x` and the panels `panels` of outputs.
@@ -121,8 +119,7 @@ impl Int8Weights {
         rows: Range<usize>,
         panels: Range<usize>,
         bias: Option<&[f32]>,
-        out: &mut [f32],
-        stride: usize,
+        (out, stride): (&mut [f32], usize),
     ) {
         let columns = panels.len() * PANEL;
         assert!(x.width == self.inputs && rows.end * x.width <= x.codes.len());
@@ -194,9 +191,7 @@ mod tests {
         for (inputs, outputs, rows) in [(16, 32, 1), (48, 64, 13), (384, 96, 31), (640, 32, 12)] {
             let (weights, x) = (noise(1, inputs * outputs), noise(2, inputs * rows));
             let bias = noise(3, outputs);
-            let matrix = Int8Weights::new(inputs, outputs, |output, row| {
-                row.copy_from_slice(&weights[output * inputs..][..inputs]);
-            });
+            let matrix = Int8Weights::new(inputs, outputs, weights.clone());
             let mut first: Option<Vec<f32>> = None;
             for level in levels() {
                 let mut codes = Codes::default();
@@ -213,8 +208,7 @@ mod tests {
                     0..rows,
                     panels,
                     Some(&bias),
-                    &mut out,
-                    outputs,
+                    (&mut out, outputs),
                 );
                 for row in 0..rows {
                     for output in 0..outputs {
@@ -237,9 +231,7 @@ mod tests {
     #[test]
     fn rows_and_panels_can_be_taken_apart() {
         let weights = noise(4, 64 * 96);
-        let matrix = Int8Weights::new(64, 96, |output, row| {
-            row.copy_from_slice(&weights[output * 64..][..64]);
-        });
+        let matrix = Int8Weights::new(64, 96, weights.clone());
         let level = Level::detect();
         let mut codes = Codes::default();
         codes.resize(5, 64);
@@ -247,13 +239,13 @@ mod tests {
             codes.set(level, row, &mut noise(10 + row as u64, 64));
         }
         let mut all = vec![0.0; 5 * 96];
-        matrix.multiply(level, &codes, 0..5, 0..3, None, &mut all, 96);
+        matrix.multiply(level, &codes, 0..5, 0..3, None, (&mut all, 96));
         let mut part = vec![0.0; 2 * 32];
-        matrix.multiply(level, &codes, 3..5, 1..2, None, &mut part, 32);
+        matrix.multiply(level, &codes, 3..5, 1..2, None, (&mut part, 32));
         assert_eq!(part[..32], all[3 * 96 + 32..][..32]);
         assert_eq!(part[32..], all[4 * 96 + 32..][..32]);
         let mut row = vec![0.0; 64];
-        matrix.row(70, &mut row);
+        matrix.row(level, 70, &mut row);
         for (a, b) in row.iter().zip(&weights[70 * 64..]) {
             assert!((a - b).abs() < 0.08);
         }

@@ -38,11 +38,7 @@ impl Linear {
                 inputs,
                 values: weights,
             },
-            Precision::Int8 => {
-                Weights::Int8(Int8Weights::new(inputs, bias.len(), |output, row| {
-                    row.copy_from_slice(&weights[output * inputs..][..inputs]);
-                }))
-            }
+            Precision::Int8 => Weights::Int8(Int8Weights::new(inputs, bias.len(), weights)),
         };
         Self { weights, bias }
     }
@@ -79,7 +75,7 @@ impl Linear {
             Weights::Int8(weights) => {
                 let panels = 0..outputs / PANEL;
                 let bias = Some(self.bias.as_slice());
-                weights.multiply(level, &operand.codes, 0..rows, panels, bias, out, outputs);
+                weights.multiply(level, &operand.codes, 0..rows, panels, bias, (out, outputs));
             }
             Weights::F32 { values, .. } => {
                 for row in out[..rows * outputs].chunks_exact_mut(outputs) {
