@@ -190,6 +190,9 @@ impl Network {
     /// Reads `tokens` after those of `state`; returns their last hidden states, normalised by the output norm:
     /// `tokens × width`. Runs on the current rayon pool. Tokens are below the vocabulary.
     pub(crate) fn read_on(&self, tokens: &[u32], state: &mut State) -> Vec<f32> {
+        if tokens.is_empty() {
+            return Vec::new();
+        }
         let (config, first) = (&self.config, state.count());
         let (width, qkv_width) = (config.width, config.qkv_width());
         let mut x = vec![0.0; tokens.len() * width];
