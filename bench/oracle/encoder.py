@@ -103,10 +103,10 @@ def export(model, folder):
 def workloads(tokenizer, files):
     """Sequences of tokens by name: one of fixed length, and the texts of the given files."""
     words = tokenizer.encode("It is a long way from the first word of a text to its last one. " * 40).ids
-    loads = {"128 tokens": ([words[:127] + words[-1:]] * 32, 8)}
+    loads = {"128 tokens": ([words[:127] + words[-1:]] * 16, 8)}
     for path in files:
         texts = [json.loads(line)["response"] for line in pathlib.Path(path).read_text().splitlines()]
-        texts = texts[:: max(1, len(texts) // 96)][:96]
+        texts = texts[:: max(1, len(texts) // 48)][:48]
         loads[pathlib.Path(path).stem] = ([one.ids for one in tokenizer.encode_batch(texts)], 16)
     return loads
 
@@ -116,7 +116,7 @@ def main():
     parser.add_argument("--binary", required=True)
     parser.add_argument("--model", required=True, help="folder of the encoder")
     parser.add_argument("--onnx", default=str(pathlib.Path(__file__).parent / ".onnx"))
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=25)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("files", nargs="*", help="JSON lines with a field `response`")
     arguments = parser.parse_args()

@@ -158,14 +158,20 @@ impl Tensors<'_> {
         })
     }
 
-    fn linear(&self, name: &str, outputs: usize, inputs: usize, kind: Precision) -> Result<Linear> {
+    fn linear(
+        &self,
+        name: &str,
+        outputs: usize,
+        inputs: usize,
+        kind: (Precision, Level),
+    ) -> Result<Linear> {
         let weights = self.take(&format!("{name}.weight"), &[outputs, inputs])?;
         let bias = self.take(&format!("{name}.bias"), &[outputs])?;
         Ok(Linear::new(weights, inputs, bias, kind))
     }
 
     /// The three projections of a layer as one map, the factor of the scores moved into the queries.
-    fn qkv(&self, layer: &str, config: &Config, kind: Precision) -> Result<Linear> {
+    fn qkv(&self, layer: &str, config: &Config, kind: (Precision, Level)) -> Result<Linear> {
         let width = config.hidden_size;
         let factor = 1.0 / ((width / config.num_attention_heads) as f32).sqrt();
         let (mut weights, mut bias) = (Vec::new(), Vec::new());
@@ -178,7 +184,7 @@ impl Tensors<'_> {
         Ok(Linear::new(weights, width, bias, kind))
     }
 
-    fn layer(&self, index: usize, config: &Config, kind: Precision) -> Result<Layer> {
+    fn layer(&self, index: usize, config: &Config, kind: (Precision, Level)) -> Result<Layer> {
         let (width, inner) = (config.hidden_size, config.intermediate_size);
         let layer = format!("encoder.layer.{index}");
         Ok(Layer {
@@ -212,7 +218,7 @@ pub(crate) struct Workspace {
 
 impl Bert {
     /// Reads configuration and weights.
-    pub(crate) fn load(files: &EncoderFiles, kind: Precision) -> Result<Self> {
+    pub(crate) fn load(files: &EncoderFiles, kind: (Precision, Level)) -> Result<Self> {
         let config = Config::read(&files.config)?;
         let file = files.weights.as_path();
         let bytes = std::fs::read(file).map_err(|error| ModelError::file(file, error))?;

@@ -94,7 +94,7 @@ impl Encoder {
             Precision::F32
         };
         let precision = options.precision.unwrap_or(otherwise);
-        let network = Bert::load(files, precision)?;
+        let network = Bert::load(files, (precision, options.level))?;
         check(&options, network.config.max_position_embeddings)?;
         let path = files.tokenizer.as_path();
         let mut tokenizer =
