@@ -2,7 +2,7 @@
 //!
 //! Everything runs on the calling thread; how work is spread over threads is for the callers. The instructions are
 //! chosen at run time ([`Level::detect`]), so one binary is fast on a machine with AVX-512 VNNI and right on any other.
-//! `wide` holds the only unsafe code of the crate.
+//! Unsafe code is in `wide` (vector instructions), in the choice of a level, and in one call of the crate `gemm`.
 
 pub(crate) mod attention;
 pub(crate) mod int8;
