@@ -12,7 +12,8 @@ use plumbline_tests::{CREDIT, Call, HeavyLock, Http, Site, until};
 use serde_json::{Value, json};
 
 const HOUR: Duration = Duration::from_secs(3600);
-const LIMIT: Duration = Duration::from_secs(60);
+/// Longer than the least window of challenges, which one test waits out.
+const LIMIT: Duration = Duration::from_secs(150);
 /// Length of every window, seconds: long enough for a few programs to start.
 const WINDOW_S: u64 = 8;
 
@@ -66,7 +67,7 @@ impl Dispute {
         let market = site.market_for_proposals(
             &run,
             &json!({
-                "proposal_window_s": 60, "challenge_window_s": 3, "bond_micro": CREDIT,
+                "proposal_window_s": 60, "challenge_window_s": 60, "bond_micro": CREDIT,
                 "jury_commit_s": WINDOW_S, "jury_reveal_s": WINDOW_S,
             }),
         );

@@ -109,9 +109,11 @@ fn check_runs(report: &Value) {
             number(&run["loss_last"]) < number(&run["loss_first"]),
             "it learns: {run}"
         );
-        for field in ["tokens_per_second_before", "tokens_per_second_after"] {
-            assert!(number(&run[field]) > 0.0, "{field}: {run}");
-        }
+        assert!(number(&run["tokens_per_second_before"]) > 0.0, "{run}");
+        // A run with a twentieth of a busy machine may not finish a round while it is looked at.
+        let after = number(&run["tokens_per_second_after"]);
+        let throttled = whole(&run["share_bps_last"]) < whole(&run["share_bps_first"]);
+        assert!(after > 0.0 || (throttled && after == 0.0), "{run}");
     }
     // Both demos' shares at one time never exceed the machine.
     for field in ["share_bps_first", "share_bps_last"] {

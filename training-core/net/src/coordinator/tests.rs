@@ -262,9 +262,10 @@ fn shares_pace_the_nodes_and_pausing_keeps_the_round() {
     rig.wait_for(|rig| rig.board.lock().status == RunStatus::Training);
     let again = rig.rounds();
     rig.wait_for(|rig| rig.rounds() > again);
-    // A loaded machine takes CPU time from the full run, never adds to the quarter.
+    // A loaded machine takes CPU time from the full run; to the quarter it adds only what a thread that overslept its
+    // pause makes good within the window.
     assert!(
-        quarter > 20.0 && quarter < 0.25 * 2.0 / 0.004 * 1.15,
+        quarter > 20.0 && quarter < 0.25 * 2.0 / 0.004 * 1.25,
         "{quarter} of {full}"
     );
     assert_eq!((none, status), (0.0, RunStatus::Paused));
