@@ -21,6 +21,7 @@ mod oracle;
 mod order;
 mod panel;
 mod policy;
+mod remote;
 mod scheduler;
 mod serve;
 mod settlement;

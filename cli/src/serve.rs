@@ -10,6 +10,7 @@ use plumbline_service::{EvidenceTerms, PanelConfig, ServiceConfig};
 use plumbline_web::WebConfig;
 
 use crate::data_dir::DataDir;
+use crate::remote::Remote;
 use crate::wiring;
 
 /// Runs the service until it is told to stop.
@@ -36,6 +37,8 @@ pub struct Serve {
     /// Seconds in which a commitment to evidence must be revealed
     #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u32).range(1..=86_400))]
     reveal_window: u32,
+    #[command(flatten)]
+    remote: Remote,
 }
 
 impl Serve {
@@ -50,6 +53,7 @@ impl Serve {
         let public_read = !self.private;
         let options = wiring::Options {
             listen: self.listen,
+            remote: self.remote.judge()?,
             policy,
             service: ServiceConfig {
                 open_sign_up,

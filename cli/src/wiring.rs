@@ -8,8 +8,9 @@ use anyhow::{Context, Result};
 use plumbline_governance::decision::Baseline;
 use plumbline_governance::dsse::DecisionSigner;
 use plumbline_oracle::pool::PoolConfig;
-use plumbline_oracle::{Ensemble, LexicalJudge};
+use plumbline_oracle::{Ensemble, LexicalJudge, SharedJudge};
 use plumbline_oracle_candle::{ReplayJudge, ReplayOptions};
+use plumbline_oracle_remote::RemoteJudge;
 use plumbline_service::commands::{CreateAccount, Login};
 use plumbline_service::context::Context as ActorContext;
 use plumbline_service::jobs::JobRunner;
@@ -37,6 +38,8 @@ pub struct Running {
 pub struct Options {
     pub listen: SocketAddr,
     pub policy: String,
+    /// A judge behind an endpoint, besides those of this program.
+    pub remote: Option<RemoteJudge>,
     pub service: ServiceConfig,
     pub web: WebConfig,
 }
@@ -62,7 +65,7 @@ pub fn start(data: &DataDir, options: Options) -> Result<Running> {
     };
     let parts = ServiceParts {
         store,
-        ensemble: Arc::new(ensemble(&runs)?),
+        ensemble: Arc::new(ensemble(&runs, options.remote)?),
         host: Arc::new(runs.clone()),
         signing_key: DecisionSigner::from_seed(&data.signing_seed()?),
         first_policy: options.policy,
@@ -106,18 +109,16 @@ fn resume_runs(host: &Host) -> Result<()> {
     Ok(())
 }
 
-/// The default ensemble of this release: `lexical` and `replay`.
-pub fn ensemble(runs: &EmbeddedRuns) -> Result<Ensemble> {
+/// The default ensemble of this release, `lexical` and `replay`, and the remote judge if there is one.
+fn ensemble(runs: &EmbeddedRuns, remote: Option<RemoteJudge>) -> Result<Ensemble> {
     let lexical =
         LexicalJudge::shipped().context("the lexical judge's built-in weights are damaged")?;
     let replay = ReplayJudge::new(Arc::new(runs.clone()), ReplayOptions::default())?;
     let started = Instant::now();
     let clock = Arc::new(move || u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX));
-    Ok(Ensemble::new(
-        vec![Arc::new(lexical), Arc::new(replay)],
-        PoolConfig::default(),
-    )?
-    .with_clock(clock))
+    let mut judges: Vec<SharedJudge> = vec![Arc::new(lexical), Arc::new(replay)];
+    judges.extend(remote.map(|judge| Arc::new(judge) as SharedJudge));
+    Ok(Ensemble::new(judges, PoolConfig::default())?.with_clock(clock))
 }
 
 impl Running {

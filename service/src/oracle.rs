@@ -64,6 +64,9 @@ fn about(name: &str, version: &str) -> String {
         "replay" => {
             "repeats trigger and control prompts on the checkpoint and tests the counts exactly"
         }
+        "remote" => {
+            "a language model behind an endpoint, asked for the odds of yes over no for each section of the evidence"
+        }
         _ => "a judge",
     };
     format!("{what} (version {version})")

@@ -17,6 +17,7 @@ pub fn quiet_options() -> wiring::Options {
     };
     wiring::Options {
         listen: ([127, 0, 0, 1], 0).into(),
+        remote: None,
         policy: Policy::default_toml().to_owned(),
         service: ServiceConfig {
             // Nobody attacks these accounts, and hundreds of them are made.

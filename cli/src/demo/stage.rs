@@ -65,6 +65,7 @@ pub struct Stage {
 pub fn options(listen: SocketAddr) -> wiring::Options {
     wiring::Options {
         listen,
+        remote: None,
         policy: Policy::demo_toml().to_owned(),
         service: ServiceConfig {
             tick_ms: 250,
