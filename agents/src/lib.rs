@@ -8,6 +8,7 @@
 //! | [`adversary`] | searches a run for a published behaviour, submits what it finds with a stake |
 //! | [`enforce`] | verifies, orders and applies allocation decisions, and acknowledges them |
 //! | [`mod@bench`] | measures durable trades per second over HTTP |
+//! | [`import`] | logs of Inspect, garak and promptfoo as exhibits |
 //!
 //! Invariant: nothing here shares memory, a database or a type with the
 //! service. What a program in this crate can do, anybody with a token can do
@@ -19,6 +20,7 @@ pub mod bench;
 pub mod client;
 pub mod enforce;
 pub mod error;
+pub mod import;
 
 pub use client::Client;
 pub use error::{ApiError, ClientError};
