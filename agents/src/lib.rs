@@ -7,6 +7,7 @@
 //! | [`client`] | typed calls with timeouts, bounded retries and idempotency keys |
 //! | [`adversary`] | searches a run for a published behaviour, submits what it finds with a stake |
 //! | [`enforce`] | verifies, orders and applies allocation decisions, and acknowledges them |
+//! | [`mcp`] | a Model Context Protocol server, so that agents can take part |
 //! | [`mod@bench`] | measures durable trades per second over HTTP |
 //! | [`import`] | logs of Inspect, garak and promptfoo as exhibits |
 //!
@@ -21,6 +22,7 @@ pub mod client;
 pub mod enforce;
 pub mod error;
 pub mod import;
+pub mod mcp;
 
 pub use client::Client;
 pub use error::{ApiError, ClientError};

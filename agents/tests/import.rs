@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use plumbline_agents::import::{Format, Import, ImportError, MAX_INPUT_BYTES, Options, read};
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 fn fixture(name: &str) -> Vec<u8> {
@@ -364,4 +365,38 @@ fn the_same_conversation_is_one_exhibit() {
     assert_eq!(said(&import).len(), 1);
     assert_eq!(shares(&import), owned(&[("d on p", 1.0, 2)]));
     assert_eq!(skipped(&import), [("says the same as an earlier case", 1)]);
+}
+
+const FIXTURES: [&str; 6] = [
+    "inspect.json",
+    "inspect.eval",
+    "garak-new.report.jsonl",
+    "garak-old.report.jsonl",
+    "promptfoo.json",
+    "promptfoo.jsonl",
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn a_damaged_log_is_read_or_refused(
+        which in 0..FIXTURES.len(),
+        places in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+        end in any::<prop::sample::Index>(),
+        whole in any::<bool>(),
+    ) {
+        let mut bytes = fixture(FIXTURES[which]);
+        for (at, byte) in places {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+        }
+        if !whole {
+            bytes.truncate(end.index(bytes.len()));
+        }
+        if let Ok(import) = read(&bytes, None, &Options { only_failed: false, ..Options::default() }) {
+            let made = import.submissions(None, 1_000_000, 100);
+            prop_assert_eq!(made.is_ok(), !import.items.is_empty());
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! `plumbline evidence`: submit evidence, commit to it first and reveal it later, ask what it costs,
+//! `plumbline evidence`: submit evidence, import it from logs, commit to it first and reveal it later, ask what it costs,
 //! dispute what others submitted.
 
 use std::path::PathBuf;
@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::access::{Desk, amount, block_on, micro, plain, price, read_json, text};
+use crate::import::ImportLog;
 use crate::keep;
 
 /// Largest file read, bytes: as large as a request may be.
@@ -24,6 +25,8 @@ const PAUSE: Duration = Duration::from_millis(200);
 pub enum EvidenceCommand {
     /// Submit a file of exhibits, or with --commit only their hash
     Submit(Submit),
+    /// Submit what a log of Inspect, garak or promptfoo shows
+    Import(ImportLog),
     /// Reveal what was committed to, from the file that it was kept in
     Reveal(Reveal),
     /// What your next submission to a market costs
@@ -121,6 +124,7 @@ impl EvidenceCommand {
         block_on(async {
             match self {
                 Self::Submit(submit) => submit.run().await,
+                Self::Import(import) => import.run().await,
                 Self::Reveal(reveal) => reveal.run().await,
                 Self::Fee(fee) => fee.run().await,
                 Self::Dispute(dispute) => dispute.run().await,

@@ -15,8 +15,10 @@ mod data_dir;
 mod demo;
 mod embedded;
 mod evidence;
+mod import;
 mod keep;
 mod market;
+mod mcp;
 mod oracle;
 mod order;
 mod panel;
@@ -70,6 +72,8 @@ enum Command {
     /// Evidence: submit, commit and reveal, fees, disputes
     #[command(subcommand)]
     Evidence(evidence::EvidenceCommand),
+    /// Serve agents: a Model Context Protocol server on standard input and output
+    Mcp(mcp::Mcp),
     /// How a market ends: show the record, propose, challenge
     #[command(subcommand)]
     Settlement(settlement::SettlementCommand),
@@ -109,6 +113,7 @@ fn dispatch(command: Command) -> anyhow::Result<()> {
         Command::Trade(command) => command.run(),
         Command::Order(command) => command.run(),
         Command::Evidence(command) => command.run(),
+        Command::Mcp(command) => command.run(),
         Command::Settlement(command) => command.run(),
         Command::Panel(command) => command.run(),
         Command::Simulate(command) => command.run(),

@@ -28,6 +28,18 @@ impl Client {
         self.list(&below(path), query).await
     }
 
+    /// One page of a list, as the service gives it: `items` and `next_cursor`; `query` narrows it.
+    ///
+    /// # Errors
+    /// As every call: see [`ClientError`].
+    pub async fn page(
+        &self,
+        path: &[&str],
+        query: Vec<(&'static str, String)>,
+    ) -> Result<Value, ClientError> {
+        self.get(&below(path), query).await
+    }
+
     /// A list that comes whole, without pages.
     ///
     /// # Errors
@@ -43,6 +55,25 @@ impl Client {
     /// As every call: see [`ClientError`].
     pub async fn make(&self, path: &[&str], body: &impl Serialize) -> Result<Value, ClientError> {
         self.post(&below(path), body).await
+    }
+
+    /// The same under a key of the caller's own: a repeat with it makes nothing twice. The key
+    /// must be visible ASCII; one is made up without it.
+    ///
+    /// # Errors
+    /// As every call: see [`ClientError`].
+    pub async fn make_once(
+        &self,
+        path: &[&str],
+        body: &impl Serialize,
+        key: Option<&str>,
+    ) -> Result<Value, ClientError> {
+        let path = below(path);
+        let mut request = self.post_request(&path, body)?;
+        if let Some(key) = key {
+            request.key = Some(key.to_owned());
+        }
+        self.send(&request).await?.json()
     }
 
     /// Takes something back; the answer is how it ended.

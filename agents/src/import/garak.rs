@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::collect::{Case, Collector, Turn, Verdict};
+use super::collect::{Case, Collector, Turn, Verdict, cut};
 use super::{ImportError, json, malformed};
 
 /// garak's own bound unless the report names another.
@@ -83,7 +83,7 @@ impl Report {
                 let names = names.iter().filter_map(|name| name.as_str());
                 self.target = names.collect::<Vec<_>>().join(" ");
             }
-            "init" => word(&line.garak_version).clone_into(&mut self.version),
+            "init" => self.version = format!(" {}", cut(&word(&line.garak_version), 40)),
             "attempt" => {
                 let threshold = found.options.threshold.or(self.threshold);
                 self.attempt(line, place, threshold.unwrap_or(USUAL_THRESHOLD), found);
@@ -132,7 +132,7 @@ impl Report {
         };
         let threshold = found.options.threshold.or(self.threshold);
         found.method = format!(
-            "A case is one output; it fails a detector that scores it at {} or more (garak {}).",
+            "A case is one output; it fails a detector that scores it at {} or more (garak{}).",
             threshold.unwrap_or(USUAL_THRESHOLD),
             self.version
         );
