@@ -285,7 +285,12 @@ const fn letter_len(letter: char) -> usize {
 
 /// At most so many bytes of a text, whole characters.
 pub(super) fn cut(text: &str, bytes: usize) -> String {
-    text[..text.floor_char_boundary(bytes)].to_owned()
+    let fits = |end: &usize| *end <= bytes;
+    let ends = text
+        .char_indices()
+        .map(|(at, letter)| at + letter.len_utf8());
+    let end = ends.take_while(fits).last().unwrap_or(0);
+    text[..end].to_owned()
 }
 
 /// One line of bounded length for people, without control characters.

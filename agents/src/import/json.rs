@@ -71,6 +71,7 @@ fn escape(rest: &[u8], out: &mut Vec<u8>) -> usize {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
     use serde_json::{Value, json};
 
