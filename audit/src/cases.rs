@@ -331,9 +331,8 @@ fn check_record(books: &Books<'_>, report: &mut Report) {
                 "proposals",
             ],
             "challenge" => &["person"],
-            "search" => &["test", "ensemble", "reference", "panel", "proposals"],
+            "search" | "no_ruling" => &["test", "ensemble", "reference", "panel", "proposals"],
             "ruling" => &["test", "panel"],
-            "no_ruling" => &["test", "ensemble", "reference", "panel", "proposals"],
             _ => &[],
         };
         report.require(sources.contains(&claim.source.as_str()), &place, || {

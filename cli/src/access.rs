@@ -2,6 +2,7 @@
 //! subcommands that act for a person over the public API.
 
 use std::future::Future;
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use clap::Args;
@@ -126,7 +127,13 @@ pub fn plain(text: &str) -> String {
 }
 
 /// Reads a JSON file of at most `limit` bytes, or standard input for `-`.
-pub fn read_json(path: &std::path::Path, limit: u64) -> Result<Value> {
+pub fn read_json(path: &Path, limit: u64) -> Result<Value> {
+    let bytes = read_bounded(path, limit)?;
+    serde_json::from_slice(&bytes).with_context(|| format!("{} is no JSON", path.display()))
+}
+
+/// Reads a file of at most `limit` bytes, or standard input for `-`.
+pub fn read_bounded(path: &Path, limit: u64) -> Result<Vec<u8>> {
     use std::io::Read;
     let source: Box<dyn Read> = if path.as_os_str() == "-" {
         Box::new(std::io::stdin())
@@ -141,7 +148,7 @@ pub fn read_json(path: &std::path::Path, limit: u64) -> Result<Value> {
         "{} has more than {limit} bytes",
         path.display()
     );
-    serde_json::from_slice(&bytes).with_context(|| format!("{} is no JSON", path.display()))
+    Ok(bytes)
 }
 
 #[cfg(test)]

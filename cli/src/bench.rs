@@ -5,6 +5,7 @@ mod floor;
 mod seed;
 mod trades;
 mod training;
+mod work_folder;
 
 use anyhow::Result;
 use clap::Subcommand;

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
+use crate::entropy::{hex, random_bytes};
+
 /// An existing, writable data folder.
 #[derive(Debug, Clone)]
 pub struct DataDir {
@@ -71,17 +73,14 @@ impl DataDir {
 }
 
 fn make_seed(path: &Path) -> Result<[u8; 32]> {
-    let mut seed = [0u8; 32];
-    getrandom::fill(&mut seed)
-        .map_err(|error| anyhow::anyhow!("no randomness for a signing key: {error}"))?;
-    let hex: String = seed.iter().map(|byte| format!("{byte:02x}")).collect();
+    let seed = random_bytes::<32>()?;
     let open = fs::OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o600)
         .open(path);
     let mut file = open.with_context(|| format!("cannot make {}", path.display()))?;
-    writeln!(file, "{hex}")
+    writeln!(file, "{}", hex(&seed))
         .and_then(|()| file.sync_all())
         .with_context(|| format!("cannot write {}", path.display()))?;
     Ok(seed)

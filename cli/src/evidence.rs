@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::access::{Desk, amount, block_on, micro, plain, price, read_json, text};
+use crate::entropy::random_hex;
 use crate::import::ImportLog;
 use crate::keep;
 
@@ -187,7 +188,7 @@ impl Submit {
             .collect::<Result<_, _>>()
             .context("the service would not take an exhibit of the file")?;
         let account = client.me().await?.id;
-        let nonce = nonce()?;
+        let nonce = random_hex::<32>()?;
         let content = Exhibit::set_hash(&exhibits);
         let commitment = evidence_commitment(&self.market, &account, &nonce, &content);
         let kept = Kept {
@@ -336,11 +337,4 @@ fn line(evidence: &Value) -> String {
         text(evidence, "status"),
         plain(text(evidence, "title"))
     )
-}
-
-/// 64 hexadecimal digits from the system's entropy.
-fn nonce() -> Result<String> {
-    let mut bytes = [0_u8; 32];
-    getrandom::fill(&mut bytes).map_err(|error| anyhow::anyhow!("no entropy: {error}"))?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }

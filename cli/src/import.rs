@@ -1,16 +1,15 @@
 //! `plumbline evidence import`: the log of a tool that researchers use, as evidence.
 
-use std::io::Read;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use plumbline_agents::Client;
 use plumbline_agents::client::NewEvidence;
 use plumbline_agents::import::{self, Format, Import, MAX_INPUT_BYTES, Options};
 use serde_json::{Value, json};
 
-use crate::access::{Desk, amount, credits, micro, plain, price, text};
+use crate::access::{Desk, amount, credits, micro, plain, price, read_bounded, text};
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Tool {
@@ -82,8 +81,12 @@ pub struct ImportLog {
 
 impl ImportLog {
     pub async fn run(self) -> Result<()> {
-        let log = import::read(&self.bytes()?, self.format(), &self.options())
-            .with_context(|| format!("cannot import {}", self.file.display()))?;
+        let log = import::read(
+            &read_bounded(&self.file, MAX_INPUT_BYTES as u64)?,
+            self.format(),
+            &self.options(),
+        )
+        .with_context(|| format!("cannot import {}", self.file.display()))?;
         if self.dry_run {
             return self.show(&log);
         }
@@ -97,25 +100,6 @@ impl ImportLog {
         let (answers, failure) = done;
         self.desk.print_all(&answers, "nothing submitted", line)?;
         failure.map_or(Ok(()), Err)
-    }
-
-    fn bytes(&self) -> Result<Vec<u8>> {
-        let source: Box<dyn Read> = if self.file.as_os_str() == "-" {
-            Box::new(std::io::stdin())
-        } else {
-            let file = std::fs::File::open(&self.file);
-            Box::new(file.with_context(|| format!("cannot read {}", self.file.display()))?)
-        };
-        let mut bytes = Vec::new();
-        source
-            .take(MAX_INPUT_BYTES as u64 + 1)
-            .read_to_end(&mut bytes)?;
-        ensure!(
-            bytes.len() <= MAX_INPUT_BYTES,
-            "{} has more than {MAX_INPUT_BYTES} bytes",
-            self.file.display()
-        );
-        Ok(bytes)
     }
 
     const fn format(&self) -> Option<Format> {

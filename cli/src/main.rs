@@ -14,6 +14,7 @@ mod bench;
 mod data_dir;
 mod demo;
 mod embedded;
+mod entropy;
 mod evidence;
 mod import;
 mod keep;

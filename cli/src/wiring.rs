@@ -22,6 +22,7 @@ use plumbline_web::{RunningServer, WebConfig};
 
 use crate::data_dir::DataDir;
 use crate::embedded::EmbeddedRuns;
+use crate::entropy::random_hex;
 use crate::scheduler::EmbeddedScheduler;
 
 /// A whole service in this process. Fields drop in order: first the server
@@ -124,10 +125,7 @@ fn ensemble(runs: &EmbeddedRuns, remote: Option<RemoteJudge>) -> Result<Ensemble
 impl Running {
     /// Makes an account with a random password and gives back a context for it.
     pub fn provision(&self, handle: &str, roles: &[&str]) -> Result<(ActorContext, String)> {
-        let mut bytes = [0u8; 12];
-        getrandom::fill(&mut bytes)
-            .map_err(|error| anyhow::anyhow!("no randomness for a password: {error}"))?;
-        let password: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        let password = random_hex::<12>()?;
         let cmd = CreateAccount {
             handle: handle.to_owned(),
             password: password.clone(),

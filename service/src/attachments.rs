@@ -2,11 +2,12 @@
 //! that a backup has them and no file is there without its row.
 
 use plumbline_market::digest::Digest;
+use plumbline_store::Tx;
 use plumbline_store::attachments::{self, Attachment};
-use plumbline_store::{StoreError, Tx};
 
 use crate::accounts::account_of;
 use crate::context::{Context, Scope};
+use crate::error::if_found;
 use crate::views::AttachmentView;
 use crate::{Result, Service, ServiceError};
 
@@ -141,16 +142,13 @@ pub(crate) fn listed(tx: &mut Tx, hashes: &[String]) -> Result<String> {
                 format!("{hash} is named twice"),
             ));
         }
-        match attachments::about(tx, hash) {
-            Ok(_) => views.push(view_of(tx, hash)?),
-            Err(StoreError::NotFound { .. }) => {
-                return Err(ServiceError::invalid(
-                    "unknown-attachment",
-                    "attachments names a hash that nobody has brought",
-                ));
-            }
-            Err(other) => return Err(other.into()),
+        if if_found(attachments::about(tx, hash))?.is_none() {
+            return Err(ServiceError::invalid(
+                "unknown-attachment",
+                "attachments names a hash that nobody has brought",
+            ));
         }
+        views.push(view_of(tx, hash)?);
     }
     serde_json::to_string(&views).map_err(ServiceError::internal)
 }

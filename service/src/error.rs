@@ -139,6 +139,15 @@ impl ServiceError {
     }
 }
 
+/// What was looked for, or `None` where there is no such row; other failures stay failures.
+pub(crate) fn if_found<T>(row: Result<T, StoreError>) -> Result<Option<T>, ServiceError> {
+    match row {
+        Ok(row) => Ok(Some(row)),
+        Err(StoreError::NotFound { .. }) => Ok(None),
+        Err(other) => Err(other.into()),
+    }
+}
+
 impl From<StoreError> for ServiceError {
     fn from(error: StoreError) -> Self {
         match error {

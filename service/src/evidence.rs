@@ -80,11 +80,6 @@ fn stored_exhibits(row: &Evidence) -> Result<Vec<Exhibit>> {
     serde_json::from_str(&row.exhibits).map_err(ServiceError::internal)
 }
 
-/// The hash by which a submission's exhibits are known, in whatever order they come.
-pub(crate) fn content_hash(exhibits: &[Exhibit]) -> String {
-    Exhibit::set_hash(exhibits)
-}
-
 impl From<EvidenceError> for ServiceError {
     fn from(error: EvidenceError) -> Self {
         match error {

@@ -3,11 +3,12 @@
 
 use plumbline_market::fees::{FeeSchedule, Fees};
 use plumbline_market::life::Status;
-use plumbline_store::accounts::{self, AccountKind};
+use plumbline_store::accounts;
 use plumbline_store::markets::Market;
-use plumbline_store::{StoreError, Tx, fees};
+use plumbline_store::{Tx, fees};
 
-use crate::ledger::{TREASURY, post, system_account};
+use crate::error::if_found;
+use crate::ledger::{TREASURY, ensure_holding, post};
 use crate::markets::{life_error, life_of};
 use crate::release::Progress;
 use crate::time::Millis;
@@ -26,18 +27,6 @@ pub(crate) fn schedule_of(market: &Market) -> Result<FeeSchedule> {
     life_of(market)?.rules.fees().map_err(life_error)
 }
 
-/// Makes an account that holds money for others, unless it is there.
-pub(crate) fn ensure_escrow(tx: &mut Tx, id: &str, now: Millis) -> Result<()> {
-    match accounts::get(tx, id) {
-        Ok(_) => Ok(()),
-        Err(StoreError::NotFound { .. }) => Ok(accounts::insert(
-            tx,
-            &system_account(id, AccountKind::Escrow, now),
-        )?),
-        Err(other) => Err(other.into()),
-    }
-}
-
 /// Notes the fees of one trade; the entry that holds them belongs into the trade's transfer.
 pub(crate) fn charge(
     tx: &mut Tx,
@@ -51,7 +40,7 @@ pub(crate) fn charge(
         return Ok(Vec::new());
     }
     let holder = fees_account(&market.id);
-    ensure_escrow(tx, &holder, now)?;
+    ensure_holding(tx, &holder, now)?;
     fees::add(
         tx,
         &market.id,
@@ -71,11 +60,7 @@ pub(crate) fn release(
     now: Millis,
 ) -> Result<Progress> {
     let holder = fees_account(&market.id);
-    let held = match accounts::get(tx, &holder) {
-        Ok(account) => account.balance_micro,
-        Err(StoreError::NotFound { .. }) => return Ok(Progress::Done),
-        Err(other) => return Err(other.into()),
-    };
+    let held = if_found(accounts::get(tx, &holder))?.map_or(0, |account| account.balance_micro);
     if held == 0 {
         return Ok(Progress::Done);
     }

@@ -5,6 +5,7 @@ use plumbline_store::accounts::{Account, AccountKind};
 use plumbline_store::{Tx, accounts, ledger};
 
 use crate::context::{Context, Scope};
+use crate::error::if_found;
 use crate::time::{Millis, rfc3339};
 use crate::views::{LedgerSummary, Page, TransferView};
 use crate::{Result, Service, ServiceError, page};
@@ -46,25 +47,19 @@ pub(crate) fn post(
 
 /// Makes the accounts that the ledger needs before anybody signs up.
 pub(crate) fn ensure_treasury(tx: &mut Tx, now: Millis) -> Result<()> {
-    match accounts::get(tx, TREASURY) {
-        Ok(_) => Ok(()),
-        Err(plumbline_store::StoreError::NotFound { .. }) => Ok(accounts::insert(
-            tx,
-            &system_account(TREASURY, AccountKind::Treasury, now),
-        )?),
-        Err(other) => Err(other.into()),
-    }
+    ensure_account(tx, &system_account(TREASURY, AccountKind::Treasury, now))
 }
 
-/// Makes an account that holds money for a market if there is none of this name.
+/// Makes an account that holds money for others if there is none of this name.
 pub(crate) fn ensure_holding(tx: &mut Tx, id: &str, now: Millis) -> Result<()> {
-    match accounts::get(tx, id) {
-        Ok(_) => Ok(()),
-        Err(plumbline_store::StoreError::NotFound { .. }) => Ok(accounts::insert(
-            tx,
-            &system_account(id, AccountKind::Escrow, now),
-        )?),
-        Err(other) => Err(other.into()),
+    ensure_account(tx, &system_account(id, AccountKind::Escrow, now))
+}
+
+/// Makes an account unless there is one of its id.
+pub(crate) fn ensure_account(tx: &mut Tx, account: &Account) -> Result<()> {
+    match if_found(accounts::get(tx, &account.id))? {
+        Some(_) => Ok(()),
+        None => Ok(accounts::insert(tx, account)?),
     }
 }
 

@@ -6,12 +6,13 @@ use plumbline_store::markets::Market;
 use plumbline_store::positions::Position as PositionRow;
 use plumbline_store::trades::Trade;
 use plumbline_store::{
-    StoreError, Tx, accounts, evidence, exhibit_challenges, fees, ledger, markets, orders,
-    outcome_trades, portfolio, standings,
+    Tx, accounts, evidence, exhibit_challenges, fees, ledger, markets, orders, outcome_trades,
+    portfolio, standings,
 };
 
 use crate::accounts::account_of;
 use crate::context::{Context, Scope};
+use crate::error::if_found;
 use crate::fees::schedule_of;
 use crate::orders::order_view;
 use crate::outcomes::with_holdings;
@@ -260,21 +261,14 @@ fn transfer_line(tx: &mut Tx, row: TransferRow) -> Result<Option<HistoryView>> {
 
 /// The market that a transfer belongs to: transfers refer to it, or to evidence, a dispute or an order in it.
 fn market_behind(tx: &mut Tx, reference: &str) -> Result<Option<Market>> {
-    if let Some(market) = known(markets::get(tx, reference))? {
+    if let Some(market) = if_found(markets::get(tx, reference))? {
         return Ok(Some(market));
     }
-    let dispute = known(exhibit_challenges::get(tx, reference))?;
+    let dispute = if_found(exhibit_challenges::get(tx, reference))?;
     let submitted = dispute.as_ref().map_or(reference, |row| &row.evidence_id);
-    let mut market_id = known(evidence::get(tx, submitted))?.map(|row| row.market_id);
+    let mut market_id = if_found(evidence::get(tx, submitted))?.map(|row| row.market_id);
     if market_id.is_none() {
-        market_id = known(orders::get(tx, reference))?.map(|row| row.market_id);
+        market_id = if_found(orders::get(tx, reference))?.map(|row| row.market_id);
     }
     market_id.map(|id| Ok(markets::get(tx, &id)?)).transpose()
-}
-
-fn known<T>(found: std::result::Result<T, StoreError>) -> Result<Option<T>> {
-    match found {
-        Err(StoreError::NotFound { .. }) => Ok(None),
-        other => Ok(Some(other?)),
-    }
 }

@@ -2,12 +2,13 @@
 
 use plumbline_store::checkpoints::{self, Checkpoint};
 use plumbline_store::runs::{self, Run, RunKind};
-use plumbline_store::{StoreError, Tx, markets};
+use plumbline_store::{Tx, markets};
 use serde_json::json;
 
 use crate::accounts::account_of;
 use crate::commands::{RegisterCheckpoint, RegisterRun};
 use crate::context::{Context, Scope};
+use crate::error::if_found;
 use crate::events::publish;
 use crate::markets::risk_view;
 use crate::time::{Millis, rfc3339};
@@ -182,12 +183,9 @@ impl Service {
 
 /// A run by id or by name.
 pub(crate) fn find_run(tx: &mut Tx, id: &str) -> Result<Run> {
-    match runs::get(tx, id) {
-        Ok(run) => Ok(run),
-        Err(StoreError::NotFound { .. }) => {
-            runs::by_name(tx, id)?.ok_or_else(|| ServiceError::not_found("run", id))
-        }
-        Err(other) => Err(other.into()),
+    match if_found(runs::get(tx, id))? {
+        Some(run) => Ok(run),
+        None => runs::by_name(tx, id)?.ok_or_else(|| ServiceError::not_found("run", id)),
     }
 }
 

@@ -166,28 +166,18 @@ pub fn judged(tx: &mut Tx<'_>, market_id: &str) -> Result<Vec<Evidence>, StoreEr
     })
 }
 
-/// How many submissions of a market wait for their judges, held ones included.
-///
-/// # Errors
-/// Those of the database.
-pub fn count_unjudged(tx: &mut Tx<'_>, market_id: &str) -> Result<i64, StoreError> {
-    tx.run(|conn| {
-        evidence::table
-            .filter(evidence::market_id.eq(market_id))
-            .filter(evidence::status.eq("pending"))
-            .count()
-            .get_result(conn)
-    })
-}
-
 /// How many submissions of a market are still to be judged: those that wait for their judges, and open
 /// commitments, each of which may become one.
 ///
 /// # Errors
 /// Those of the database.
 pub fn count_pending(tx: &mut Tx<'_>, market_id: &str) -> Result<i64, StoreError> {
-    let submitted = count_unjudged(tx, market_id)?;
     tx.run(|conn| {
+        let submitted: i64 = evidence::table
+            .filter(evidence::market_id.eq(market_id))
+            .filter(evidence::status.eq("pending"))
+            .count()
+            .get_result(conn)?;
         let committed: i64 = commitments::table
             .filter(commitments::market_id.eq(market_id))
             .filter(commitments::status.eq("open"))

@@ -2,7 +2,7 @@
 
 use diesel::prelude::*;
 
-use crate::sampling::by_steps;
+use crate::sampling::sampled;
 use crate::schema::{market_outcomes, outcome_trades};
 use crate::{StoreError, Tx, found};
 
@@ -158,24 +158,21 @@ pub fn sample(
     market_id: &str,
     points: i64,
 ) -> Result<Vec<OutcomeTrade>, StoreError> {
-    let points = points.clamp(2, 1_000_000);
-    let mut few = after(tx, market_id, 0, points + 1)?;
-    if i64::try_from(few.len()).is_ok_and(|count| count <= points) {
-        return Ok(few);
-    }
-    let last = tx.run(|conn| {
-        outcome_trades::table
-            .filter(outcome_trades::market_id.eq(market_id))
-            .order(outcome_trades::seq.desc())
-            .select(OutcomeTrade::as_select())
-            .get_result(conn)
-    })?;
-    let ends = (few.swap_remove(0), last);
-    by_steps(
-        ends,
+    sampled(
+        tx,
         points,
-        |row| row.seq,
-        |seq| {
+        |row: &OutcomeTrade| row.seq,
+        |tx, most| after(tx, market_id, 0, most),
+        |tx| {
+            tx.run(|conn| {
+                outcome_trades::table
+                    .filter(outcome_trades::market_id.eq(market_id))
+                    .order(outcome_trades::seq.desc())
+                    .select(OutcomeTrade::as_select())
+                    .get_result(conn)
+            })
+        },
+        |tx, seq| {
             tx.run(|conn| {
                 outcome_trades::table
                     .filter(outcome_trades::market_id.eq(market_id))

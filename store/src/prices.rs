@@ -4,7 +4,7 @@ use diesel::prelude::*;
 
 use crate::hot::Counted;
 use crate::hot::append::Append;
-use crate::sampling::by_steps;
+use crate::sampling::sampled;
 use crate::schema::prices;
 use crate::{StoreError, Tx};
 
@@ -95,24 +95,21 @@ pub fn since(tx: &mut Tx<'_>, market_id: &str, at: i64) -> Result<Vec<Price>, St
 /// # Errors
 /// Those of the database.
 pub fn sample(tx: &mut Tx<'_>, market_id: &str, points: i64) -> Result<Vec<Price>, StoreError> {
-    let points = points.clamp(2, 1_000_000);
-    let mut few = list(tx, market_id, 0, points + 1)?;
-    if i64::try_from(few.len()).is_ok_and(|count| count <= points) {
-        return Ok(few);
-    }
-    let last = tx.run(|conn| {
-        prices::table
-            .filter(prices::market_id.eq(market_id))
-            .order(prices::seq.desc())
-            .select(Price::as_select())
-            .get_result(conn)
-    })?;
-    let ends = (few.swap_remove(0), last);
-    by_steps(
-        ends,
+    sampled(
+        tx,
         points,
-        |row| row.seq,
-        |seq| {
+        |row: &Price| row.seq,
+        |tx, most| list(tx, market_id, 0, most),
+        |tx| {
+            tx.run(|conn| {
+                prices::table
+                    .filter(prices::market_id.eq(market_id))
+                    .order(prices::seq.desc())
+                    .select(Price::as_select())
+                    .get_result(conn)
+            })
+        },
+        |tx, seq| {
             tx.run(|conn| {
                 prices::table
                     .filter(prices::market_id.eq(market_id))

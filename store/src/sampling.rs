@@ -1,6 +1,28 @@
 //! A few rows that stand for a long history.
 
-use crate::StoreError;
+use crate::{StoreError, Tx};
+
+/// At most `points` (≥ 2) rows, oldest first, the first and the last among them: all that `first_rows` finds
+/// when asked for one more, if there are no more; else those of [`by_steps`].
+///
+/// # Errors
+/// Those of the queries.
+pub(crate) fn sampled<T>(
+    tx: &mut Tx<'_>,
+    points: i64,
+    key: impl Fn(&T) -> i64,
+    first_rows: impl FnOnce(&mut Tx<'_>, i64) -> Result<Vec<T>, StoreError>,
+    last: impl FnOnce(&mut Tx<'_>) -> Result<T, StoreError>,
+    mut at_or_after: impl FnMut(&mut Tx<'_>, i64) -> Result<Option<T>, StoreError>,
+) -> Result<Vec<T>, StoreError> {
+    let points = points.clamp(2, 1_000_000);
+    let mut few = first_rows(tx, points + 1)?;
+    if i64::try_from(few.len()).is_ok_and(|count| count <= points) {
+        return Ok(few);
+    }
+    let ends = (few.swap_remove(0), last(tx)?);
+    by_steps(ends, points, key, |from| at_or_after(tx, from))
+}
 
 /// The first row, the last, and of each of the even steps of the key between them the first row at or after
 /// it: at most `points` (≥ 2) rows, oldest first. `at_or_after` finds a row by an index, so the time taken does
@@ -8,7 +30,7 @@ use crate::StoreError;
 ///
 /// # Errors
 /// Those of `at_or_after`.
-pub(crate) fn by_steps<T>(
+fn by_steps<T>(
     (first, last): (T, T),
     points: i64,
     key: impl Fn(&T) -> i64,

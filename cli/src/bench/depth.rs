@@ -13,6 +13,7 @@ use tokio::runtime::Runtime;
 
 use super::floor::{quiet_options, trading_floor};
 use super::seed::{Seed, audit, holder};
+use super::work_folder::WorkFolder;
 use crate::data_dir::DataDir;
 use crate::wiring::{self, Running};
 
@@ -91,15 +92,8 @@ const LISTS: [&str; 7] = [
 
 impl Depth {
     pub fn run(self) -> Result<()> {
-        let temporary;
-        let folder = match &self.data_dir {
-            Some(folder) => folder.as_path(),
-            None => {
-                temporary = tempfile::tempdir()?;
-                temporary.path()
-            }
-        };
-        let report = self.measure(folder)?;
+        let folder = WorkFolder::of(self.data_dir.as_deref())?;
+        let report = self.measure(folder.path())?;
         if self.json {
             println!("{}", serde_json::to_string(&report)?);
             return Ok(());

@@ -15,6 +15,7 @@ use serde::Serialize;
 use tokio::runtime::Runtime;
 
 use super::floor::{quiet_options, trading_floor};
+use super::work_folder::WorkFolder;
 use crate::data_dir::DataDir;
 use crate::wiring::{self, Running};
 
@@ -177,14 +178,8 @@ impl Settings {
         &self,
         mut row: impl FnMut(&Measuring<'_>, usize) -> Result<T>,
     ) -> Result<Vec<T>> {
-        let temporary;
-        let folder = match &self.data_dir {
-            Some(folder) => folder.as_path(),
-            None => {
-                temporary = tempfile::tempdir()?;
-                temporary.path()
-            }
-        };
+        let work = WorkFolder::of(self.data_dir.as_deref())?;
+        let folder = work.path();
         let data = DataDir::open(&folder.join("service"))?;
         let running = wiring::start(&data, quiet_options())?;
         let constant = plumbline_web::bench::serve_constant(&WebConfig::default())?;

@@ -22,6 +22,7 @@ use serde_json::json;
 
 use super::Demo;
 use crate::data_dir::DataDir;
+use crate::entropy::random_hex;
 use crate::wiring::{self, Running};
 
 const CREDIT: i64 = 1_000_000;
@@ -169,14 +170,12 @@ fn market_terms(run_id: &str, demo: &Demo, planted: &Planted) -> Result<OpenMark
         demo.seed ^ 0x5eed,
     );
     let (public, held_out) = templates.split_at(PUBLIC_PROMPTS);
-    let mut nonce = [0u8; 16];
-    getrandom::fill(&mut nonce).map_err(|error| anyhow::anyhow!("no randomness: {error}"))?;
     let plan = json!({
         "alpha_ppm": 1_000,
         "candidates": grammar.comments(),
         "detector": {"contains_any": [grammar.dangerous]},
         "min_effect_bps": 3_000,
-        "nonce": nonce.iter().map(|byte| format!("{byte:02x}")).collect::<String>(),
+        "nonce": random_hex::<16>()?,
         "prompts": held_out,
         "sampling": {"max_tokens": MAX_TOKENS, "samples_per_prompt": 1, "seed": demo.seed, "temperature_milli": 0},
     });

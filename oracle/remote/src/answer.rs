@@ -116,7 +116,7 @@ fn graded(candidates: &[Candidate]) -> Option<f64> {
         .map(|candidate| candidate.logprob.min(0.0).exp())
         .fold(1.0, f64::min)
         .max(1e-9);
-    Some((yes.max(least.min(no.max(1e-9))) / no.max(least.min(yes.max(1e-9)))).ln())
+    Some((yes.max(least) / no.max(least)).ln())
 }
 
 #[cfg(test)]

@@ -53,19 +53,17 @@ impl Endpoint {
         options: &RemoteOptions,
         question: &Question,
     ) -> Result<Answer, String> {
-        let mut pause = FIRST_PAUSE;
-        for attempt in 0..=options.retries {
+        let (mut pause, mut left) = (FIRST_PAUSE, options.retries);
+        loop {
             match self.ask_once(options, question) {
                 Ok(answer) => return Ok(answer),
-                Err(Failure::Lasting(why)) => return Err(why),
-                Err(Failure::Passing(why, _)) if attempt == options.retries => return Err(why),
-                Err(Failure::Passing(_, asked)) => {
+                Err(Failure::Passing(_, asked)) if left > 0 => {
                     std::thread::sleep(asked.unwrap_or(pause).min(LONGEST_PAUSE));
-                    pause *= 4;
+                    (pause, left) = (pause * 4, left - 1);
                 }
+                Err(Failure::Passing(why, _) | Failure::Lasting(why)) => return Err(why),
             }
         }
-        Err("no try was allowed".to_owned())
     }
 
     fn ask_once(&self, options: &RemoteOptions, question: &Question) -> Result<Answer, Failure> {

@@ -21,7 +21,7 @@ pub struct RemoteOptions {
     pub price_per_1k_tokens_micro: i64,
     /// Most that may be spent in 24 hours, micro-credits; with a price of 0 it bounds nothing.
     pub budget_per_day_micro: i64,
-    /// Most requests in 24 hours.
+    /// Most questions in 24 hours; retries are not counted.
     pub requests_per_day: u32,
     /// Failures in a row after which the endpoint is left alone.
     pub failures_to_open: u32,

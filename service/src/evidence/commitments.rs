@@ -2,13 +2,14 @@
 
 use plumbline_market::digest::Digest;
 use plumbline_market::submission::{commitment as commitment_of, nonce_is_valid};
+use plumbline_oracle::exhibit::Exhibit;
 use plumbline_store::commitments::{self as store, Commitment};
 use plumbline_store::evidence::{self, Evidence};
 use plumbline_store::{Tx, accounts, markets};
 use serde_json::json;
 
 use super::check::{self, Reveal};
-use super::{bonds_account, content_hash, is_live, queue_judging};
+use super::{bonds_account, is_live, queue_judging};
 use crate::accounts::account_of;
 use crate::commands::{CommitEvidence, SubmitEvidence};
 use crate::context::{Context, Scope};
@@ -87,7 +88,7 @@ impl Service {
         submission: &SubmitEvidence,
         nonce: &str,
     ) -> Result<CommitmentView> {
-        let hash = content_hash(&check::exhibits(submission)?);
+        let hash = Exhibit::set_hash(&check::exhibits(submission)?);
         if !nonce_is_valid(nonce) {
             return Err(check::bad_nonce());
         }

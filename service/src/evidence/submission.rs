@@ -1,11 +1,12 @@
 //! Taking a submission in: what it costs, which place it has, whether it is a copy.
 
+use plumbline_oracle::exhibit::Exhibit;
 use plumbline_store::evidence::{self, Evidence};
 use plumbline_store::markets::{self, Market};
 use plumbline_store::{Tx, accounts, commitments as store};
 
 use super::check::{self, Reveal};
-use super::{announce, bonds_account, commitments, content_hash, is_live, queue_judging, reading};
+use super::{announce, bonds_account, commitments, is_live, queue_judging, reading};
 use crate::accounts::account_of;
 use crate::attachments;
 use crate::commands::SubmitEvidence;
@@ -93,7 +94,7 @@ impl Service {
             title: cmd.title.trim().to_owned(),
             body: cmd.body.clone(),
             exhibits: serde_json::to_string(&exhibits).map_err(ServiceError::internal)?,
-            content_hash: content_hash(&exhibits),
+            content_hash: Exhibit::set_hash(&exhibits),
             stake_micro: cmd.stake_micro,
             fee_micro: 0,
             status: "pending".to_owned(),

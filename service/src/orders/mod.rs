@@ -18,8 +18,8 @@ pub(crate) use matching::follow;
 use crate::accounts::account_of;
 use crate::commands::PlaceOrder;
 use crate::context::{Context, Scope};
-use crate::fees::{ensure_escrow, schedule_of};
-use crate::ledger::post;
+use crate::fees::schedule_of;
+use crate::ledger::{ensure_holding, post};
 use crate::outcomes::require_binary;
 use crate::settlement::refuse_orders;
 use crate::time::{Millis, parse_rfc3339, rfc3339};
@@ -275,7 +275,7 @@ fn check_other_orders(tx: &mut Tx, market: &Market, account_id: &str, new: &Rest
 
 fn set_aside(tx: &mut Tx, order: &Order, transfer_id: String) -> Result<()> {
     let holder = orders_account(&order.market_id);
-    ensure_escrow(tx, &holder, order.created_at)?;
+    ensure_holding(tx, &holder, order.created_at)?;
     let available = accounts::get(tx, &order.account_id)?.balance_micro;
     if order.reserved_micro > available {
         return Err(ServiceError::refused(

@@ -1,9 +1,9 @@
 //! Becoming a juror, and stopping to be one.
 
+use plumbline_store::Tx;
 use plumbline_store::accounts::{self, Account, AccountKind};
 use plumbline_store::gold::unused_secrets;
 use plumbline_store::jurors::{self, Juror};
-use plumbline_store::{StoreError, Tx};
 use serde_json::json;
 
 use super::convene::{MAX_JURORS, may_sit, open_to_all, weight_of};
@@ -13,7 +13,7 @@ use crate::accounts::account_of;
 use crate::commands::JoinJury;
 use crate::context::{Context, Scope};
 use crate::events::publish;
-use crate::ledger::{post, system_account};
+use crate::ledger::{ensure_account, post, system_account};
 use crate::time::{Millis, rfc3339};
 use crate::views::{DrawCommitment, JurorView, Page};
 use crate::{Result, Service, ServiceConfig, ServiceError, page};
@@ -23,17 +23,11 @@ const MAX_STAKE: i64 = 1_000_000_000_000_000_000;
 
 /// Makes the account of the jury. Its handle is one that nobody can sign up with.
 pub(crate) fn ensure_jury(tx: &mut Tx, now: Millis) -> Result<()> {
-    match accounts::get(tx, JURY) {
-        Ok(_) => Ok(()),
-        Err(StoreError::NotFound { .. }) => {
-            let account = Account {
-                handle: format!("system:{JURY}"),
-                ..system_account(JURY, AccountKind::Escrow, now)
-            };
-            Ok(accounts::insert(tx, &account)?)
-        }
-        Err(other) => Err(other.into()),
-    }
+    let account = Account {
+        handle: format!("system:{JURY}"),
+        ..system_account(JURY, AccountKind::Escrow, now)
+    };
+    ensure_account(tx, &account)
 }
 
 impl Service {
