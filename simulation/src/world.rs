@@ -67,6 +67,10 @@ struct Life {
     // Dropped in this order: the service lets go of the store first.
     service: Service,
     store: Store,
+}
+
+/// When the writing process dies, which may be before it has started, and where it leaves its files.
+struct End {
     crashes: Arc<Crashes>,
     copy: PathBuf,
 }
@@ -74,6 +78,7 @@ struct Life {
 /// Everything round the service that outlives its deaths.
 pub(crate) struct World {
     life: Option<Life>,
+    end: Option<End>,
     folder: TempDir,
     lives: u32,
     pub(crate) clock: Arc<MachineClocks>,
@@ -100,6 +105,7 @@ impl World {
         let commits = scale.actors + 2 * scale.turns * scale.actions;
         let mut world = Self {
             life: None,
+            end: None,
             folder,
             lives: 0,
             clock: Arc::new(MachineClocks {
@@ -113,7 +119,7 @@ impl World {
             defences,
             coverage: Coverage::default(),
         };
-        world.life = Some(world.open()?);
+        world.live()?;
         Ok(world)
     }
 
@@ -131,11 +137,15 @@ impl World {
             self.commits_of_a_life,
             self.coverage.clone(),
         ));
+        self.end = Some(End {
+            crashes: crashes.clone(),
+            copy,
+        });
         let options = StoreOptions {
             readers: 1,
             ..StoreOptions::default()
         };
-        let store = Store::open_to_crash(&path, options, crashes.clone())
+        let store = Store::open_to_crash(&path, options, crashes)
             .map_err(|error| SimulationError::service("opened", error))?;
         let not_before =
             high_water(&store).map_err(|error| SimulationError::service("told the time", error))?;
@@ -156,8 +166,6 @@ impl World {
             clock,
             service,
             store,
-            crashes,
-            copy,
         })
     }
 
@@ -201,42 +209,51 @@ impl World {
 
     /// Whether the writing process has died.
     pub(crate) fn has_died(&self) -> bool {
-        self.life
+        self.end
             .as_ref()
-            .is_some_and(|life| life.crashes.has_struck())
+            .is_some_and(|end| end.crashes.has_struck())
     }
 
     /// Starts a new process on what the dead one left.
     pub(crate) fn revive(&mut self) -> Result<(), SimulationError> {
-        // A process may die while it starts: then the next one starts on what that one left.
+        self.bury()?;
+        self.live()
+    }
+
+    /// Starts a process. One may die while it starts: then the next one starts on what that one left.
+    fn live(&mut self) -> Result<(), SimulationError> {
         loop {
-            if let Some(dead) = self.life.take() {
-                self.coverage = dead.crashes.coverage();
-                if !dead.copy.exists() {
-                    return Err(SimulationError::service(
-                        "found again",
-                        "no files were left",
-                    ));
-                }
-                drop(dead);
-                let old = self.database(self.lives);
-                for ending in ["", "-wal", "-shm", ".lock"] {
-                    // What is not removed goes with the folder.
-                    let _ = std::fs::remove_file(format!("{}{ending}", old.display()));
-                }
-                self.lives += 1;
-            }
-            match self.open() {
-                Ok(life) => {
-                    let died = life.crashes.has_struck();
-                    self.life = Some(life);
-                    if !died {
-                        return Ok(());
-                    }
-                }
-                Err(error) => return Err(error),
+            let opened = self.open();
+            if self.has_died() {
+                drop(opened);
+                self.bury()?;
+            } else {
+                self.life = Some(opened?);
+                return Ok(());
             }
         }
+    }
+
+    /// Lets go of the dead process, and removes what is not its last state.
+    fn bury(&mut self) -> Result<(), SimulationError> {
+        self.life = None;
+        let Some(end) = self.end.take() else {
+            return Ok(());
+        };
+        self.coverage = end.crashes.coverage();
+        if !end.copy.exists() {
+            return Err(SimulationError::service(
+                "found again",
+                "no files were left",
+            ));
+        }
+        let old = self.database(self.lives);
+        for ending in ["", "-wal", "-shm", ".lock"] {
+            // What is not removed goes with the folder.
+            let _ = std::fs::remove_file(format!("{}{ending}", old.display()));
+        }
+        self.lives += 1;
+        Ok(())
     }
 
     /// Deaths so far.
@@ -246,8 +263,38 @@ impl World {
 
     /// Where it died, and where it could have.
     pub(crate) fn coverage(&self) -> Coverage {
-        self.life
+        self.end
             .as_ref()
-            .map_or_else(|| self.coverage.clone(), |life| life.crashes.coverage())
+            .map_or_else(|| self.coverage.clone(), |end| end.crashes.coverage())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    /// Seeds of small worlds whose processes die within their first commits, most while they start.
+    #[test]
+    fn a_process_that_dies_while_it_starts_is_followed_by_another() {
+        let scale = Scale {
+            actors: 0,
+            turns: 1,
+            actions: 10,
+            crashes: 20,
+            ..Scale::default()
+        };
+        let mut deaths = 0;
+        for seed in 0..20 {
+            let mut world = World::new(seed, &scale, Defences::default()).unwrap();
+            for _ in 0..5 {
+                if world.has_died() {
+                    world.revive().unwrap();
+                }
+            }
+            assert!(!world.has_died() && world.service().is_ok());
+            deaths += world.deaths();
+        }
+        assert!(deaths >= 5, "only {deaths} died");
     }
 }
