@@ -13,17 +13,27 @@
 //!
 //! Invariant: silence, an error or a forged answer never raises a share.
 
+mod command;
 mod consumer;
+mod exec;
+mod process;
+mod slurm;
 mod state;
 mod tracker;
 
 #[cfg(test)]
 mod fixtures;
+#[cfg(test)]
+mod lost_contact;
 
 pub use consumer::{Consumer, ConsumerConfig, Targets, TrustedKeys};
+pub use exec::ExecEnforcer;
+pub use process::{Method, ProcessEnforcer, ProcessOptions, Selector, Signal};
+pub use slurm::{Resize, SlurmEnforcer, SlurmOptions};
 
 use std::future::Future;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use plumbline_governance::decision::DecisionTarget;
 use plumbline_governance::{Action, Bps};
@@ -79,6 +89,9 @@ pub struct EnforceError(
 
 /// Whatever can throttle a run: a training host, a process controller, a batch scheduler.
 pub trait Enforcer: Send {
+    /// An order that did not end well comes again after this.
+    const TRY_AGAIN: Duration = Duration::from_secs(5);
+
     /// Brings the target to the order's state. The same order comes again at
     /// every full reconcile and must then change nothing.
     ///
@@ -96,12 +109,9 @@ pub trait Enforcer: Send {
         true
     }
 
-    /// Opens or closes the target for new work; the share stays as it is.
-    fn admission(
-        &mut self,
-        target: &DecisionTarget,
-        admit_new: bool,
-    ) -> impl Future<Output = ()> + Send;
+    /// Opens or closes the order's target for new work; the share stays as it is. Comes after
+    /// every `apply`, and alone when a lease is to be refreshed.
+    fn admission(&mut self, order: &Order) -> impl Future<Output = ()> + Send;
 }
 
 /// Why a consumer cannot run.

@@ -259,7 +259,7 @@ impl Enforcer for EmbeddedRuns {
     }
 
     /// Training admits no requests; the share is all there is to hold.
-    async fn admission(&mut self, _target: &DecisionTarget, _admit_new: bool) {}
+    async fn admission(&mut self, _order: &Order) {}
 }
 
 fn training_view(stats: RunStats) -> TrainingView {

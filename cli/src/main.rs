@@ -14,6 +14,7 @@ mod bench;
 mod data_dir;
 mod demo;
 mod embedded;
+mod enforce;
 mod entropy;
 mod evidence;
 mod import;
@@ -29,6 +30,7 @@ mod scheduler;
 mod serve;
 mod settlement;
 mod simulate;
+mod stop;
 mod trade;
 mod wiring;
 
@@ -51,6 +53,9 @@ enum Command {
     Demo(demo::Demo),
     /// Probe open markets' runs and submit what is found as evidence
     Adversary(adversary::Adversary),
+    /// Act on signed decisions as a scheduler: a program of yours, processes, or Slurm
+    #[command(subcommand)]
+    Enforce(enforce::Enforce),
     /// Train and evaluate the lexical judge
     #[command(subcommand)]
     Oracle(oracle::Oracle),
@@ -106,6 +111,7 @@ fn dispatch(command: Command) -> anyhow::Result<()> {
         Command::Serve(command) => command.run(),
         Command::Demo(command) => command.run(),
         Command::Adversary(command) => command.run(),
+        Command::Enforce(command) => command.run(),
         Command::Oracle(command) => command.run(),
         Command::Policy(command) => command.run(),
         Command::Audit(command) => command.run(),

@@ -24,6 +24,7 @@ use crate::data_dir::DataDir;
 use crate::embedded::EmbeddedRuns;
 use crate::entropy::random_hex;
 use crate::scheduler::EmbeddedScheduler;
+use crate::stop::told_to_stop;
 
 /// A whole service in this process. Fields drop in order: first the server
 /// stops answering, then the jobs end, then the training stops.
@@ -146,14 +147,7 @@ impl Running {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        runtime.block_on(async {
-            let mut terminate =
-                tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-            tokio::select! {
-                result = tokio::signal::ctrl_c() => result,
-                _ = terminate.recv() => Ok(()),
-            }
-        })?;
+        runtime.block_on(told_to_stop())?;
         self.stop()
     }
 

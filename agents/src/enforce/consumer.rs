@@ -24,8 +24,6 @@ use crate::error::ClientError;
 const LEAST_ROUND: Duration = Duration::from_millis(100);
 /// Longest wait after a failed poll.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(5);
-/// Orders that did not end well are tried again after this.
-const TRY_AGAIN: Duration = Duration::from_secs(5);
 /// Longest wait for one acknowledgement: leases must not wait for a service that hangs.
 const ACK_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -80,6 +78,8 @@ pub struct ConsumerConfig {
     pub poll: Duration,
     /// Time between full reconciles, at most a minute.
     pub reconcile: Duration,
+    /// Time after which what is in force is applied again, contact or not: whoever loosened it by hand is undone.
+    pub reapply: Duration,
 }
 
 impl ConsumerConfig {
@@ -100,6 +100,7 @@ impl ConsumerConfig {
             state_file: state_file.into(),
             poll: Duration::from_secs(25),
             reconcile: Duration::from_secs(30),
+            reapply: Duration::from_secs(30),
         }
     }
 
@@ -110,6 +111,9 @@ impl ConsumerConfig {
         }
         if self.reconcile.is_zero() || self.reconcile > Duration::from_secs(60) {
             return wrong("the time between full reconciles must be above 0 and at most 60 s");
+        }
+        if self.reapply < LEAST_ROUND {
+            return wrong("the time between two applications must be at least 0.1 s");
         }
         if self.signatures.tighten == 0 || self.signatures.loosen == 0 {
             return wrong("at least one signature must be asked for");
@@ -131,6 +135,7 @@ pub struct Consumer<E> {
     tracker: Tracker,
     version: Option<i64>,
     reconciled_at: Option<Instant>,
+    applied_at: Option<Instant>,
     failures: u32,
 }
 
@@ -195,6 +200,7 @@ impl<E: Enforcer> Consumer<E> {
             tracker,
             version: None,
             reconciled_at: None,
+            applied_at: None,
             failures: 0,
         })
     }
@@ -211,7 +217,7 @@ impl<E: Enforcer> Consumer<E> {
     pub async fn run(&mut self, mut stop: watch::Receiver<bool>) -> Result<(), ConsumerError> {
         while !*stop.borrow() {
             let round = Instant::now();
-            self.enforce(false).await?;
+            self.enforce(self.must_reapply()).await?;
             let wait = self.wait();
             let news = tokio::select! {
                 news = self.news(wait) => Some(news),
@@ -266,6 +272,11 @@ impl<E: Enforcer> Consumer<E> {
         }
     }
 
+    fn must_reapply(&self) -> bool {
+        self.applied_at
+            .is_some_and(|at| at.elapsed() >= self.config.reapply)
+    }
+
     fn must_reconcile(&self) -> bool {
         self.reconciled_at
             .is_none_or(|at| at.elapsed() >= self.config.reconcile)
@@ -281,8 +292,13 @@ impl<E: Enforcer> Consumer<E> {
         // A listing that is overdue is already under way; only leases may cut it short.
         let reconcile = self.reconciled_at.filter(|_| !self.must_reconcile());
         let reconcile = reconcile.map(|at| self.config.reconcile.saturating_sub(at.elapsed()));
-        let again = self.tracker.has_unfinished().then_some(TRY_AGAIN);
-        let soonest = [lease, reconcile, again].into_iter().flatten().min();
+        let again = self.tracker.has_unfinished().then_some(E::TRY_AGAIN);
+        let reapply = self.applied_at;
+        let reapply = reapply.map(|at| self.config.reapply.saturating_sub(at.elapsed()));
+        let soonest = [lease, reconcile, again, reapply]
+            .into_iter()
+            .flatten()
+            .min();
         soonest
             .unwrap_or(self.config.poll)
             .clamp(LEAST_ROUND, Duration::from_secs(60))
@@ -347,6 +363,9 @@ impl<E: Enforcer> Consumer<E> {
     /// Carries out what is due and reports it.
     async fn enforce(&mut self, reconcile: bool) -> Result<(), ConsumerError> {
         let now = (self.clock)();
+        if reconcile {
+            self.applied_at = Some(Instant::now());
+        }
         let before = self.tracker.snapshot();
         for step in self.tracker.due(now, reconcile) {
             match step {
@@ -356,15 +375,11 @@ impl<E: Enforcer> Consumer<E> {
                     if let Err(error) = &outcome {
                         tracing::warn!(target = %order.target.uid, %error, "an order was not carried out");
                     }
-                    self.enforcer
-                        .admission(&order.target, order.admit_new)
-                        .await;
+                    self.enforcer.admission(&order).await;
                     self.tracker.applied(&order, &outcome);
                 }
                 Step::Admission(order) => {
-                    self.enforcer
-                        .admission(&order.target, order.admit_new)
-                        .await;
+                    self.enforcer.admission(&order).await;
                     self.tracker.admitted(&order);
                 }
             }

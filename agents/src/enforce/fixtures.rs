@@ -1,6 +1,9 @@
-//! Signed decisions for tests.
+//! Signed decisions and a service that publishes them, for tests.
 
 #![allow(clippy::unwrap_used)]
+
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
 use plumbline_governance::decision::{
@@ -9,7 +12,12 @@ use plumbline_governance::decision::{
 use plumbline_governance::dsse::{DecisionSigner, Envelope, PublicKeyRecord};
 use plumbline_governance::policy::LeaseSettings;
 use plumbline_governance::{Action, Bps, Mode, Workload};
+use serde_json::{Value, json};
 use uuid::Uuid;
+
+use super::{Consumer, ConsumerConfig, Enforcer, TrustedKeys};
+use crate::client::Client;
+use crate::testing::{Received, Reply, Server};
 
 pub(super) fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + second).unwrap()
@@ -78,4 +86,79 @@ pub(super) fn decision(
     };
     let decision = issue(draft, &terms, previous, now).unwrap();
     (decision.sign(&[&signer()]).unwrap(), decision)
+}
+
+/// What a service publishes; `None` makes it unreachable.
+type Published = Arc<Mutex<Option<(i64, Value)>>>;
+
+/// A service that publishes one decision, and the time that its consumers see.
+pub(super) struct Contact {
+    published: Published,
+    pub(super) server: Server,
+    second: Arc<AtomicI64>,
+    pub(super) folder: tempfile::TempDir,
+}
+
+impl Contact {
+    pub(super) async fn new() -> Self {
+        let published = Published::default();
+        let shown = published.clone();
+        Self {
+            server: Server::start(move |request| answer(request, &shown)).await,
+            published,
+            second: Arc::new(AtomicI64::new(0)),
+            folder: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    pub(super) fn publish(&self, version: i64, envelope: &Envelope) {
+        *self.published.lock().unwrap() = Some((version, serde_json::to_value(envelope).unwrap()));
+    }
+
+    /// Every request is hung up on from now on.
+    pub(super) fn lose(&self) {
+        *self.published.lock().unwrap() = None;
+    }
+
+    pub(super) fn set_time(&self, second: i64) {
+        self.second.store(second, Ordering::SeqCst);
+    }
+
+    pub(super) fn consumer<E: Enforcer>(&self, keys: TrustedKeys, enforcer: E) -> Consumer<E> {
+        let client = Client::new(&self.server.url, Some("plb_x".to_owned())).unwrap();
+        let state = self.folder.path().join("state.json");
+        let config = ConsumerConfig::new("host", "core", keys, state);
+        let second = self.second.clone();
+        let clock = Box::new(move || at(second.load(Ordering::SeqCst)));
+        Consumer::with_clock(client, config, enforcer, clock).unwrap()
+    }
+
+    /// Phases and generations that were acknowledged, oldest first.
+    pub(super) fn acks(&self) -> Vec<(String, i64)> {
+        let seen = self.server.seen().into_iter();
+        let posts = seen.filter(|request| request.path == "/api/v1/acks");
+        let bodies = posts.map(|request| serde_json::from_str::<Value>(&request.body).unwrap());
+        let phase = |body: Value| {
+            let generation = body["observed_generation"].as_i64().unwrap();
+            (body["phase"].as_str().unwrap().to_owned(), generation)
+        };
+        bodies.map(phase).collect()
+    }
+}
+
+fn answer(request: &Received, published: &Published) -> Reply {
+    let Some((version, envelope)) = published.lock().unwrap().clone() else {
+        return Reply::hang_up();
+    };
+    if request.path == "/api/v1/keys" {
+        return Reply::json(200, &json!([serde_json::to_value(key()).unwrap()]));
+    }
+    if request.method == "POST" {
+        return Reply::json(201, &json!({}));
+    }
+    if request.path.contains(&format!("since={version}&")) {
+        return Reply::text(304, "");
+    }
+    let item = json!({"version": version, "envelope": envelope, "target_name": "sleeper"});
+    Reply::json(200, &json!({"version": version, "items": [item]}))
 }

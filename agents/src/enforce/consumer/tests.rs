@@ -1,13 +1,9 @@
 #![allow(clippy::unwrap_used)]
-use super::super::fixtures::{at, bps, decision, key};
+use super::super::fixtures::{Contact, at, bps, decision, key};
 use super::super::{Applied, EnforceError, Order};
 use super::*;
-use crate::testing::{Received, Reply, Server};
 use plumbline_governance::Action;
-use plumbline_governance::decision::DecisionTarget;
 use plumbline_governance::dsse::DecisionSigner;
-use serde_json::{Value, json};
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 
 /// Does as told and writes it down.
@@ -26,7 +22,7 @@ impl Enforcer for Recorder {
         })
     }
 
-    async fn admission(&mut self, _target: &DecisionTarget, _admit_new: bool) {}
+    async fn admission(&mut self, _order: &Order) {}
 }
 
 impl Recorder {
@@ -43,77 +39,21 @@ impl Recorder {
     }
 }
 
-/// A service that publishes one decision; `None` makes it unreachable.
-type Published = Arc<Mutex<Option<(i64, Value)>>>;
-
-async fn service(published: Published) -> Server {
-    Server::start(move |request| answer(request, &published)).await
-}
-
-fn answer(request: &Received, published: &Published) -> Reply {
-    let Some((version, envelope)) = published.lock().unwrap().clone() else {
-        return Reply::hang_up();
-    };
-    if request.path == "/api/v1/keys" {
-        return Reply::json(200, &json!([serde_json::to_value(key()).unwrap()]));
-    }
-    if request.method == "POST" {
-        return Reply::json(201, &json!({}));
-    }
-    if request.path.contains(&format!("since={version}&")) {
-        return Reply::text(304, "");
-    }
-    let item = json!({"version": version, "envelope": envelope, "target_name": "sleeper"});
-    Reply::json(200, &json!({"version": version, "items": [item]}))
-}
-
-fn acks(server: &Server) -> Vec<(String, i64)> {
-    let posts = server
-        .seen()
-        .into_iter()
-        .filter(|request| request.path == "/api/v1/acks");
-    let bodies = posts.map(|request| serde_json::from_str::<Value>(&request.body).unwrap());
-    bodies
-        .map(|body| {
-            (
-                body["phase"].as_str().unwrap().to_owned(),
-                body["observed_generation"].as_i64().unwrap(),
-            )
-        })
-        .collect()
-}
-
 struct Bench {
-    published: Published,
-    server: Server,
-    second: Arc<AtomicI64>,
+    contact: Contact,
     recorder: Recorder,
-    folder: tempfile::TempDir,
 }
 
 impl Bench {
     async fn new() -> Self {
-        let published = Published::default();
         Self {
-            server: service(published.clone()).await,
-            published,
-            second: Arc::new(AtomicI64::new(0)),
+            contact: Contact::new().await,
             recorder: Recorder::default(),
-            folder: tempfile::tempdir().unwrap(),
         }
     }
 
-    fn publish(&self, version: i64, envelope: &Envelope) {
-        *self.published.lock().unwrap() = Some((version, serde_json::to_value(envelope).unwrap()));
-    }
-
     fn consumer(&self, keys: TrustedKeys) -> Consumer<Recorder> {
-        let client = Client::new(&self.server.url, Some("plb_x".to_owned())).unwrap();
-        let config =
-            ConsumerConfig::new("host", "core", keys, self.folder.path().join("state.json"));
-        let second = self.second.clone();
-        let clock = Box::new(move || at(second.load(Ordering::SeqCst)));
-        Consumer::with_clock(client, config, self.recorder.clone(), clock).unwrap()
+        self.contact.consumer(keys, self.recorder.clone())
     }
 
     /// Runs a consumer until `done` holds, at most five seconds.
@@ -127,7 +67,7 @@ impl Bench {
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        assert!(done(self), "{:?} {:?}", self.recorder, acks(&self.server));
+        assert!(done(self), "{:?} {:?}", self.recorder, self.contact.acks());
         stop.send(true).unwrap();
         running.await.unwrap().unwrap();
     }
@@ -137,29 +77,29 @@ impl Bench {
 async fn a_decision_is_verified_applied_acknowledged_and_kept() {
     let bench = Bench::new().await;
     let (envelope, first) = decision(1, Action::Allow, 6_000, None, at(0));
-    bench.publish(1, &envelope);
+    bench.contact.publish(1, &envelope);
     bench
         .run(TrustedKeys::FirstSeen, |bench| {
-            acks(&bench.server).len() >= 5
+            bench.contact.acks().len() >= 5
         })
         .await;
     let phases = ["received", "accepted", "applying", "enforced", "released"];
     assert_eq!(
-        acks(&bench.server),
+        bench.contact.acks(),
         phases.map(|phase| (phase.to_owned(), 1))
     );
     assert_eq!(bench.recorder.shares(), [6_000]);
 
     // After a restart without contact the cap is held again at once, then the floor.
-    *bench.published.lock().unwrap() = None;
-    bench.second.store(12, Ordering::SeqCst);
+    bench.contact.lose();
+    bench.contact.set_time(12);
     bench
         .run(TrustedKeys::FirstSeen, |bench| {
             bench.recorder.0.lock().unwrap().len() >= 2
         })
         .await;
     assert_eq!(bench.recorder.0.lock().unwrap()[1], (6_000, false, false));
-    bench.second.store(40, Ordering::SeqCst);
+    bench.contact.set_time(40);
     bench
         .run(TrustedKeys::FirstSeen, |bench| {
             bench.recorder.shares().ends_with(&[500])
@@ -168,15 +108,15 @@ async fn a_decision_is_verified_applied_acknowledged_and_kept() {
 
     // A newer decision takes over; the older one, offered again, does not.
     let (next, _) = decision(2, Action::Throttle, 2_500, Some(&first), at(41));
-    bench.publish(2, &next);
-    bench.second.store(41, Ordering::SeqCst);
+    bench.contact.publish(2, &next);
+    bench.contact.set_time(41);
     bench
         .run(TrustedKeys::FirstSeen, |bench| {
             bench.recorder.shares().ends_with(&[2_500])
         })
         .await;
-    bench.publish(3, &envelope);
-    let refused = |bench: &Bench| acks(&bench.server).contains(&("rejected".to_owned(), 1));
+    bench.contact.publish(3, &envelope);
+    let refused = |bench: &Bench| bench.contact.acks().contains(&("rejected".to_owned(), 1));
     bench.run(TrustedKeys::FirstSeen, refused).await;
     assert_eq!(bench.recorder.shares().last(), Some(&2_500));
 }
@@ -188,9 +128,10 @@ async fn a_forged_decision_is_neither_applied_nor_acknowledged() {
     let forged = genuine
         .sign(&[&DecisionSigner::from_seed(&[9; 32])])
         .unwrap();
-    bench.publish(1, &forged);
+    bench.contact.publish(1, &forged);
     let listed = |bench: &Bench| {
         bench
+            .contact
             .server
             .seen()
             .iter()
@@ -199,7 +140,7 @@ async fn a_forged_decision_is_neither_applied_nor_acknowledged() {
             >= 2
     };
     bench.run(TrustedKeys::Pinned(vec![key()]), listed).await;
-    assert!(bench.recorder.shares().is_empty() && acks(&bench.server).is_empty());
+    assert!(bench.recorder.shares().is_empty() && bench.contact.acks().is_empty());
 }
 
 #[tokio::test]
