@@ -7,7 +7,9 @@
 //! |---|---|
 //! | [`round`] | the round machine `step(state, event, now)` |
 //! | [`assignment`] | which sequences a node trains on |
-//! | [`outer`] | DiLoCo's outer step over pseudo-gradients |
+//! | [`codec`] | the wire formats of contributions, error feedback |
+//! | [`aggregate`] | several contributions become one, some perhaps lies |
+//! | [`outer`] | the outer step over the aggregate |
 //! | [`schedule`] | the inner learning rate by tokens |
 //! | [`pacing`] | a compute share as a token bucket over CPU time |
 //! | [`contribution`] | accounts of counted tokens |
@@ -19,13 +21,17 @@
 //! arguments, so equal events give equal states on every machine, and a round
 //! can be replayed and audited from its log.
 
+pub mod aggregate;
 pub mod assignment;
+pub mod codec;
 pub mod contribution;
 pub mod digest;
 pub mod draw;
+pub mod local;
 pub mod outer;
 pub mod pacing;
 pub mod round;
 pub mod schedule;
 pub mod time;
 pub mod trainer;
+pub mod verify;

@@ -66,10 +66,25 @@ pub trait LocalTrainer: Send {
     fn set_parameters(&mut self, flat: &[f32]) -> Result<(), TrainerError>;
     /// One forward, backward and AdamW update at learning rate `lr`.
     fn step(&mut self, batch: &Batch, lr: f32) -> Result<StepReport, TrainerError>;
+    /// Loss and gradient in canonical order, without an update.
+    fn gradient(&mut self, batch: &Batch) -> Result<(StepReport, Vec<f32>), TrainerError>;
+    /// One AdamW update by a gradient from elsewhere.
+    fn apply(&mut self, gradient: &[f32], lr: f32) -> Result<(), TrainerError>;
+    /// Rows and columns of the model's tensors in canonical order; gains have
+    /// one row. They cover the flat vector.
+    fn shapes(&self) -> Vec<[usize; 2]>;
     /// Mean cross-entropy in nats per token, without an update.
     fn evaluate(&mut self, batch: &Batch) -> Result<f32, TrainerError>;
     /// Optimiser moments and step count as bytes, for a checkpoint.
     fn optimizer_state(&self) -> Result<Vec<u8>, TrainerError>;
     /// Restores what [`LocalTrainer::optimizer_state`] gave.
     fn restore_optimizer(&mut self, state: &[u8]) -> Result<(), TrainerError>;
+    /// Puts the optimiser at rest, as in a new replica.
+    fn reset_optimizer(&mut self) -> Result<(), TrainerError>;
+}
+
+/// Numbered sequences of tokens.
+pub trait SequenceSource: Send + Sync {
+    /// Sequences `start..start + count`, each of `length + 1` tokens.
+    fn batch(&self, start: u64, count: usize, length: usize) -> Batch;
 }

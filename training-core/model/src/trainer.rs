@@ -174,6 +174,33 @@ impl Trainer {
         })
     }
 
+    fn try_apply(&mut self, gradient: &[f32], lr: f32) -> Result<()> {
+        let (got, want) = (gradient.len(), self.layout.parameter_count());
+        if got != want {
+            return Err(ModelError::ParameterCount { got, want });
+        }
+        let square: f64 = gradient.iter().map(|g| f64::from(*g).powi(2)).sum();
+        if !(square.is_finite() && lr.is_finite() && lr >= 0.0) {
+            return Err(ModelError::Diverged(format!(
+                "gradient of norm {} at learning rate {lr}",
+                square.sqrt()
+            )));
+        }
+        let given = Tensor::from_slice(gradient, want, self.state.device())?;
+        self.gradient.slice_set(&given, 0, 0)?;
+        self.update(Update::new(&self.hyper, self.steps + 1, lr, square.sqrt()))?;
+        self.steps += 1;
+        Ok(())
+    }
+
+    fn try_reset(&mut self) -> Result<()> {
+        let want = self.layout.parameter_count();
+        let rest = Tensor::zeros((2, want), candle_core::DType::F32, self.state.device())?;
+        self.state.slice_set(&rest, 0, 1)?;
+        self.steps = 0;
+        Ok(())
+    }
+
     fn try_evaluate(&mut self, batch: &Batch) -> Result<f32> {
         check_batch(&self.config, batch)?;
         let parameters = self.state.get(0)?;
@@ -254,6 +281,28 @@ impl LocalTrainer for Trainer {
         Ok(self.try_step(batch, lr)?)
     }
 
+    fn gradient(
+        &mut self,
+        batch: &Batch,
+    ) -> std::result::Result<(StepReport, Vec<f32>), TrainerError> {
+        let report = self.compute_gradient(batch)?;
+        let step = StepReport {
+            loss: report.loss as f32,
+            tokens: batch.predicted_tokens(),
+            gradient_norm: report.norm as f32,
+        };
+        let gradient = self.gradient.to_vec1().map_err(ModelError::from)?;
+        Ok((step, gradient))
+    }
+
+    fn apply(&mut self, gradient: &[f32], lr: f32) -> std::result::Result<(), TrainerError> {
+        Ok(self.try_apply(gradient, lr)?)
+    }
+
+    fn shapes(&self) -> Vec<[usize; 2]> {
+        self.layout.slots().iter().map(|slot| slot.shape).collect()
+    }
+
     fn evaluate(&mut self, batch: &Batch) -> std::result::Result<f32, TrainerError> {
         Ok(self.try_evaluate(batch)?)
     }
@@ -265,6 +314,10 @@ impl LocalTrainer for Trainer {
     fn restore_optimizer(&mut self, state: &[u8]) -> std::result::Result<(), TrainerError> {
         self.steps = adamw::state_from_bytes(&self.state, state)?;
         Ok(())
+    }
+
+    fn reset_optimizer(&mut self) -> std::result::Result<(), TrainerError> {
+        Ok(self.try_reset()?)
     }
 }
 

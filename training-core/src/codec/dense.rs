@@ -5,8 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
-const MAGIC: &[u8; 4] = b"PLMB";
-const VERSION: u8 = 1;
+pub(super) const MAGIC: &[u8; 4] = b"PLMB";
+pub(super) const VERSION: u8 = 1;
 const HEADER: usize = 16;
 
 /// What a vector is, so that one kind can never be taken for another.
@@ -17,6 +17,10 @@ pub enum VectorKind {
     Parameters = 1,
     /// A pseudo-gradient `Δ`.
     PseudoGradient = 2,
+    /// The gradient of one step.
+    Gradient = 3,
+    /// A pseudo-gradient in the sparse format.
+    SparseDelta = 4,
 }
 
 /// Bytes that are not the vector that was expected.
@@ -36,6 +40,14 @@ pub enum PayloadError {
     /// A value is infinite or not a number.
     #[error("payload value {0} is not finite")]
     NotFinite(usize),
+    /// The content could have been written in another way.
+    #[error("payload is not in its one allowed form")]
+    NotCanonical,
+}
+
+/// Length of a payload of `values` values.
+pub const fn wire_bytes(values: usize) -> usize {
+    HEADER + 4 * values
 }
 
 /// The payload of `values`.

@@ -1,0 +1,269 @@
+//! Signs that cost little: norms, repeated payloads, likeness between nodes,
+//! gains on assigned and on random data.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::{Comparison, Evidence, VerifyRules};
+use crate::aggregate::median;
+use crate::digest::Digest;
+use crate::draw::Draw;
+use crate::outer::norm;
+use crate::round::NodeId;
+use crate::trainer::{Batch, LocalTrainer, TrainerError};
+
+/// Rounds whose payload hashes are remembered.
+const REMEMBERED: u64 = 256;
+/// Values of a contribution that likeness is judged by.
+const SAMPLE: usize = 4_096;
+/// Cosine above which two nodes' contributions are suspiciously alike.
+const ALIKE: f64 = 0.9;
+
+/// Something that makes a node likelier to be drawn.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Sign {
+    /// Its norm over the round's median.
+    Norm(f64),
+    /// It is like another's, of this round or the one before.
+    Alike(NodeId),
+    /// It does not lower the loss on the data that it was assigned.
+    Harmful,
+    /// It lowers the loss on random data more than on assigned.
+    Elsewhere,
+}
+
+impl Sign {
+    /// Weight in the draw.
+    pub fn weight(&self) -> f64 {
+        match self {
+            Self::Norm(_) => 2.0,
+            Self::Alike(_) => 3.0,
+            Self::Harmful => 2.0,
+            Self::Elsewhere => 0.3,
+        }
+    }
+}
+
+/// A contribution as it is screened.
+#[derive(Debug, Clone, Copy)]
+pub struct Shown<'a> {
+    /// Whose.
+    pub node: &'a NodeId,
+    /// Hash of its payload.
+    pub payload: Digest,
+    /// Its values.
+    pub delta: &'a [f32],
+}
+
+/// What a screening found.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Findings {
+    /// Proof of a lie.
+    pub proofs: Vec<(NodeId, Evidence)>,
+    /// Not counted this time, though nothing is proven.
+    pub rejected: Vec<NodeId>,
+    /// Signs.
+    pub signs: Vec<(NodeId, Sign)>,
+}
+
+/// What earlier rounds have shown.
+#[derive(Debug, Clone, Default)]
+pub struct Screen {
+    payloads: BTreeMap<Digest, (u64, NodeId)>,
+    order: VecDeque<(u64, Digest)>,
+    before: Vec<(NodeId, Vec<f32>)>,
+}
+
+impl Screen {
+    /// Looks at the contributions of a round.
+    pub fn look(&mut self, rules: &VerifyRules, round: u64, shown: &[Shown<'_>]) -> Findings {
+        let mut findings = Findings::default();
+        self.repeated(round, shown, &mut findings);
+        norms(rules, shown, &mut findings);
+        self.likeness(round, shown, &mut findings);
+        findings
+    }
+
+    /// An equal payload from an earlier round is a copy of it: honest work is
+    /// on data that no round had before. Equal ones in one round are a sign
+    /// against both, as nothing says whose came first.
+    fn repeated(&mut self, round: u64, shown: &[Shown<'_>], findings: &mut Findings) {
+        while let Some((seen, payload)) = self.order.front().copied()
+            && seen + REMEMBERED < round
+        {
+            self.order.pop_front();
+            self.payloads.remove(&payload);
+        }
+        for one in shown {
+            match self.payloads.get(&one.payload) {
+                Some((seen, node)) if *seen < round => {
+                    let evidence = Evidence::Repeated {
+                        payload: one.payload,
+                        round: *seen,
+                        node: node.clone(),
+                    };
+                    findings.proofs.push((one.node.clone(), evidence));
+                }
+                Some((_, node)) => {
+                    let pair = [(one.node, node), (node, one.node)];
+                    for (a, b) in pair {
+                        findings.signs.push((a.clone(), Sign::Alike(b.clone())));
+                    }
+                }
+                None => {
+                    self.order.push_back((round, one.payload));
+                    let first = (round, one.node.clone());
+                    self.payloads.insert(one.payload, first);
+                }
+            }
+        }
+    }
+
+    fn likeness(&mut self, round: u64, shown: &[Shown<'_>], findings: &mut Findings) {
+        let Some(first) = shown.first() else { return };
+        let positions = sample(round, first.delta.len());
+        let rows: Vec<(NodeId, Vec<f32>)> = shown
+            .iter()
+            .map(|one| {
+                let values = positions
+                    .iter()
+                    .filter_map(|at| one.delta.get(*at).copied());
+                (one.node.clone(), values.collect())
+            })
+            .collect();
+        for (index, (node, row)) in rows.iter().enumerate() {
+            for (other, theirs) in &rows[index + 1..] {
+                if alike(row, theirs) {
+                    findings
+                        .signs
+                        .push((node.clone(), Sign::Alike(other.clone())));
+                    findings
+                        .signs
+                        .push((other.clone(), Sign::Alike(node.clone())));
+                }
+            }
+            for (other, theirs) in &self.before {
+                // Compared at the same positions: those of the pair of rounds.
+                if alike(row, theirs) {
+                    findings
+                        .signs
+                        .push((node.clone(), Sign::Alike(other.clone())));
+                }
+            }
+        }
+        let next = sample(round + 1, first.delta.len());
+        self.before = shown
+            .iter()
+            .map(|one| {
+                let values = next.iter().filter_map(|at| one.delta.get(*at).copied());
+                (one.node.clone(), values.collect())
+            })
+            .collect();
+    }
+}
+
+/// Positions that a round's likeness is judged at.
+fn sample(round: u64, values: usize) -> Vec<usize> {
+    if values <= SAMPLE {
+        return (0..values).collect();
+    }
+    let mut draw = Draw::new(
+        "plumbline 2026 training likeness v1",
+        &[&round.to_le_bytes()],
+    );
+    // Whole rows of neighbours are read faster than single values.
+    let run = 16;
+    (0..SAMPLE / run)
+        .flat_map(|_| {
+            let start = draw.below((values - run) as u64) as usize;
+            start..start + run
+        })
+        .collect()
+}
+
+fn alike(a: &[f32], b: &[f32]) -> bool {
+    a.len() == b.len() && Comparison::of(a, b).cosine > ALIKE
+}
+
+fn norms(rules: &VerifyRules, shown: &[Shown<'_>], findings: &mut Findings) {
+    let norms: Vec<f64> = shown.iter().map(|one| norm(one.delta)).collect();
+    let middle = median(norms.clone());
+    if middle <= 0.0 || shown.len() < 2 {
+        return;
+    }
+    for (one, norm) in shown.iter().zip(norms) {
+        let ratio = norm / middle;
+        let outside = |most: f64| !(most.recip()..=most).contains(&ratio);
+        if outside(rules.norm_ratio) {
+            findings.rejected.push(one.node.clone());
+        }
+        if outside(rules.norm_ratio.sqrt()) {
+            findings.signs.push((one.node.clone(), Sign::Norm(ratio)));
+        }
+    }
+}
+
+/// How much a contribution lowers the loss, nats per token (Gauntlet's test:
+/// work on assigned data helps most on assigned data).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Gain {
+    /// On sequences that the node was assigned.
+    pub assigned: f64,
+    /// On sequences that nobody was.
+    pub random: f64,
+}
+
+impl Gain {
+    /// Loss at `parameters` minus loss at `parameters − delta`, on both batches.
+    /// `trainer` is left at other parameters.
+    ///
+    /// # Errors
+    /// [`TrainerError`] when the batches or vectors are not the model's.
+    pub fn measure(
+        trainer: &mut dyn LocalTrainer,
+        parameters: &[f32],
+        delta: &[f32],
+        (assigned, random): (&Batch, &Batch),
+    ) -> Result<Self, TrainerError> {
+        let mut losses = [[0.0; 2]; 2];
+        let moved: Vec<f32> = parameters.iter().zip(delta).map(|(p, d)| p - d).collect();
+        for (row, values) in losses.iter_mut().zip([parameters, &moved]) {
+            trainer.set_parameters(values)?;
+            row[0] = f64::from(trainer.evaluate(assigned)?);
+            row[1] = f64::from(trainer.evaluate(random)?);
+        }
+        // A loss that is no number is as bad as a loss can be.
+        let gain = |index: usize| {
+            let gain = losses[0][index] - losses[1][index];
+            if gain.is_nan() {
+                f64::NEG_INFINITY
+            } else {
+                gain
+            }
+        };
+        Ok(Self {
+            assigned: gain(0),
+            random: gain(1),
+        })
+    }
+
+    /// What it says against the node, if anything.
+    pub fn sign(&self) -> Option<Sign> {
+        if self.assigned <= 0.0 {
+            Some(Sign::Harmful)
+        } else if self.assigned < self.random {
+            Some(Sign::Elsewhere)
+        } else {
+            None
+        }
+    }
+
+    /// Quality in basis points: the gain on assigned data over the round's
+    /// median `typical`, from 0 to 1.
+    pub fn quality_bps(&self, typical: f64) -> u32 {
+        if typical <= 0.0 {
+            return crate::pacing::FULL_BPS;
+        }
+        let full = f64::from(crate::pacing::FULL_BPS);
+        ((self.assigned / typical).clamp(0.0, 1.0) * full) as u32
+    }
+}
