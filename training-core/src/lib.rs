@@ -32,6 +32,7 @@ pub mod outer;
 pub mod pacing;
 pub mod round;
 pub mod schedule;
+pub mod testbed;
 pub mod time;
 pub mod trainer;
 pub mod verify;

@@ -9,6 +9,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::schedule::LrSchedule;
+
 /// Why an outer step could not be taken. Nothing was changed.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum OuterError {
@@ -132,6 +134,48 @@ impl Nesterov {
             *parameter -= rate * (delta + momentum * *velocity);
         }
         Ok(())
+    }
+}
+
+/// How the aggregate becomes a step of the global model.
+#[derive(Debug, Clone, PartialEq)]
+pub enum OuterStep {
+    /// Nesterov momentum (DiLoCo).
+    Nesterov(Nesterov),
+    /// `θ ← θ − α·Δ` with `α` by tokens (SparseLoCo, whose error feedback does
+    /// what momentum would).
+    Plain(LrSchedule),
+}
+
+impl OuterStep {
+    /// One step in place, `tokens` counted before it.
+    ///
+    /// # Errors
+    /// [`OuterError::Length`]; nothing was changed.
+    pub fn step(
+        &mut self,
+        parameters: &mut [f32],
+        delta: &[f32],
+        tokens: u64,
+    ) -> Result<(), OuterError> {
+        match self {
+            Self::Nesterov(nesterov) => nesterov.step(parameters, delta),
+            Self::Plain(schedule) => {
+                check_length(delta.len(), parameters.len())?;
+                let rate = schedule.rate(tokens);
+                let pairs = parameters.iter_mut().zip(delta);
+                pairs.for_each(|(parameter, delta)| *parameter -= rate * delta);
+                Ok(())
+            }
+        }
+    }
+
+    /// The velocity, for a checkpoint; empty where there is none.
+    pub fn velocity(&self) -> &[f32] {
+        match self {
+            Self::Nesterov(nesterov) => nesterov.velocity(),
+            Self::Plain(_) => &[],
+        }
     }
 }
 

@@ -25,7 +25,7 @@ mod machine;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -225,6 +225,8 @@ pub struct RoundState {
     pub(crate) cursor: u64,
     pub(crate) tokens: u64,
     pub(crate) members: BTreeMap<NodeId, Member>,
+    #[serde(default)]
+    pub(crate) banned: BTreeSet<NodeId>,
     pub(crate) open: Option<OpenRound>,
     pub(crate) now: Micros,
     /// Allotted time in µs × 10,000, kept exact.
@@ -264,6 +266,7 @@ impl RoundState {
             cursor: origin.cursor,
             tokens: origin.tokens,
             members: BTreeMap::new(),
+            banned: BTreeSet::new(),
             open: None,
             now,
             allotted: 0,
@@ -295,6 +298,11 @@ impl RoundState {
     /// Members by name.
     pub fn members(&self) -> &BTreeMap<NodeId, Member> {
         &self.members
+    }
+
+    /// Nodes that may not join any more.
+    pub fn banned(&self) -> &BTreeSet<NodeId> {
+        &self.banned
     }
 
     /// The round in progress, if one is open.
@@ -330,6 +338,12 @@ pub enum Event {
     },
     /// A node says goodbye or is known to be dead. Idempotent.
     Leave {
+        /// The node.
+        node: NodeId,
+    },
+    /// A node is removed for good, with what it has promised in this round.
+    /// Idempotent.
+    Ban {
         /// The node.
         node: NodeId,
     },
@@ -459,6 +473,9 @@ pub enum RoundError {
     /// The run has as many members as it may.
     #[error("the run already has {0} members")]
     Full(usize),
+    /// The node was removed for good.
+    #[error("{0} is banned from this run")]
+    Banned(NodeId),
     /// The node is not a member.
     #[error("{0} is not a member")]
     NotMember(NodeId),

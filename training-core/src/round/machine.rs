@@ -40,6 +40,10 @@ impl RoundState {
                 self.leave(node);
                 Ok(())
             }
+            Event::Ban { node } => {
+                self.ban(node);
+                Ok(())
+            }
             Event::Commit {
                 node,
                 round,
@@ -58,6 +62,9 @@ impl RoundState {
     }
 
     fn join(&mut self, node: &NodeId) -> Result<(), RoundError> {
+        if self.banned.contains(node) {
+            return Err(RoundError::Banned(node.clone()));
+        }
         if self.members.contains_key(node) {
             return Ok(());
         }
@@ -78,6 +85,18 @@ impl RoundState {
         self.members.remove(node);
         if let Some(open) = &mut self.open
             && open.commitments.get(node).is_some_and(|c| !c.revealed)
+        {
+            open.commitments.remove(node);
+        }
+    }
+
+    /// What a liar has shown in this round is not counted either, unless the
+    /// outer step is being taken already.
+    fn ban(&mut self, node: &NodeId) {
+        self.banned.insert(node.clone());
+        self.leave(node);
+        if self.phase != Phase::Aggregate
+            && let Some(open) = &mut self.open
         {
             open.commitments.remove(node);
         }

@@ -356,6 +356,31 @@ fn a_shown_payload_outlives_its_node_and_a_promise_does_not() {
 }
 
 #[test]
+fn a_banned_node_counts_for_nothing_and_cannot_come_back() {
+    let mut bench = Bench::with_members(rules(1), 3);
+    for number in 0..3 {
+        bench.commit(number, 0).unwrap();
+    }
+    bench.reveal(1, 0).unwrap();
+    bench.send(Event::Ban { node: node(1) }).unwrap();
+    bench.send(Event::Ban { node: node(1) }).unwrap();
+    bench.reveal(0, 0).unwrap();
+    let effects = bench.reveal(2, 0).unwrap();
+    let Effect::Audit { contributions, .. } = &effects[0] else {
+        panic!()
+    };
+    let names: Vec<_> = contributions.iter().map(|c| c.node.clone()).collect();
+    assert_eq!(names, [node(0), node(2)]);
+    bench.send(Event::Ban { node: node(0) }).unwrap();
+    let effects = bench.finish(b"x");
+    assert!(effects.iter().any(|effect| matches!(effect,
+        Effect::Closed { contributions, .. } if contributions.len() == 1)));
+    let refused = bench.send(Event::Join { node: node(1) }).unwrap_err();
+    assert_eq!(refused, RoundError::Banned(node(1)));
+    assert_eq!(bench.state.banned().len(), 2);
+}
+
+#[test]
 fn node_names_and_rules_have_domains() {
     for name in ["", "a b", "ä", "x/y"] {
         assert!(NodeId::new(name).is_err(), "{name:?}");
@@ -392,6 +417,7 @@ fn any_event() -> impl Strategy<Value = Event> {
         3 => Just(Event::Audited { rejected: vec![] }),
         1 => who().prop_map(|node| Event::Audited { rejected: vec![node] }),
         3 => any::<u8>().prop_map(|n| Event::Aggregated { parameters: Digest::of(&[n]) }),
+        1 => (2_usize..4).prop_map(|number| Event::Ban { node: node(number) }),
         1 => (0_u32..12_000).prop_map(|bps| Event::Rate { bps }),
         3 => Just(Event::Tick),
     ]

@@ -5,11 +5,12 @@
 //! still open. It spends a fixed part of all contributions. Who was not looked
 //! at for long, and who shows signs, is likelier to be drawn:
 //!
-//! `weight = age³ · (1 + 10·suspicion)`
+//! `weight = age⁶ · (1 + 10·suspicion²)`
 //!
-//! with `age` the rounds since the node was last drawn. At a rate of one in ten
-//! that is nearly a turn of ten rounds for everybody, in an order that nobody
-//! can predict.
+//! with `age` the rounds since the node was last drawn. Who was not drawn for
+//! as many rounds as one audit of everybody takes comes first. At a rate of one
+//! in ten that is nearly a turn of ten rounds, in an order that nobody can
+//! predict, and a node that was drawn is not safe after it.
 
 use std::collections::BTreeMap;
 
@@ -72,20 +73,24 @@ impl Lottery {
             "plumbline 2026 training audit draw v1",
             &[&self.secret, &round.to_le_bytes()],
         );
-        let mut weights: Vec<(NodeId, f64)> = contributors
+        let mut nodes: Vec<(NodeId, f64, f64)> = contributors
             .iter()
             .map(|node| {
                 let watch = self.watch(round, node);
                 watch.seen = round;
                 let age = (round + 1).saturating_sub(watch.since) as f64;
-                (node.clone(), age.powi(3) * (1.0 + 10.0 * watch.suspicion))
+                let weight = age.powi(6) * (1.0 + 10.0 * watch.suspicion.powi(2));
+                (node.clone(), age, weight)
             })
             .collect();
-        weights.sort_by(|a, b| a.0.cmp(&b.0));
+        nodes.sort_by(|a, b| a.0.cmp(&b.0));
+        let turn = f64::from(FULL_BPS) / f64::from(self.rate_bps.max(1));
         let mut drawn = Vec::new();
-        while self.credit_bps >= full && !weights.is_empty() {
+        while self.credit_bps >= full && !nodes.is_empty() {
             self.credit_bps -= full;
-            let (node, _) = weights.remove(pick(&weights, draw.unit()));
+            let oldest = nodes.iter().map(|(_, age, _)| *age).fold(0.0, f64::max);
+            let least = if oldest >= turn { oldest } else { 0.0 };
+            let (node, ..) = nodes.remove(pick(&nodes, least, draw.unit()));
             self.watch(round, &node).since = round + 1;
             drawn.push(node);
         }
@@ -114,15 +119,17 @@ impl Lottery {
     }
 }
 
-/// The index at `point ∈ [0, 1)` of the summed weights.
-fn pick(weights: &[(NodeId, f64)], point: f64) -> usize {
-    let total: f64 = weights.iter().map(|(_, weight)| weight).sum();
+/// The index at `point ∈ [0, 1)` of the summed weights of those of at least
+/// the age `least`.
+fn pick(nodes: &[(NodeId, f64, f64)], least: f64, point: f64) -> usize {
+    let weight = |(_, age, weight): &(NodeId, f64, f64)| if *age >= least { *weight } else { 0.0 };
+    let total: f64 = nodes.iter().map(weight).sum();
     let mut left = point * total;
-    for (index, (_, weight)) in weights.iter().enumerate() {
-        left -= weight;
+    for (index, node) in nodes.iter().enumerate() {
+        left -= weight(node);
         if left < 0.0 {
             return index;
         }
     }
-    weights.len().saturating_sub(1)
+    nodes.len().saturating_sub(1)
 }

@@ -27,6 +27,8 @@ pub enum Sign {
     Alike(NodeId),
     /// It does not lower the loss on the data that it was assigned.
     Harmful,
+    /// It lowers that loss by less than a quarter of what others' does.
+    Weak,
     /// It lowers the loss on random data more than on assigned.
     Elsewhere,
 }
@@ -38,7 +40,8 @@ impl Sign {
             Self::Norm(_) => 2.0,
             Self::Alike(_) => 3.0,
             Self::Harmful => 2.0,
-            Self::Elsewhere => 0.3,
+            Self::Weak => 1.5,
+            Self::Elsewhere => 0.1,
         }
     }
 }
@@ -65,12 +68,23 @@ pub struct Findings {
     pub signs: Vec<(NodeId, Sign)>,
 }
 
+impl Findings {
+    /// Notes likeness, once for a node however many it is like.
+    fn alike(&mut self, node: &NodeId, other: &NodeId) {
+        let noted =
+            |(known, sign): &(NodeId, Sign)| known == node && matches!(sign, Sign::Alike(_));
+        if !self.signs.iter().any(noted) {
+            self.signs.push((node.clone(), Sign::Alike(other.clone())));
+        }
+    }
+}
+
 /// What earlier rounds have shown.
 #[derive(Debug, Clone, Default)]
 pub struct Screen {
     payloads: BTreeMap<Digest, (u64, NodeId)>,
     order: VecDeque<(u64, Digest)>,
-    before: Vec<(NodeId, Vec<f32>)>,
+    before: Vec<Row>,
 }
 
 impl Screen {
@@ -104,10 +118,8 @@ impl Screen {
                     findings.proofs.push((one.node.clone(), evidence));
                 }
                 Some((_, node)) => {
-                    let pair = [(one.node, node), (node, one.node)];
-                    for (a, b) in pair {
-                        findings.signs.push((a.clone(), Sign::Alike(b.clone())));
-                    }
+                    findings.alike(one.node, node);
+                    findings.alike(node, one.node);
                 }
                 None => {
                     self.order.push_back((round, one.payload));
@@ -121,7 +133,7 @@ impl Screen {
     fn likeness(&mut self, round: u64, shown: &[Shown<'_>], findings: &mut Findings) {
         let Some(first) = shown.first() else { return };
         let positions = sample(round, first.delta.len());
-        let rows: Vec<(NodeId, Vec<f32>)> = shown
+        let rows: Vec<Row> = shown
             .iter()
             .map(|one| {
                 let values = positions
@@ -130,23 +142,14 @@ impl Screen {
                 (one.node.clone(), values.collect())
             })
             .collect();
-        for (index, (node, row)) in rows.iter().enumerate() {
-            for (other, theirs) in &rows[index + 1..] {
-                if alike(row, theirs) {
-                    findings
-                        .signs
-                        .push((node.clone(), Sign::Alike(other.clone())));
-                    findings
-                        .signs
-                        .push((other.clone(), Sign::Alike(node.clone())));
-                }
-            }
-            for (other, theirs) in &self.before {
-                // Compared at the same positions: those of the pair of rounds.
-                if alike(row, theirs) {
-                    findings
-                        .signs
-                        .push((node.clone(), Sign::Alike(other.clone())));
+        let within = pairs(&rows, &rows, |first, second| first < second);
+        let across = pairs(&rows, &self.before, |_, _| true);
+        for (pairs, mutual) in [(within, true), (across, false)] {
+            let most = too_alike(&pairs);
+            for (node, other, _) in pairs.into_iter().filter(|(.., cosine)| *cosine > most) {
+                findings.alike(node, other);
+                if mutual {
+                    findings.alike(other, node);
                 }
             }
         }
@@ -180,8 +183,30 @@ fn sample(round: u64, values: usize) -> Vec<usize> {
         .collect()
 }
 
-fn alike(a: &[f32], b: &[f32]) -> bool {
-    a.len() == b.len() && Comparison::of(a, b).cosine > ALIKE
+type Row = (NodeId, Vec<f32>);
+
+/// Cosines of the pairs of different nodes whose positions are `wanted`.
+fn pairs<'a>(
+    rows: &'a [Row],
+    others: &'a [Row],
+    wanted: impl Fn(usize, usize) -> bool,
+) -> Vec<(&'a NodeId, &'a NodeId, f64)> {
+    let mut pairs = Vec::new();
+    for (first, (node, row)) in rows.iter().enumerate() {
+        for (second, (other, theirs)) in others.iter().enumerate() {
+            if wanted(first, second) && node != other && row.len() == theirs.len() {
+                pairs.push((node, other, Comparison::of(row, theirs).cosine));
+            }
+        }
+    }
+    pairs
+}
+
+/// The cosine from which a pair is more alike than work on different data
+/// makes it: a twentieth of the usual distance, and never below [`ALIKE`].
+fn too_alike(pairs: &[(&NodeId, &NodeId, f64)]) -> f64 {
+    let usual = median(pairs.iter().map(|(.., cosine)| *cosine).collect());
+    (1.0 - (1.0 - usual) / 20.0).max(ALIKE)
 }
 
 fn norms(rules: &VerifyRules, shown: &[Shown<'_>], findings: &mut Findings) {
@@ -246,10 +271,13 @@ impl Gain {
         })
     }
 
-    /// What it says against the node, if anything.
-    pub fn sign(&self) -> Option<Sign> {
+    /// What it says against the node, if anything; `typical` is the round's
+    /// median gain on assigned data.
+    pub fn sign(&self, typical: f64) -> Option<Sign> {
         if self.assigned <= 0.0 {
             Some(Sign::Harmful)
+        } else if self.assigned < typical / 4.0 {
+            Some(Sign::Weak)
         } else if self.assigned < self.random {
             Some(Sign::Elsewhere)
         } else {

@@ -1,0 +1,15 @@
+//! A test-bed: whole runs with hostile nodes, in one thread and without time.
+//!
+//! Rounds go through the real machine, codecs, aggregators, screens, draws and
+//! recomputations; only the clock is a number and the network is a loop. A run
+//! is a function of its settings, so every figure can be had again.
+
+mod arena;
+pub mod attack;
+mod hostile;
+#[cfg(test)]
+mod tests;
+pub mod toy;
+
+pub use arena::{Arena, ArenaError, ArenaReport, ArenaSpec, Hostility};
+pub use attack::Attack;
