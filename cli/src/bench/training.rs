@@ -1,52 +1,194 @@
-//! `plumbline bench training`: one node beside a plain candle graph of the same model.
+//! `plumbline bench training`: one node beside a plain candle graph of the same
+//! model, codecs beside each other, attacks beside honest runs, churn beside calm.
 
 use anyhow::Result;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use plumbline_training_model::ModelConfig;
+use plumbline_training_net::bench::{self, BenchOptions, HostileRow};
+use plumbline_training_net::corpus::SourceData;
+use serde_json::{Map, Value, json};
+
+use super::work_folder::WorkFolder;
 
 #[derive(Debug, Args)]
 pub struct Training {
-    /// Seconds for each measurement
+    /// Sections to run
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = Section::ALL)]
+    only: Vec<Section>,
+    /// Smaller models and fewer rounds
+    #[arg(long)]
+    quick: bool,
+    /// Seeds data, models, draws and attacks
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Folder or file with the text to train on, instead of cargo's registry
+    #[arg(long)]
+    text: Option<std::path::PathBuf>,
+    /// Seconds for each measurement of one node
     #[arg(long, default_value_t = 4.0)]
     seconds: f64,
-    /// Threads of the node
+    /// Threads of the one node
     #[arg(long, value_delimiter = ',', default_value = "1,2")]
     threads: Vec<usize>,
-    /// Print a list of JSON objects
+    /// Print one JSON object with a member for each section
     #[arg(long)]
     json: bool,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+enum Section {
+    /// Tokens per second of one node
+    SingleNode,
+    /// Bytes and loss of SparseLoCo, DiLoCo and every-step training
+    Codec,
+    /// Every attack against every aggregator and the whole defence
+    Hostile,
+    /// Half of the nodes killed and replaced
+    Churn,
+}
+
+impl Section {
+    const ALL: [Self; 4] = [Self::SingleNode, Self::Codec, Self::Hostile, Self::Churn];
+}
+
 impl Training {
     pub fn run(self) -> Result<()> {
-        let mut rows = Vec::new();
-        for config in configurations() {
-            for &threads in &self.threads {
-                rows.push(plumbline_training_model::bench::single_node(
-                    &config,
-                    self.seconds,
-                    threads,
-                )?);
+        let folder = WorkFolder::of(None)?;
+        let options = BenchOptions {
+            seed: self.seed,
+            quick: self.quick,
+            text: self
+                .text
+                .clone()
+                .map_or(SourceData::CargoRegistry, SourceData::Path),
+            folder: folder.path().to_owned(),
+        };
+        let mut sections = Map::new();
+        for section in Section::ALL {
+            if !self.only.contains(&section) {
+                continue;
             }
+            let (name, value) = match section {
+                Section::SingleNode => ("single_node", self.single_node()?),
+                Section::Codec => ("codec", self.codec(&options)?),
+                Section::Hostile => ("hostile", self.hostile(&options)?),
+                Section::Churn => ("churn", self.churn(&options)?),
+            };
+            sections.insert(name.to_owned(), value);
         }
         if self.json {
-            println!("{}", serde_json::to_string(&rows)?);
-            return Ok(());
-        }
-        println!("parameters  vocabulary  threads  tokens/s  plain candle  ratio  of matmul peak");
-        for row in &rows {
-            println!(
-                "{:10} {:11} {:8} {:9.0} {:13.0} {:6.2} {:14.0} %",
-                row.parameters,
-                row.config.vocabulary,
-                row.threads,
-                row.tokens_per_second,
-                row.plain_tokens_per_second,
-                row.ratio_to_plain,
-                row.share_of_peak * 100.0
-            );
+            println!("{}", Value::Object(sections));
         }
         Ok(())
+    }
+
+    fn single_node(&self) -> Result<Value> {
+        let mut rows = Vec::new();
+        if !self.json {
+            println!(
+                "parameters  vocabulary  threads  tokens/s  plain candle  ratio  of matmul peak"
+            );
+        }
+        for config in configurations() {
+            for &threads in &self.threads {
+                let row =
+                    plumbline_training_model::bench::single_node(&config, self.seconds, threads)?;
+                if !self.json {
+                    println!(
+                        "{:10} {:11} {:8} {:9.0} {:13.0} {:6.2} {:14.0} %",
+                        row.parameters,
+                        row.config.vocabulary,
+                        row.threads,
+                        row.tokens_per_second,
+                        row.plain_tokens_per_second,
+                        row.ratio_to_plain,
+                        row.share_of_peak * 100.0
+                    );
+                }
+                // The peer of this program is the plain graph; PyTorch is the
+                // peer of bench/run_training.sh.
+                rows.push(json!({
+                    "parameters": row.parameters,
+                    "vocabulary": row.config.vocabulary,
+                    "threads": row.threads,
+                    "tokens_per_s": row.tokens_per_second,
+                    "plain_candle_tokens_per_s": row.plain_tokens_per_second,
+                    "pytorch_tokens_per_s": null,
+                    "ratio": row.ratio_to_plain,
+                    "matmul_peak_share": row.share_of_peak,
+                }));
+            }
+        }
+        Ok(Value::Array(rows))
+    }
+
+    fn codec(&self, options: &BenchOptions) -> Result<Value> {
+        let report = bench::codec(options)?;
+        if !self.json {
+            println!(
+                "sparseloco, {} nodes, H = {}, {} rounds, {} parameters: {:.1} times fewer bytes \
+                 per exchange, {:.0} times fewer than every step; held-out loss {:.4} \
+                 (diloco {:.4}, every step {:.4}; ratios {:.4} and {:.4})",
+                report.nodes,
+                report.inner_steps,
+                report.rounds,
+                report.parameters,
+                report.bytes_ratio_sync,
+                report.bytes_ratio_ddp,
+                report.loss_sparseloco,
+                report.loss_diloco,
+                report.loss_ddp,
+                report.loss_vs_diloco,
+                report.loss_vs_ddp
+            );
+        }
+        Ok(serde_json::to_value(report)?)
+    }
+
+    fn hostile(&self, options: &BenchOptions) -> Result<Value> {
+        if !self.json {
+            println!(
+                "aggregator         scheme      attack              hostile  loss ratio  out after  honest bans"
+            );
+        }
+        let silent = self.json;
+        let mut told = |row: &HostileRow| {
+            if !silent {
+                let out = row
+                    .rounds_to_ban
+                    .map_or("-".into(), |rounds| rounds.to_string());
+                println!(
+                    "{:18} {:11} {:18} {:7.0} %  {:10.4}  {:>9}  {:11}",
+                    row.aggregator,
+                    row.scheme,
+                    row.attack,
+                    row.fraction * 100.0,
+                    row.loss_ratio,
+                    out,
+                    row.honest_bans
+                );
+            }
+        };
+        Ok(serde_json::to_value(bench::hostile(options, &mut told)?)?)
+    }
+
+    fn churn(&self, options: &BenchOptions) -> Result<Value> {
+        let report = bench::churn(options)?;
+        if !self.json {
+            println!(
+                "{} of {} nodes killed and replaced over {} rounds: loss {:.4}, undisturbed {:.4} \
+                 (ratio {:.4}), {} rounds lost",
+                report.kills,
+                report.nodes,
+                report.rounds,
+                report.loss_disturbed,
+                report.loss_undisturbed,
+                report.loss_ratio,
+                report.rounds_lost
+            );
+        }
+        Ok(serde_json::to_value(report)?)
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use plumbline_training_core::contribution::Accounts;
 use plumbline_training_core::pacing::FULL_BPS;
 use plumbline_training_core::round::{NodeId, Origin};
+use plumbline_training_core::verify::Ban;
 
 use crate::run::{HistoryPoint, NodeStats, NodeStatus, RunStatus};
 
@@ -27,10 +28,14 @@ pub struct Snapshot {
     pub parameters: Arc<Vec<f32>>,
     /// The outer optimiser's velocity.
     pub velocity: Arc<Vec<f32>>,
-    /// Inner optimiser state of each node that showed it.
+    /// The central optimiser's state, where there is one.
+    pub central: Arc<Vec<u8>>,
+    /// State of each node that showed it.
     pub states: BTreeMap<NodeId, Arc<Vec<u8>>>,
     /// What nodes were credited with.
     pub accounts: Accounts,
+    /// Who was removed for good.
+    pub bans: Vec<Ban>,
     /// Loss of the first inner steps of the run.
     pub loss_first: Option<f64>,
     /// Loss over the last closed round.
@@ -109,6 +114,10 @@ pub struct BoardState {
     pub share_bps: u32,
     /// Figures of nodes seen so far.
     pub nodes: BTreeMap<NodeId, NodeStats>,
+    /// Who was removed for good, and why.
+    pub bans: Vec<Ban>,
+    /// Contributions that were recomputed since this process started.
+    pub audits: u64,
     /// Closed rounds, oldest first.
     pub history: VecDeque<HistoryPoint>,
     /// The newest closed round.
@@ -127,6 +136,8 @@ impl Board {
                 loss_first: None,
                 share_bps: 0,
                 nodes: BTreeMap::new(),
+                bans: Vec::new(),
+                audits: 0,
                 history,
                 snapshot: None,
                 recent: VecDeque::new(),
@@ -152,6 +163,8 @@ impl BoardState {
             tokens: 0,
             rounds: 0,
             missed: 0,
+            verified: 0,
+            audits: 0,
             loss: None,
             tokens_per_cpu_second: 0.0,
         })

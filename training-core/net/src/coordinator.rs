@@ -4,29 +4,39 @@
 //! It reaches nodes through its [`Transport`] alone and trusts nothing that
 //! they send: payloads are fetched by hash, must have been promised, and must
 //! decode to as many finite values as the model has before they are counted.
+//! With an [`Auditor`](crate::auditor::Auditor) they are also screened, and a drawn part is done again;
+//! who lied is removed for good.
 
 mod closing;
 #[cfg(test)]
 mod tests;
+mod verification;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use plumbline_training_core::codec::{Geometry, Scheme};
 use plumbline_training_core::contribution::Accounts;
 use plumbline_training_core::digest::Digest;
-use plumbline_training_core::outer::{Aggregator, Nesterov, OuterError};
+use plumbline_training_core::local::commitment;
+use plumbline_training_core::outer::{Aggregator, OuterError, OuterStep};
 use plumbline_training_core::pacing::node_rate_bps;
 use plumbline_training_core::round::{
     Effect, Event, NodeId, Origin, Phase, RoundError, RoundRules, RoundState, step,
 };
+use plumbline_training_core::schedule::LrSchedule;
 use plumbline_training_core::time::Micros;
+use plumbline_training_core::trainer::{LocalTrainer, TrainerError};
+use plumbline_training_core::verify::Ban;
 
 use crate::board::{Board, Control, Snapshot};
 use crate::message::{Envelope, Message, RoundAnnouncement, RoundReport};
 use crate::payload::{self, VectorKind};
 use crate::run::{HistoryPoint, NodeStatus, RunEvent, RunStatus};
 use crate::transport::{Transport, TransportError};
+use verification::Checks;
+pub use verification::Verification;
 
 /// Longest time without looking at the clock and the controls.
 const TICK: Duration = Duration::from_millis(25);
@@ -50,8 +60,14 @@ pub struct CoordinatorOptions {
     pub rules: RoundRules,
     /// Where it starts or goes on.
     pub start: Snapshot,
-    /// The outer optimiser, with its velocity.
-    pub outer: Nesterov,
+    /// What is exchanged.
+    pub scheme: Scheme,
+    /// How the model is cut into chunks.
+    pub geometry: Geometry,
+    /// The outer step.
+    pub outer: Outer,
+    /// Checks contributions; without, they are trusted.
+    pub verification: Option<Verification>,
     /// Reduces contributions to one.
     pub aggregator: Box<dyn Aggregator>,
     /// Its end of the channel.
@@ -68,6 +84,19 @@ pub struct CoordinatorOptions {
     pub observer: Box<dyn Observer>,
 }
 
+/// How the aggregate becomes a step of the global model.
+pub enum Outer {
+    /// On the parameters alone.
+    Step(OuterStep),
+    /// One AdamW update of a replica of its own, at every step.
+    Central {
+        /// The replica, with the optimiser's state of the snapshot.
+        trainer: Box<dyn LocalTrainer>,
+        /// Learning rate by tokens.
+        schedule: LrSchedule,
+    },
+}
+
 /// Why a run cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub enum CoordinatorError {
@@ -77,6 +106,9 @@ pub enum CoordinatorError {
     /// The outer step failed.
     #[error(transparent)]
     Outer(#[from] OuterError),
+    /// The central replica failed.
+    #[error(transparent)]
+    Trainer(#[from] TrainerError),
     /// The channel failed.
     #[error(transparent)]
     Transport(#[from] TransportError),
@@ -99,11 +131,13 @@ pub struct Coordinator {
     loss_first: Option<f64>,
     bytes_sent: u64,
     bytes_every_step: u64,
-    /// Optimiser states to hand to nodes that come back after a restart.
-    returning: BTreeMap<NodeId, Digest>,
+    /// State that each node begins its next round from.
+    bases: BTreeMap<NodeId, Digest>,
+    bans: Vec<Ban>,
+    checks: Checks,
     announced: Option<RoundAnnouncement>,
     shown: BTreeMap<NodeId, Shown>,
-    deltas: BTreeMap<NodeId, Vec<f32>>,
+    deltas: BTreeMap<NodeId, Arc<Vec<f32>>>,
     update_norm: f64,
     rate: Option<(u32, u32)>,
     failure: Option<String>,
@@ -131,10 +165,15 @@ impl Coordinator {
             parameters: digest,
             ..options.start.origin.clone()
         };
-        let state = RoundState::new(options.rules.clone(), origin, Micros(0))?;
-        let mut returning = BTreeMap::new();
+        let mut state = RoundState::new(options.rules.clone(), origin, Micros(0))?;
+        let bans = options.start.bans.clone();
+        for ban in &bans {
+            let node = ban.node.clone();
+            state = step(&state, &Event::Ban { node }, Micros(0))?.0;
+        }
+        let mut bases = BTreeMap::new();
         for (node, bytes) in &options.start.states {
-            returning.insert(node.clone(), options.transport.put(bytes.to_vec())?);
+            bases.insert(node.clone(), options.transport.put(bytes.to_vec())?);
         }
         let mut board = options.board.lock();
         board.loss_first = options.start.loss_first;
@@ -142,10 +181,14 @@ impl Coordinator {
         for (node, account) in options.start.accounts.iter() {
             let figures = board.node(node);
             figures.status = NodeStatus::Left;
-            (figures.tokens, figures.rounds) = (account.tokens, account.rounds);
-            figures.missed = account.missed;
+            figures.credit(account);
         }
+        for ban in &bans {
+            board.node(&ban.node).status = NodeStatus::Banned;
+        }
+        board.bans.clone_from(&bans);
         drop(board);
+        let checks = Checks::new(options.verification.as_ref());
         Ok(Self {
             state,
             started: Instant::now(),
@@ -155,7 +198,9 @@ impl Coordinator {
             loss_first: options.start.loss_first,
             bytes_sent: options.start.bytes_sent,
             bytes_every_step: options.start.bytes_every_step,
-            returning,
+            bases,
+            bans,
+            checks,
             announced: None,
             shown: BTreeMap::new(),
             deltas: BTreeMap::new(),
@@ -187,6 +232,7 @@ impl Coordinator {
                 return Ok(RunStatus::Stopped);
             }
             self.apply_share()?;
+            self.hear_auditor()?;
             match self.options.transport.receive(TICK) {
                 Ok(Some(envelope)) => self.on_message(envelope)?,
                 Ok(None) => {}
@@ -221,6 +267,7 @@ impl Coordinator {
         let share = self.options.control.share();
         let members = self.state.members().len();
         let rate = node_rate_bps(share, self.options.cores, members);
+        let rate = self.share_with_auditor(rate, members);
         if self.rate != Some((share, rate)) {
             if self.rate.is_none_or(|(before, _)| before != share) {
                 self.options.board.lock().share_bps = share;
@@ -279,16 +326,20 @@ impl Coordinator {
                 tokens,
             }),
             Message::Reveal {
-                digest,
+                payload,
                 report,
                 state,
                 ..
-            } => self.on_reveal(node, digest, report, state),
+            } => self.on_reveal(node, payload, report, state),
             Message::Bye { failure } => {
                 if let Some(failure) = &failure {
                     self.failure = Some(format!("{node}: {failure}"));
                 }
-                self.node_changed(&node, NodeStatus::Left, failure);
+                // A banned node's goodbye changes nothing.
+                if !self.state.banned().contains(&node) {
+                    self.node_changed(&node, NodeStatus::Left, failure);
+                    self.forget_base(&node);
+                }
                 self.dispatch(&Event::Leave { node })
             }
             _ => Ok(()),
@@ -302,14 +353,15 @@ impl Coordinator {
             Ok(effects) => effects,
             Err(error) => {
                 tracing::warn!(run = self.options.run, %node, %error, "join refused");
+                if matches!(error, RoundError::Banned(_)) {
+                    let reason = error.to_string();
+                    let refusal = Message::Banned { node, reason };
+                    self.options.transport.announce(&refusal)?;
+                }
                 return Ok(());
             }
         };
-        let state = self.returning.get(&node).copied();
-        let welcome = Message::Welcome {
-            node: node.clone(),
-            state,
-        };
+        let welcome = Message::Welcome { node: node.clone() };
         self.options.transport.announce(&welcome)?;
         if !known {
             self.node_changed(&node, NodeStatus::Active, None);
@@ -339,26 +391,32 @@ impl Coordinator {
         self.perform(effects)
     }
 
+    /// What is shown must hash to what was promised, the state with it.
     fn on_reveal(
         &mut self,
         node: NodeId,
-        digest: Digest,
+        payload: Digest,
         report: RoundReport,
         state: Option<Digest>,
     ) -> Result<(), CoordinatorError> {
-        let Ok(bytes) = self.options.transport.get(&digest) else {
+        let Ok(bytes) = self.options.transport.get(&payload) else {
             return Ok(());
         };
+        let promised = self.state.open().and_then(|o| o.commitments.get(&node));
+        let Some(tokens) = promised.map(|promised| promised.tokens) else {
+            return Ok(());
+        };
+        let round = self.state.round();
         let event = Event::Reveal {
             node: node.clone(),
-            digest,
+            digest: commitment(round, &node, &payload, state.as_ref(), tokens),
         };
         match self.transition(&event) {
             Ok(effects) => {
                 let bytes = bytes.len() as u64;
                 let shown = Shown {
                     report,
-                    payload: digest,
+                    payload,
                     bytes,
                     state,
                 };
@@ -367,9 +425,9 @@ impl Coordinator {
             }
             Err(error) => {
                 tracing::debug!(run = self.options.run, %node, %error, "reveal refused");
-                let repeated = self.shown.get(&node).is_some_and(|s| s.payload == digest);
+                let repeated = self.shown.values().any(|s| s.payload == payload);
                 if !repeated {
-                    self.options.transport.forget(&digest);
+                    self.options.transport.forget(&payload);
                 }
                 Ok(())
             }
@@ -432,6 +490,7 @@ impl Coordinator {
                 let announcement = RoundAnnouncement {
                     round,
                     parameters,
+                    bases: self.bases_of(&assignments),
                     assignments,
                     tokens,
                     save_state: true,
@@ -451,7 +510,7 @@ impl Coordinator {
                     .announce(&Message::RequestReveals { round, nodes })?;
             }
             Effect::Audit { contributions, .. } => {
-                let rejected = self.audit(&contributions);
+                let rejected = self.audit(&contributions)?;
                 return Ok(Some(Event::Audited { rejected }));
             }
             Effect::Aggregate { contributions, .. } => {
@@ -476,7 +535,10 @@ impl Coordinator {
                     .observer
                     .happened(RunEvent::RoundVoided { run, round, reason });
             }
-            Effect::Evicted { node } => self.node_changed(&node, NodeStatus::Dead, None),
+            Effect::Evicted { node } => {
+                self.forget_base(&node);
+                self.node_changed(&node, NodeStatus::Dead, None);
+            }
         }
         Ok(None)
     }

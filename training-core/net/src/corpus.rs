@@ -20,6 +20,7 @@ use std::path::PathBuf;
 
 use plumbline_training_core::draw::Draw;
 use plumbline_training_core::trainer::Batch;
+pub use plumbline_training_core::trainer::SequenceSource;
 use serde::{Deserialize, Serialize};
 
 pub use load::{Document, Limits, load_documents, registry_folder};
@@ -109,12 +110,6 @@ impl SourceSpec {
             max_bytes: default_max_bytes(),
         }
     }
-}
-
-/// Numbered sequences of tokens.
-pub trait SequenceSource: Send + Sync {
-    /// Sequences `start..start + count`, each of `length + 1` tokens.
-    fn batch(&self, start: u64, count: usize, length: usize) -> Batch;
 }
 
 /// A contributor's text before tokenisation.

@@ -452,6 +452,8 @@ impl Run {
             bytes_sent: snapshot.map_or(0, |s| s.bytes_sent),
             bytes_every_step: snapshot.map_or(0, |s| s.bytes_every_step),
             nodes: board.nodes.values().cloned().collect(),
+            bans: board.bans.clone(),
+            audits: board.audits,
             checkpoint: self.vault.newest().map(|checkpoint| checkpoint.id),
         }
     }

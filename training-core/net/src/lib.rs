@@ -17,6 +17,8 @@
 // An adapter: it owns the clock and the threads that the pure crates must not touch.
 #![allow(clippy::disallowed_methods)]
 
+pub mod auditor;
+pub mod bench;
 pub mod board;
 pub mod coordinator;
 pub mod corpus;
@@ -25,11 +27,12 @@ pub mod gate;
 pub mod host;
 pub mod message;
 pub mod node;
-pub mod payload;
 pub mod plant;
 pub mod run;
 pub mod transport;
 pub mod vault;
+
+pub use plumbline_training_core::codec::dense as payload;
 
 #[cfg(test)]
 mod testing;

@@ -2,6 +2,8 @@
 //! versioned values without pointers. Anything large travels as a
 //! content-addressed payload and is only named here.
 
+use std::collections::BTreeMap;
+
 use plumbline_training_core::assignment::Assignment;
 use plumbline_training_core::digest::Digest;
 use plumbline_training_core::round::NodeId;
@@ -10,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::transport::TransportError;
 
 /// Version of the message format; another version is refused, not guessed at.
-pub const WIRE_VERSION: u16 = 1;
+pub const WIRE_VERSION: u16 = 2;
 
 /// Longest text that a message may carry, in bytes.
 pub const REASON_BYTES_MAX: usize = 512;
@@ -37,7 +39,9 @@ pub struct RoundAnnouncement {
     pub assignments: Vec<Assignment>,
     /// Tokens that the run had counted before it.
     pub tokens: u64,
-    /// Whether nodes shall show their optimiser state with their contribution.
+    /// State that each node begins from; those not named begin afresh.
+    pub bases: BTreeMap<NodeId, Digest>,
+    /// Whether nodes shall show their state with their contribution.
     pub save_state: bool,
 }
 
@@ -74,11 +78,13 @@ pub enum Message {
         /// Its loss, nats per token.
         loss: f64,
     },
-    /// Node: I promise the payload with this hash.
+    /// Node: I promise the contribution with this hash.
     Commit {
         /// Round it started from.
         round: u64,
-        /// Hash of the payload.
+        /// Hash of the contribution; see [`commitment`].
+        ///
+        /// [`commitment`]: plumbline_training_core::local::commitment
         digest: Digest,
         /// Tokens it stands for.
         tokens: u64,
@@ -88,10 +94,10 @@ pub enum Message {
         /// Round it was committed in.
         round: u64,
         /// Hash of the payload.
-        digest: Digest,
+        payload: Digest,
         /// How the round went.
         report: RoundReport,
-        /// Payload with the optimiser state, when it was asked for.
+        /// Payload with the node's state after it, when it was asked for.
         state: Option<Digest>,
     },
     /// Node: I leave.
@@ -103,8 +109,13 @@ pub enum Message {
     Welcome {
         /// Who.
         node: NodeId,
-        /// Optimiser state to go on with, after a restart.
-        state: Option<Digest>,
+    },
+    /// Coordinator: this node is removed for good.
+    Banned {
+        /// Who.
+        node: NodeId,
+        /// Why.
+        reason: String,
     },
     /// Coordinator: a round is open.
     Open(RoundAnnouncement),
@@ -191,13 +202,14 @@ mod tests {
             },
             Message::Reveal {
                 round: 3,
-                digest,
+                payload: digest,
                 report: RoundReport::default(),
                 state: Some(digest),
             },
-            Message::Welcome {
+            Message::Welcome { node: node.clone() },
+            Message::Banned {
                 node: node.clone(),
-                state: None,
+                reason: "recomputed".into(),
             },
             Message::Open(RoundAnnouncement {
                 round: 1,
@@ -208,6 +220,7 @@ mod tests {
                     count: 6,
                 }],
                 tokens: 7,
+                bases: BTreeMap::new(),
                 save_state: true,
             }),
         ] {
@@ -222,18 +235,18 @@ mod tests {
     #[test]
     fn other_versions_rubbish_and_long_messages_are_refused() {
         let mut other = envelope(Message::Hello);
-        other.version = 2;
+        other.version = 3;
         let bytes = other.encode(100).unwrap();
         assert!(matches!(
             Envelope::decode(&bytes),
-            Err(TransportError::Version(2))
+            Err(TransportError::Version(3))
         ));
         assert!(matches!(
             Envelope::decode(&[]),
             Err(TransportError::Codec(_))
         ));
         assert!(matches!(
-            Envelope::decode(&[1, 1, b' ']),
+            Envelope::decode(&[2, 1, b' ']),
             Err(TransportError::Codec(_))
         ));
         let failure = Some(bounded_reason(&"ä".repeat(1_000)));

@@ -3,20 +3,23 @@
 //!
 //! The node talks to the run through a [`Transport`] only. It takes a round
 //! announcement, trains H inner steps on its assigned sequences at the rate it
-//! is allowed, promises the pseudo-gradient by hash, shows it when asked, and
+//! is allowed, promises its contribution by hash, shows it when asked, and
 //! waits for the next round. A newer announcement makes it drop what it was
-//! doing: nobody is waiting for that work any more.
+//! doing: nobody is waiting for that work any more, and the next round begins
+//! from the state that the announcement names, so that anybody can do its work
+//! again.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use plumbline_training_core::codec::{CodecError, Geometry, Memory};
 use plumbline_training_core::digest::Digest;
-use plumbline_training_core::outer::{OuterError, pseudo_gradient};
+pub use plumbline_training_core::local::InnerPlan;
+use plumbline_training_core::local::{LocalError, LocalRound, NodeState, Task, Work, commitment};
 use plumbline_training_core::pacing::{Pacer, Wait};
 use plumbline_training_core::round::NodeId;
-use plumbline_training_core::schedule::LrSchedule;
 use plumbline_training_core::time::Micros;
 use plumbline_training_core::trainer::{LocalTrainer, TrainerError};
 use rustix::time::{ClockId, clock_gettime};
@@ -34,17 +37,6 @@ const HELLO_EVERY: Duration = Duration::from_secs(2);
 /// CPU time that a node may save up while it waits for others: about two inner
 /// steps of the default model.
 const BURST: Micros = Micros::from_millis(100);
-
-/// What every node of a run does in a round.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct InnerPlan {
-    /// Rows of a batch.
-    pub batch: usize,
-    /// Predicted positions of a row.
-    pub length: usize,
-    /// Learning rate by tokens.
-    pub schedule: LrSchedule,
-}
 
 /// Makes the replica on the node's own thread.
 pub type TrainerFactory = Box<dyn FnOnce() -> Result<Box<dyn LocalTrainer>, TrainerError> + Send>;
@@ -77,9 +69,15 @@ pub enum NodeError {
     /// The announced parameters are not this model's.
     #[error(transparent)]
     Payload(#[from] PayloadError),
-    /// The replica's parameters changed their number.
+    /// The round's work failed.
     #[error(transparent)]
-    Outer(#[from] OuterError),
+    Local(#[from] LocalError),
+    /// The model's shapes cannot be cut.
+    #[error(transparent)]
+    Codec(#[from] CodecError),
+    /// The coordinator removed it for good.
+    #[error("banned from the run: {0}")]
+    Banned(String),
     /// The thread could not be started.
     #[error("cannot start a thread: {0}")]
     Thread(String),
@@ -172,9 +170,12 @@ fn run(options: NodeOptions, kill: Arc<AtomicBool>) {
         let node = transport.id().clone();
         let result = trainer().map_err(NodeError::from).and_then(|trainer| {
             let now = Instant::now();
+            let geometry = Geometry::new(&trainer.shapes())?;
             let mut node = Node {
                 transport: &*transport,
                 trainer,
+                geometry,
+                at: At::Fresh,
                 data,
                 plan,
                 gate,
@@ -202,35 +203,41 @@ fn run(options: NodeOptions, kill: Arc<AtomicBool>) {
 }
 
 /// CPU time of the calling thread.
-fn thread_cpu() -> Micros {
+pub(crate) fn thread_cpu() -> Micros {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     Micros(time.tv_sec as u64 * 1_000_000 + time.tv_nsec as u64 / 1_000)
 }
 
 /// A round this node works on.
-struct Task {
-    round: u64,
-    start: Vec<f32>,
-    tokens_before: u64,
-    members: u64,
-    first_sequence: u64,
-    steps: u64,
+struct Current {
+    local: LocalRound,
     save_state: bool,
-    loss_sum: f64,
-    report: RoundReport,
+    cpu_us: u64,
     promised: Option<Promise>,
 }
 
 /// The finished work of a round, not shown yet.
 struct Promise {
-    digest: Digest,
-    bytes: Vec<u8>,
-    state: Option<Vec<u8>>,
+    commitment: Digest,
+    payload: Vec<u8>,
+    state: Vec<u8>,
+}
+
+/// The state that the replica's optimiser is in.
+enum At {
+    /// A new one's.
+    Fresh,
+    /// What it showed under this hash, with what its codec remembers.
+    Shown(Digest, Memory),
+    /// In the middle of something.
+    Between,
 }
 
 struct Node<'a> {
     transport: &'a dyn Transport,
     trainer: Box<dyn LocalTrainer>,
+    geometry: Geometry,
+    at: At,
     data: Arc<dyn SequenceSource>,
     plan: InnerPlan,
     gate: Arc<Gate>,
@@ -239,7 +246,7 @@ struct Node<'a> {
     pacer: Pacer,
     cpu_seen: Micros,
     welcomed: bool,
-    task: Option<Task>,
+    task: Option<Current>,
     heard: Instant,
     said_hello: Instant,
 }
@@ -311,13 +318,9 @@ impl Node<'_> {
     /// `true` when the run is over.
     fn handle(&mut self, message: Message) -> Result<bool, NodeError> {
         match message {
-            // Welcomes may repeat; the state is only for the first step.
-            Message::Welcome { node, state } if node == *self.transport.id() && !self.welcomed => {
-                self.welcomed = true;
-                if let Some(digest) = state {
-                    let bytes = self.transport.get(&digest)?;
-                    self.trainer.restore_optimizer(&bytes)?;
-                }
+            Message::Welcome { node } if node == *self.transport.id() => self.welcomed = true,
+            Message::Banned { node, reason } if node == *self.transport.id() => {
+                return Err(NodeError::Banned(reason));
             }
             Message::Open(announcement) if self.welcomed => self.open(announcement)?,
             Message::RequestReveals { round, nodes } if nodes.contains(self.transport.id()) => {
@@ -335,10 +338,10 @@ impl Node<'_> {
 
     fn open(&mut self, opened: RoundAnnouncement) -> Result<(), NodeError> {
         if let Some(task) = &self.task
-            && task.round >= opened.round
+            && task.local.task().round >= opened.round
         {
             // A repeated announcement: perhaps our promise was lost.
-            return if task.round == opened.round {
+            return if task.local.task().round == opened.round {
                 self.promise()
             } else {
                 Ok(())
@@ -354,65 +357,93 @@ impl Node<'_> {
             let quiet = self.said_hello.elapsed() >= HELLO_EVERY;
             return if quiet { self.hello() } else { Ok(()) };
         };
-        let bytes = match self.transport.get(&opened.parameters) {
-            Ok(bytes) => bytes,
+        let task = Task {
+            round: opened.round,
+            first: mine.start,
+            steps: mine.count / self.plan.batch.max(1) as u64,
+            tokens_before: opened.tokens,
+            members: opened.assignments.len() as u64,
+        };
+        let base = opened.bases.get(self.transport.id()).copied();
+        let fetched = self.fetch(&opened.parameters, base.as_ref());
+        let (bytes, base) = match fetched {
+            Ok(fetched) => fetched,
             // The round is over already; the next announcement will come.
             Err(TransportError::NotFound(_)) => return Ok(()),
             Err(error) => return Err(error.into()),
         };
         let count = self.trainer.parameter_count();
         let start = payload::decode(VectorKind::Parameters, &bytes, count)?;
-        self.trainer.set_parameters(&start)?;
-        self.task = Some(Task {
-            round: opened.round,
-            start,
-            tokens_before: opened.tokens,
-            members: opened.assignments.len() as u64,
-            first_sequence: mine.start,
-            steps: mine.count / self.plan.batch as u64,
+        self.task = Some(Current {
+            local: self.begin(task, start, base)?,
             save_state: opened.save_state,
-            loss_sum: 0.0,
-            report: RoundReport::default(),
+            cpu_us: 0,
             promised: None,
         });
         Ok(())
+    }
+
+    /// The parameters, and the state to begin from where the replica is not in
+    /// it already: empty bytes for a fresh one.
+    fn fetch(
+        &self,
+        parameters: &Digest,
+        base: Option<&Digest>,
+    ) -> Result<(Arc<Vec<u8>>, Option<Arc<Vec<u8>>>), TransportError> {
+        let state = match (&self.at, base) {
+            (At::Fresh, None) => None,
+            (At::Shown(digest, _), Some(base)) if digest == base => None,
+            (_, None) => Some(Arc::default()),
+            (_, Some(base)) => Some(self.transport.get(base)?),
+        };
+        Ok((self.transport.get(parameters)?, state))
+    }
+
+    fn begin(
+        &mut self,
+        task: Task,
+        start: Vec<f32>,
+        state: Option<Arc<Vec<u8>>>,
+    ) -> Result<LocalRound, NodeError> {
+        let at = std::mem::replace(&mut self.at, At::Between);
+        let plan = self.plan;
+        let Some(bytes) = state else {
+            self.trainer.set_parameters(&start)?;
+            let memory = match at {
+                At::Shown(_, memory) => memory,
+                At::Fresh | At::Between => Memory::default(),
+            };
+            return Ok(LocalRound::go_on(plan, task, start, memory));
+        };
+        let state = if bytes.is_empty() {
+            NodeState::default()
+        } else {
+            NodeState::from_bytes(&bytes, start.len())?
+        };
+        let trainer = &mut *self.trainer;
+        Ok(LocalRound::begin(trainer, plan, task, start, state)?)
     }
 
     fn train_step(&mut self) -> Result<(), NodeError> {
         let Some(task) = &mut self.task else {
             return Ok(());
         };
-        let InnerPlan {
-            batch,
-            length,
-            schedule,
-        } = self.plan;
-        let first = task.first_sequence + task.report.steps * batch as u64;
-        // The others are assumed to be as far as we are.
-        let rate = schedule.rate(task.tokens_before + task.members * task.report.tokens);
+        let InnerPlan { batch, length, .. } = self.plan;
         let before = thread_cpu();
         let step = {
             let _permit = self.gate.acquire(self.lane);
+            let first = task.local.next_sequence();
             let batch = self.data.batch(first, batch, length);
-            self.trainer.step(&batch, rate)?
+            task.local.step(&mut *self.trainer, &batch)?
         };
-        let loss = f64::from(step.loss);
-        let report = &mut task.report;
-        if report.steps == 0 {
-            report.loss_first = loss;
-        }
-        task.loss_sum += loss;
-        report.steps += 1;
-        report.tokens += step.tokens;
-        report.loss = task.loss_sum / report.steps as f64;
-        report.cpu_us += thread_cpu().since(before).0;
+        task.cpu_us += thread_cpu().since(before).0;
         self.transport.announce(&Message::Progress {
-            round: task.round,
-            step: report.steps,
+            round: task.local.task().round,
+            step: task.local.report().steps,
             tokens: step.tokens,
-            loss,
+            loss: f64::from(step.loss),
         })?;
-        if report.steps >= task.steps {
+        if task.local.is_done() {
             self.finish()?;
         }
         Ok(())
@@ -422,20 +453,22 @@ impl Node<'_> {
         let Some(task) = &mut self.task else {
             return Ok(());
         };
-        let local = self.trainer.parameters()?;
-        let delta = pseudo_gradient(&task.start, &local)?;
-        let bytes = payload::encode(VectorKind::PseudoGradient, &delta);
-        let state = if task.save_state {
-            Some(self.trainer.optimizer_state()?)
-        } else {
-            None
-        };
-        task.report.bytes = bytes.len() as u64;
+        let Work { payload, state } = task.local.finish(&*self.trainer, &self.geometry)?;
+        let bytes = state.to_bytes();
+        let digest = Digest::of(&bytes);
+        let shown = task.save_state.then_some(&digest);
         task.promised = Some(Promise {
-            digest: Digest::of(&bytes),
-            bytes,
-            state,
+            commitment: commitment(
+                task.local.task().round,
+                self.transport.id(),
+                &Digest::of(&payload),
+                shown,
+                task.local.report().tokens,
+            ),
+            payload,
+            state: bytes,
         });
+        self.at = At::Shown(digest, state.memory);
         self.promise()
     }
 
@@ -444,9 +477,9 @@ impl Node<'_> {
             && let Some(promise) = &task.promised
         {
             self.transport.announce(&Message::Commit {
-                round: task.round,
-                digest: promise.digest,
-                tokens: task.report.tokens,
+                round: task.local.task().round,
+                digest: promise.commitment,
+                tokens: task.local.report().tokens,
             })?;
         }
         Ok(())
@@ -454,18 +487,27 @@ impl Node<'_> {
 
     fn reveal(&mut self, round: u64) -> Result<(), NodeError> {
         if let Some(task) = &self.task
-            && task.round == round
+            && task.local.task().round == round
             && let Some(promise) = &task.promised
         {
-            let digest = self.transport.put(promise.bytes.clone())?;
-            let state = match &promise.state {
-                Some(state) => Some(self.transport.put(state.clone())?),
-                None => None,
+            let payload = self.transport.put(promise.payload.clone())?;
+            let state = if task.save_state {
+                Some(self.transport.put(promise.state.clone())?)
+            } else {
+                None
             };
+            let local = task.local.report();
             self.transport.announce(&Message::Reveal {
                 round,
-                digest,
-                report: task.report,
+                payload,
+                report: RoundReport {
+                    steps: local.steps,
+                    tokens: local.tokens,
+                    loss: local.loss,
+                    loss_first: local.loss_first,
+                    cpu_us: task.cpu_us,
+                    bytes: promise.payload.len() as u64,
+                },
                 state,
             })?;
         }

@@ -1,9 +1,13 @@
 //! What a run is, how it is going, and what happened to it: plain data for
 //! those who start runs and those who show them.
 
+use plumbline_training_core::aggregate::AggregatorSpec;
+use plumbline_training_core::codec::Scheme;
+use plumbline_training_core::contribution::Account;
 use plumbline_training_core::outer::OuterOptions;
 use plumbline_training_core::round::NodeId;
 use plumbline_training_core::schedule::LrSchedule;
+use plumbline_training_core::verify::{Ban, VerifyRules};
 use plumbline_training_model::{AdamW, ModelConfig};
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +37,15 @@ pub struct RunSpec {
     /// The outer optimiser.
     #[serde(default)]
     pub outer: OuterOptions,
+    /// What nodes exchange.
+    #[serde(default)]
+    pub scheme: Scheme,
+    /// How contributions become one.
+    #[serde(default)]
+    pub aggregator: AggregatorSpec,
+    /// How closely contributions are looked at; without, they are trusted.
+    #[serde(default)]
+    pub verify: Option<VerifyRules>,
     /// Seeds the initial parameters, the corpus sample and the data order.
     pub seed: u64,
     /// The data contributors.
@@ -77,6 +90,9 @@ impl RunSpec {
             schedule: LrSchedule::flat(4e-3, 20_000),
             optimizer: AdamW::default(),
             outer: OuterOptions::default(),
+            scheme: Scheme::default(),
+            aggregator: AggregatorSpec::default(),
+            verify: None,
             seed,
             sources: vec![SourceSpec::registry()],
             max_tokens: None,
@@ -110,6 +126,17 @@ impl RunSpec {
                 let OuterOptions { rate, momentum } = self.outer;
                 let fine = rate.is_finite() && rate > 0.0 && (0.0..1.0).contains(&momentum);
                 (!fine).then(|| "outer rate must be positive and momentum in [0, 1)".into())
+            })
+            .or_else(|| {
+                let rules = self.verify.as_ref();
+                let problem = (self.scheme.problem())
+                    .or_else(|| self.aggregator.problem())
+                    .or_else(|| rules.and_then(VerifyRules::problem));
+                problem.map(str::to_owned)
+            })
+            .or_else(|| {
+                let odd = self.scheme == Scheme::EveryStep && self.inner_steps != 1;
+                odd.then(|| "every_step exchanges after one inner step".into())
             })
     }
 }
@@ -164,15 +191,18 @@ pub enum NodeStatus {
     Left,
     /// It was silent for too many rounds.
     Dead,
+    /// It was removed for good.
+    Banned,
 }
 
 impl NodeStatus {
-    /// `active`, `left` or `dead`.
+    /// `active`, `left`, `dead` or `banned`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Active => "active",
             Self::Left => "left",
             Self::Dead => "dead",
+            Self::Banned => "banned",
         }
     }
 }
@@ -192,11 +222,26 @@ pub struct NodeStats {
     pub rounds: u64,
     /// Rounds that closed without its contribution.
     pub missed: u64,
+    /// Tokens × quality that a passed recomputation vouches for.
+    #[serde(default)]
+    pub verified: u64,
+    /// Recomputations that it passed.
+    #[serde(default)]
+    pub audits: u64,
     /// Loss of its last inner step, nats per token.
     pub loss: Option<f64>,
     /// Tokens per second of its own CPU time in its last counted round: its
     /// speed while it may compute, whatever its share.
     pub tokens_per_cpu_second: f64,
+}
+
+impl NodeStats {
+    /// Takes over what an account says.
+    pub(crate) fn credit(&mut self, account: &Account) {
+        (self.tokens, self.rounds) = (account.tokens, account.rounds);
+        (self.missed, self.verified) = (account.missed, account.verified);
+        self.audits = account.audits;
+    }
 }
 
 /// A run's figures.
@@ -231,6 +276,12 @@ pub struct RunStats {
     pub bytes_every_step: u64,
     /// Its nodes, by name.
     pub nodes: Vec<NodeStats>,
+    /// Nodes removed for good, with the evidence, oldest first.
+    #[serde(default)]
+    pub bans: Vec<Ban>,
+    /// Contributions recomputed since this process started.
+    #[serde(default)]
+    pub audits: u64,
     /// Hash of the newest checkpoint.
     pub checkpoint: Option<String>,
 }
@@ -308,6 +359,13 @@ pub enum RunEvent {
         /// What it said when it left because of a failure.
         failure: Option<String>,
     },
+    /// A node was removed for good.
+    NodeBanned {
+        /// The run.
+        run: String,
+        /// Who and why.
+        ban: Ban,
+    },
     /// The run's status changed.
     StatusChanged {
         /// The run.
@@ -340,7 +398,15 @@ mod tests {
     fn specs_are_checked() {
         let good = RunSpec::new("clean", "clean", 1);
         assert_eq!(good.problem(), None);
-        let bad: [fn(&mut RunSpec); 8] = [
+        let bad: [fn(&mut RunSpec); 11] = [
+            |s| s.aggregator = AggregatorSpec::Krum { faulty: 0.7 },
+            |s| s.scheme = Scheme::EveryStep,
+            |s| {
+                s.verify = Some(VerifyRules {
+                    audit_bps: 10_001,
+                    ..VerifyRules::default()
+                });
+            },
             |s| s.id = "../x".into(),
             |s| s.id = "..".into(),
             |s| s.nodes = 0,

@@ -12,7 +12,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use plumbline_training_core::contribution::Accounts;
+use plumbline_training_core::local::NodeState;
 use plumbline_training_core::round::{NodeId, Origin};
+use plumbline_training_core::verify::Ban;
 use plumbline_training_model::{Checkpoint, ModelConfig, Tokenizer};
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +23,7 @@ use crate::error::HostError;
 use crate::run::CheckpointRef;
 
 const VELOCITY: &str = "outer.velocity";
+const CENTRAL: &str = "outer.optimizer";
 const INNER: &str = "inner.";
 
 /// The checkpoints of one run.
@@ -42,6 +45,8 @@ struct Progress {
     loss_last: Option<f64>,
     bytes_sent: u64,
     bytes_every_step: u64,
+    #[serde(default)]
+    bans: Vec<Ban>,
 }
 
 impl Vault {
@@ -203,10 +208,14 @@ fn checkpoint_of(
         loss_last: snapshot.loss_last,
         bytes_sent: snapshot.bytes_sent,
         bytes_every_step: snapshot.bytes_every_step,
+        bans: snapshot.bans.clone(),
     };
     let mut sections = BTreeMap::new();
     let velocity = snapshot.velocity.iter().flat_map(|v| v.to_le_bytes());
     sections.insert(VELOCITY.to_owned(), velocity.collect());
+    if !snapshot.central.is_empty() {
+        sections.insert(CENTRAL.to_owned(), snapshot.central.to_vec());
+    }
     for (node, state) in &snapshot.states {
         sections.insert(format!("{INNER}{node}"), state.to_vec());
     }
@@ -241,7 +250,7 @@ pub fn snapshot_of(run: &str, path: &Path, checkpoint: &Checkpoint) -> Result<Sn
     let velocity = checkpoint
         .sections
         .get(VELOCITY)
-        .filter(|bytes| bytes.len() == 4 * checkpoint.parameters.len())
+        .filter(|bytes| bytes.is_empty() || bytes.len() == 4 * checkpoint.parameters.len())
         .ok_or_else(|| incompatible("it holds no outer momentum".into()))?
         .chunks_exact(4)
         .map(|four| f32::from_le_bytes([four[0], four[1], four[2], four[3]]))
@@ -250,7 +259,7 @@ pub fn snapshot_of(run: &str, path: &Path, checkpoint: &Checkpoint) -> Result<Sn
     for (name, bytes) in &checkpoint.sections {
         if let Some(node) = name.strip_prefix(INNER) {
             let node = NodeId::new(node).map_err(|error| incompatible(error.to_string()))?;
-            states.insert(node, Arc::new(bytes.clone()));
+            states.insert(node, Arc::new(state_of(bytes)));
         }
     }
     Ok(Snapshot {
@@ -258,13 +267,33 @@ pub fn snapshot_of(run: &str, path: &Path, checkpoint: &Checkpoint) -> Result<Sn
         rounds: progress.rounds,
         parameters: Arc::new(checkpoint.parameters.clone()),
         velocity: Arc::new(velocity),
+        central: Arc::new(
+            checkpoint
+                .sections
+                .get(CENTRAL)
+                .cloned()
+                .unwrap_or_default(),
+        ),
         states,
         accounts: progress.accounts,
+        bans: progress.bans,
         loss_first: progress.loss_first,
         loss_last: progress.loss_last,
         bytes_sent: progress.bytes_sent,
         bytes_every_step: progress.bytes_every_step,
     })
+}
+
+/// A node's state; checkpoints of earlier releases hold only its optimiser.
+fn state_of(bytes: &[u8]) -> Vec<u8> {
+    if bytes.starts_with(b"PLNS") {
+        return bytes.to_vec();
+    }
+    let state = NodeState {
+        optimizer: bytes.to_vec(),
+        ..NodeState::default()
+    };
+    state.to_bytes()
 }
 
 #[cfg(test)]
@@ -301,8 +330,10 @@ mod tests {
             rounds,
             parameters: Arc::new(vec![0.25; parameters]),
             velocity: Arc::new(vec![-1.5; parameters]),
-            states: BTreeMap::from([(node, Arc::new(vec![1, 2, 3]))]),
+            central: Arc::default(),
+            states: BTreeMap::from([(node, Arc::new(b"PLNS-state".to_vec()))]),
             accounts: Accounts::default(),
+            bans: Vec::new(),
             loss_first: Some(6.9),
             loss_last: Some(4.0),
             bytes_sent: 5,

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use ed25519_dalek::SigningKey;
 
 use super::Attack;
-use crate::aggregate::{AggregatorSpec, median};
+use crate::aggregate::AggregatorSpec;
 use crate::codec::{CodecError, Geometry, PayloadError, Scheme};
 use crate::contribution::Accounts;
 use crate::digest::Digest;
@@ -62,6 +62,8 @@ pub struct ArenaSpec {
     pub vocabulary: u32,
     /// Held-out rows that the loss is measured on.
     pub held_out_rows: usize,
+    /// The loss is measured every so many rounds, and at the end.
+    pub measure_every: u64,
     /// Seeds data order, keys and draws.
     pub seed: u64,
 }
@@ -92,9 +94,11 @@ pub enum ArenaError {
 /// What came of a run.
 #[derive(Debug, Clone, Default)]
 pub struct ArenaReport {
-    /// Held-out loss before the first round and after each, nats per token;
-    /// infinite once it is no number.
+    /// Held-out loss before the first round and after every measured one, nats
+    /// per token; infinite once it is no number.
     pub losses: Vec<f64>,
+    /// Rounds that closed.
+    pub rounds: u64,
     /// Tokens counted.
     pub tokens: u64,
     /// Bytes of contributions.
@@ -319,7 +323,12 @@ impl<'a> Arena<'a> {
             self.tick(Micros::from_secs(10))?;
         }
         self.settle_bans()?;
-        self.measure()
+        let done = self.state.round();
+        let last = done >= self.spec.rounds + self.report.voided;
+        if last || done.is_multiple_of(self.spec.measure_every.max(1)) {
+            self.measure()?;
+        }
+        Ok(())
     }
 
     /// Two signed commitments for one round reach each other by gossip.
@@ -404,6 +413,7 @@ impl<'a> Arena<'a> {
                 missed,
                 ..
             } => {
+                self.report.rounds += 1;
                 self.report
                     .accounts
                     .close_round(round, &contributions, &missed);
@@ -524,7 +534,7 @@ impl<'a> Arena<'a> {
             let gain = Gain::measure(self.trainer, &self.parameters, delta, both)?;
             gains.push((node.clone(), gain));
         }
-        let typical = median(gains.iter().map(|(_, gain)| gain.assigned).collect());
+        let typical = Gain::typical(gains.iter().map(|(_, gain)| gain));
         for (node, gain) in gains {
             if let Some(sign) = gain.sign(typical) {
                 self.lottery.suspect(round, &node, sign.weight());

@@ -29,6 +29,7 @@ fn spec(scheme: Scheme) -> ArenaSpec {
         verify: Some(VerifyRules::default()),
         vocabulary: VOCABULARY as u32,
         held_out_rows: 64,
+        measure_every: 1,
         seed: 5,
     }
 }

@@ -271,6 +271,11 @@ impl Gain {
         })
     }
 
+    /// The median gain on assigned data.
+    pub fn typical<'a>(gains: impl IntoIterator<Item = &'a Self>) -> f64 {
+        median(gains.into_iter().map(|gain| gain.assigned).collect())
+    }
+
     /// What it says against the node, if anything; `typical` is the round's
     /// median gain on assigned data.
     pub fn sign(&self, typical: f64) -> Option<Sign> {

@@ -1,48 +1,21 @@
-//! The end of a round: audit, outer step, figures, letting go.
+//! The end of a round: outer step, figures, letting go.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use plumbline_training_core::assignment::Assignment;
 use plumbline_training_core::digest::Digest;
 use plumbline_training_core::outer::{Weighted, norm};
 use plumbline_training_core::round::{Contribution, NodeId, Origin};
 use plumbline_training_core::time::Micros;
 
-use super::{Coordinator, CoordinatorError};
+use super::{Coordinator, CoordinatorError, Outer};
 use crate::board::Snapshot;
 use crate::payload::{self, VectorKind};
 use crate::run::HistoryPoint;
 
 impl Coordinator {
-    /// Decodes every contribution; gives the nodes whose payload is not a
-    /// finite vector of the model's length.
-    pub(super) fn audit(&mut self, contributions: &[Contribution]) -> Vec<NodeId> {
-        let mut rejected = Vec::new();
-        for contribution in contributions {
-            let decoded = self
-                .options
-                .transport
-                .get(&contribution.digest)
-                .map_err(|error| error.to_string())
-                .and_then(|bytes| {
-                    payload::decode(VectorKind::PseudoGradient, &bytes, self.parameters.len())
-                        .map_err(|error| error.to_string())
-                });
-            match decoded {
-                Ok(delta) => {
-                    self.deltas.insert(contribution.node.clone(), delta);
-                }
-                Err(error) => {
-                    let node = &contribution.node;
-                    tracing::warn!(run = self.options.run, %node, error, "contribution rejected");
-                    rejected.push(node.clone());
-                }
-            }
-        }
-        rejected
-    }
-
     /// Takes the outer step and publishes the new parameters.
     pub(super) fn aggregate(
         &mut self,
@@ -58,14 +31,29 @@ impl Coordinator {
             .collect();
         let delta = self.options.aggregator.aggregate(&weighted)?;
         self.update_norm = norm(&delta);
-        let mut parameters = self.parameters.to_vec();
-        self.options.outer.step(&mut parameters, &delta)?;
+        let parameters = self.outer_step(&delta)?;
         if parameters.iter().any(|value| !value.is_finite()) {
             return Err(CoordinatorError::Diverged);
         }
         let bytes = payload::encode(VectorKind::Parameters, &parameters);
         self.parameters = Arc::new(parameters);
         Ok(self.options.transport.put(bytes)?)
+    }
+
+    fn outer_step(&mut self, delta: &[f32]) -> Result<Vec<f32>, CoordinatorError> {
+        let tokens = self.state.tokens();
+        match &mut self.options.outer {
+            Outer::Step(step) => {
+                let mut parameters = self.parameters.to_vec();
+                step.step(&mut parameters, delta, tokens)?;
+                Ok(parameters)
+            }
+            Outer::Central { trainer, schedule } => {
+                trainer.set_parameters(&self.parameters)?;
+                trainer.apply(delta, schedule.rate(tokens))?;
+                Ok(trainer.parameters()?)
+            }
+        }
     }
 
     pub(super) fn close(
@@ -79,14 +67,18 @@ impl Coordinator {
         let point = self.history_point(&next, contributions, missed, duration);
         self.bytes_sent += point.bytes;
         self.bytes_every_step += point.bytes_every_step;
-        let states = self.states_of(contributions);
+        let old_bases = self.move_bases(contributions);
+        let states = self.states();
+        let (velocity, central) = self.outer_state();
         let snapshot = Arc::new(Snapshot {
             origin: next.clone(),
             rounds: self.rounds,
             parameters: Arc::clone(&self.parameters),
-            velocity: Arc::new(self.options.outer.velocity().to_vec()),
+            velocity: Arc::new(velocity),
+            central: Arc::new(central),
             states,
             accounts: self.accounts.clone(),
+            bans: self.bans.clone(),
             loss_first: self.loss_first,
             loss_last: Some(point.loss),
             bytes_sent: self.bytes_sent,
@@ -95,7 +87,20 @@ impl Coordinator {
         self.write_board(&snapshot, &point);
         self.options.observer.round_closed(&snapshot, &point);
         let kept = BTreeSet::from([next.parameters]);
+        for base in old_bases {
+            self.options.transport.forget(&base);
+        }
         self.clear_round(&kept);
+    }
+
+    fn outer_state(&self) -> (Vec<f32>, Vec<u8>) {
+        match &self.options.outer {
+            Outer::Step(step) => (step.velocity().to_vec(), Vec::new()),
+            Outer::Central { trainer, .. } => {
+                // A snapshot without it goes on with a fresh optimiser.
+                (Vec::new(), trainer.optimizer_state().unwrap_or_default())
+            }
+        }
     }
 
     fn history_point(
@@ -107,6 +112,7 @@ impl Coordinator {
     ) -> HistoryPoint {
         let (mut loss, mut first, mut weight) = (0.0, 0.0, 0.0);
         let (mut bytes, mut bytes_every_step) = (0, 0);
+        let every_step = payload::wire_bytes(self.parameters.len()) as u64;
         let mut node_losses = Vec::new();
         for contribution in contributions {
             let Some(shown) = self.shown.get(&contribution.node) else {
@@ -117,7 +123,7 @@ impl Coordinator {
             first += tokens * shown.report.loss_first;
             weight += tokens;
             bytes += shown.bytes;
-            bytes_every_step += shown.bytes * shown.report.steps;
+            bytes_every_step += every_step * shown.report.steps;
             node_losses.push((contribution.node.clone(), shown.report.loss));
         }
         if weight > 0.0 {
@@ -139,24 +145,50 @@ impl Coordinator {
         }
     }
 
-    /// Inner optimiser states as they are after this round: of nodes that
-    /// showed theirs now, and the last known of the others.
-    fn states_of(&self, contributions: &[Contribution]) -> BTreeMap<NodeId, Arc<Vec<u8>>> {
-        let before = self.options.board.lock().snapshot.clone();
-        let mut states = before.map(|s| s.states.clone()).unwrap_or_default();
-        states.retain(|node, _| self.state.members().contains_key(node));
+    /// Counted nodes go on from the state that they showed; gives the states
+    /// that nobody begins from any more.
+    fn move_bases(&mut self, contributions: &[Contribution]) -> Vec<Digest> {
+        let mut old = Vec::new();
         for contribution in contributions {
-            let state = self
-                .shown
-                .get(&contribution.node)
-                .and_then(|shown| shown.state);
-            if let Some(digest) = state
-                && let Ok(bytes) = self.options.transport.get(&digest)
-            {
-                states.insert(contribution.node.clone(), bytes);
-            }
+            let node = &contribution.node;
+            let state = self.shown.get(node).and_then(|shown| shown.state);
+            // Shown and promised, but not to be had: it begins afresh.
+            let state = state.filter(|digest| self.options.transport.get(digest).is_ok());
+            let before = match state {
+                Some(state) => self.bases.insert(node.clone(), state),
+                None => self.bases.remove(node),
+            };
+            old.extend(before.filter(|before| Some(*before) != state));
         }
-        states
+        old.retain(|digest| !self.bases.values().any(|base| base == digest));
+        old
+    }
+
+    /// The states that nodes begin from, as they go into a checkpoint.
+    fn states(&self) -> BTreeMap<NodeId, Arc<Vec<u8>>> {
+        let bases = self.bases.iter();
+        bases
+            .filter_map(|(node, digest)| {
+                let bytes = self.options.transport.get(digest).ok()?;
+                Some((node.clone(), bytes))
+            })
+            .collect()
+    }
+
+    /// What nodes with an assignment begin from.
+    pub(super) fn bases_of(&self, assignments: &[Assignment]) -> BTreeMap<NodeId, Digest> {
+        let named = assignments.iter().filter_map(|assignment| {
+            let base = self.bases.get(&assignment.node)?;
+            Some((assignment.node.clone(), *base))
+        });
+        named.collect()
+    }
+
+    /// A node that left begins afresh should it come back.
+    pub(super) fn forget_base(&mut self, node: &NodeId) {
+        if let Some(base) = self.bases.remove(node) {
+            self.options.transport.forget(&base);
+        }
     }
 
     fn write_board(&mut self, snapshot: &Arc<Snapshot>, point: &HistoryPoint) {
@@ -166,8 +198,7 @@ impl Coordinator {
         board.note_round(point.clone());
         for (node, account) in self.accounts.iter() {
             let figures = board.node(node);
-            (figures.tokens, figures.rounds) = (account.tokens, account.rounds);
-            figures.missed = account.missed;
+            figures.credit(account);
             if let Some(shown) = self.shown.get(node) {
                 let seconds = Micros(shown.report.cpu_us).as_secs_f64();
                 figures.tokens_per_cpu_second = shown.report.tokens as f64 / seconds.max(1e-6);
@@ -177,13 +208,10 @@ impl Coordinator {
 
     /// Lets go of what the round needed, except `kept`.
     pub(super) fn clear_round(&mut self, kept: &BTreeSet<Digest>) {
-        for (node, shown) in std::mem::take(&mut self.shown) {
+        for (_, shown) in std::mem::take(&mut self.shown) {
             self.options.transport.forget(&shown.payload);
-            if let Some(state) = shown.state {
-                self.options.transport.forget(&state);
-            }
-            // It has trained since: the state of its earlier life is history.
-            if let Some(state) = self.returning.remove(&node) {
+            let state = shown.state;
+            if let Some(state) = state.filter(|state| !self.bases.values().any(|b| b == state)) {
                 self.options.transport.forget(&state);
             }
         }

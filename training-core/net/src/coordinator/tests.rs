@@ -3,16 +3,21 @@
 use std::sync::Mutex;
 use std::thread::JoinHandle;
 
-use plumbline_training_core::outer::{Mean, OuterOptions};
+use plumbline_training_core::aggregate::AggregatorSpec;
+use plumbline_training_core::codec::SparseOptions;
+use plumbline_training_core::outer::{Nesterov, OuterOptions};
 use plumbline_training_core::round::DeadlineRule;
 use plumbline_training_core::schedule::LrSchedule;
 
 use super::*;
+use crate::auditor::{Auditor, AuditorOptions};
 use crate::gate::Gate;
-use crate::node::{InnerPlan, NodeHandle, NodeOptions};
+use crate::node::{InnerPlan, NodeHandle, NodeOptions, TrainerFactory};
+use crate::payload::{self, VectorKind};
 use crate::run::HistoryPoint;
 use crate::testing::{Bigram, Cycle, VOCABULARY};
 use crate::transport::{LocalHub, TransportLimits};
+use plumbline_training_core::verify::{Evidence, VerifyRules};
 
 const BATCH: usize = 4;
 const LENGTH: usize = 8;
@@ -49,8 +54,10 @@ fn fresh() -> Snapshot {
         rounds: 0,
         parameters: Arc::new(vec![0.0; VOCABULARY * VOCABULARY]),
         velocity: Arc::new(vec![0.0; VOCABULARY * VOCABULARY]),
+        central: Arc::default(),
         states: BTreeMap::new(),
         accounts: Accounts::default(),
+        bans: Vec::new(),
         loss_first: None,
         loss_last: None,
         bytes_sent: 0,
@@ -74,9 +81,26 @@ impl Observer for Recorder {
     }
 }
 
+#[derive(Default)]
+struct Setting {
+    scheme: Scheme,
+    aggregator: AggregatorSpec,
+    verify: Option<VerifyRules>,
+}
+
+fn plan(scheme: Scheme) -> InnerPlan {
+    InnerPlan {
+        batch: BATCH,
+        length: LENGTH,
+        schedule: LrSchedule::flat(0.5, 0),
+        scheme,
+    }
+}
+
 /// A run of bigram nodes.
 struct Rig {
     hub: LocalHub,
+    scheme: Scheme,
     gate: Arc<Gate>,
     board: Arc<Board>,
     control: Arc<Control>,
@@ -86,17 +110,50 @@ struct Rig {
 
 impl Rig {
     fn start(quorum: usize, start: Snapshot, max_rounds: Option<(u64, u64)>) -> Self {
+        Self::with(Setting::default(), quorum, start, max_rounds)
+    }
+
+    fn with(
+        setting: Setting,
+        quorum: usize,
+        start: Snapshot,
+        max_rounds: Option<(u64, u64)>,
+    ) -> Self {
+        let gate = Arc::new(Gate::new(2));
         let hub = LocalHub::new(TransportLimits::default());
         let board = Arc::new(Board::new(VecDeque::new()));
         let control = Arc::new(Control::new(10_000));
         let log = Log::default();
-        let outer = OuterOptions::default();
+        let scheme = setting.scheme;
+        let outer = match scheme {
+            Scheme::SparseLoCo(options) => OuterStep::Plain(options.rate),
+            _ => OuterStep::Nesterov(Nesterov::resume(
+                OuterOptions::default(),
+                start.velocity.to_vec(),
+            )),
+        };
+        let verification = setting.verify.map(|rules| Verification {
+            rules,
+            secret: [9; 32],
+            batch: BATCH,
+            auditor: Auditor::spawn(AuditorOptions {
+                trainer: Box::new(|| Ok(Box::new(Bigram::new()))),
+                data: Arc::new(Cycle),
+                plan: plan(scheme),
+                gate: Arc::clone(&gate),
+                lane: 0,
+            })
+            .unwrap(),
+        });
         let options = CoordinatorOptions {
             run: "test".into(),
             rules: rules(quorum),
-            outer: Nesterov::resume(outer, start.velocity.to_vec()),
+            scheme,
+            geometry: Geometry::new(&[[VOCABULARY, VOCABULARY]]).unwrap(),
+            outer: Outer::Step(outer),
+            verification,
             start,
-            aggregator: Box::new(Mean),
+            aggregator: setting.aggregator.build(),
             transport: Box::new(hub.connect(NodeId::new(COORDINATOR).unwrap()).unwrap()),
             board: Arc::clone(&board),
             control: Arc::clone(&control),
@@ -107,9 +164,9 @@ impl Rig {
         };
         let coordinator = Coordinator::new(options).unwrap();
         let thread = std::thread::spawn(move || coordinator.run());
-        let gate = Arc::new(Gate::new(2));
         Self {
             hub,
+            scheme,
             gate,
             board,
             control,
@@ -119,19 +176,20 @@ impl Rig {
     }
 
     fn node(&self, name: &str, delay_ms: u64) -> NodeHandle {
+        let trainer = move || -> Result<Box<dyn LocalTrainer>, TrainerError> {
+            let mut trainer = Bigram::new();
+            trainer.delay = Duration::from_millis(delay_ms);
+            Ok(Box::new(trainer))
+        };
+        self.node_of(name, Box::new(trainer))
+    }
+
+    fn node_of(&self, name: &str, trainer: TrainerFactory) -> NodeHandle {
         NodeHandle::spawn(NodeOptions {
             transport: Box::new(self.hub.connect(NodeId::new(name).unwrap()).unwrap()),
-            trainer: Box::new(move || {
-                let mut trainer = Bigram::new();
-                trainer.delay = Duration::from_millis(delay_ms);
-                Ok(Box::new(trainer))
-            }),
+            trainer,
             data: Arc::new(Cycle),
-            plan: InnerPlan {
-                batch: BATCH,
-                length: LENGTH,
-                schedule: LrSchedule::flat(0.5, 0),
-            },
+            plan: plan(self.scheme),
             gate: Arc::clone(&self.gate),
             lane: 0,
         })
@@ -178,8 +236,8 @@ fn two_nodes_learn_together_and_are_credited() {
     let joined = |event: &&RunEvent| matches!(event, RunEvent::NodeChanged { .. });
     assert_eq!(events.iter().filter(joined).count(), 2);
     assert_eq!(board.lock().status, RunStatus::Finished);
-    // Only the newest parameters are still stored.
-    assert!(hub.stored_bytes() < 2_000, "{}", hub.stored_bytes());
+    // Only the newest parameters and what nodes would begin from are still stored.
+    assert!(hub.stored_bytes() < 3_200, "{}", hub.stored_bytes());
 }
 
 #[test]
@@ -290,6 +348,18 @@ fn a_run_whose_nodes_all_fail_says_why() {
         fn step(&mut self, _: &Batch, _: f32) -> Result<StepReport, TrainerError> {
             Err(TrainerError::Diverged("loss is NaN".into()))
         }
+        fn gradient(&mut self, batch: &Batch) -> Result<(StepReport, Vec<f32>), TrainerError> {
+            self.0.gradient(batch)
+        }
+        fn apply(&mut self, gradient: &[f32], lr: f32) -> Result<(), TrainerError> {
+            self.0.apply(gradient, lr)
+        }
+        fn shapes(&self) -> Vec<[usize; 2]> {
+            self.0.shapes()
+        }
+        fn reset_optimizer(&mut self) -> Result<(), TrainerError> {
+            self.0.reset_optimizer()
+        }
         fn evaluate(&mut self, batch: &Batch) -> Result<f32, TrainerError> {
             self.0.evaluate(batch)
         }
@@ -300,21 +370,9 @@ fn a_run_whose_nodes_all_fail_says_why() {
             self.0.restore_optimizer(state)
         }
     }
-    use plumbline_training_core::trainer::{Batch, StepReport, TrainerError};
+    use plumbline_training_core::trainer::{Batch, StepReport};
     let rig = Rig::start(1, fresh(), None);
-    let node = NodeHandle::spawn(NodeOptions {
-        transport: Box::new(rig.hub.connect(NodeId::new("sick").unwrap()).unwrap()),
-        trainer: Box::new(|| Ok(Box::new(Broken(Bigram::new())))),
-        data: Arc::new(Cycle),
-        plan: InnerPlan {
-            batch: BATCH,
-            length: LENGTH,
-            schedule: LrSchedule::flat(0.5, 0),
-        },
-        gate: Arc::clone(&rig.gate),
-        lane: 0,
-    })
-    .unwrap();
+    let node = rig.node_of("sick", Box::new(|| Ok(Box::new(Broken(Bigram::new())))));
     let (status, _) = rig.join();
     let RunStatus::Failed(reason) = status else {
         panic!("{status:?}")
@@ -336,20 +394,21 @@ fn contributions_that_are_no_vectors_are_not_counted() {
     while let Some(envelope) = liar.receive(Duration::from_secs(10)).unwrap() {
         match envelope.message {
             Message::Open(open) => {
-                let digest = Digest::of(&poison);
+                let id = liar.id();
+                let payload = Digest::of(&poison);
                 liar.announce(&Message::Commit {
                     round: open.round,
-                    digest,
+                    digest: commitment(open.round, id, &payload, None, 160),
                     tokens: 160,
                 })
                 .unwrap();
             }
             Message::RequestReveals { round, .. } => {
-                let digest = liar.put(poison.clone()).unwrap();
+                let payload = liar.put(poison.clone()).unwrap();
                 let report = RoundReport::default();
                 liar.announce(&Message::Reveal {
                     round,
-                    digest,
+                    payload,
                     report,
                     state: None,
                 })
@@ -367,4 +426,139 @@ fn contributions_that_are_no_vectors_are_not_counted() {
         assert!(liar.is_none_or(|account| account.tokens == 0));
     }
     drop(honest);
+}
+
+/// Honest protocol, hostile arithmetic: trains, and sends it the other way round.
+struct Flipped {
+    model: Bigram,
+    start: Vec<f32>,
+}
+
+impl LocalTrainer for Flipped {
+    fn parameter_count(&self) -> usize {
+        self.model.parameter_count()
+    }
+    fn parameters(&self) -> Result<Vec<f32>, TrainerError> {
+        let moved = self.model.parameters()?;
+        let pairs = self.start.iter().zip(&moved);
+        Ok(pairs.map(|(start, moved)| 2.0 * start - moved).collect())
+    }
+    fn set_parameters(&mut self, flat: &[f32]) -> Result<(), TrainerError> {
+        self.start = flat.to_vec();
+        self.model.set_parameters(flat)
+    }
+    fn step(
+        &mut self,
+        batch: &plumbline_training_core::trainer::Batch,
+        lr: f32,
+    ) -> Result<plumbline_training_core::trainer::StepReport, TrainerError> {
+        self.model.step(batch, lr)
+    }
+    fn gradient(
+        &mut self,
+        batch: &plumbline_training_core::trainer::Batch,
+    ) -> Result<(plumbline_training_core::trainer::StepReport, Vec<f32>), TrainerError> {
+        self.model.gradient(batch)
+    }
+    fn apply(&mut self, gradient: &[f32], lr: f32) -> Result<(), TrainerError> {
+        self.model.apply(gradient, lr)
+    }
+    fn shapes(&self) -> Vec<[usize; 2]> {
+        self.model.shapes()
+    }
+    fn evaluate(
+        &mut self,
+        batch: &plumbline_training_core::trainer::Batch,
+    ) -> Result<f32, TrainerError> {
+        self.model.evaluate(batch)
+    }
+    fn optimizer_state(&self) -> Result<Vec<u8>, TrainerError> {
+        self.model.optimizer_state()
+    }
+    fn restore_optimizer(&mut self, state: &[u8]) -> Result<(), TrainerError> {
+        self.model.restore_optimizer(state)
+    }
+    fn reset_optimizer(&mut self) -> Result<(), TrainerError> {
+        self.model.reset_optimizer()
+    }
+}
+
+#[test]
+fn a_liar_among_threads_is_banned_with_evidence_and_honest_nodes_are_not() {
+    for scheme in [Scheme::DiLoCo, Scheme::SparseLoCo(SparseOptions::default())] {
+        let setting = Setting {
+            scheme,
+            aggregator: AggregatorSpec::CenteredClip,
+            verify: Some(VerifyRules {
+                gain_rows: 4,
+                ..VerifyRules::default()
+            }),
+        };
+        let rig = Rig::with(setting, 1, fresh(), None);
+        let honest: Vec<NodeHandle> = (1..=4)
+            .map(|n| rig.node(&format!("honest-{n}"), 1))
+            .collect();
+        let model = Bigram::new();
+        let start = model.parameters().unwrap();
+        let liar = rig.node_of("liar", Box::new(|| Ok(Box::new(Flipped { model, start }))));
+        rig.wait_for(|rig| !rig.board.lock().bans.is_empty());
+        let after = rig.rounds();
+        // It is told, and stops; the others go on and pass their recomputations.
+        rig.wait_for(|_| !liar.is_alive());
+        let passed = |rig: &Rig| {
+            let board = rig.board.lock();
+            board.audits >= 4 && board.nodes.values().filter(|node| node.audits > 0).count() >= 2
+        };
+        rig.wait_for(|rig| rig.rounds() >= after + 10 && passed(rig));
+        rig.control.stop();
+        let board = Arc::clone(&rig.board);
+        let (_, log) = rig.join();
+        let board = board.lock();
+        let [ban] = &board.bans[..] else {
+            panic!("{:?}", board.bans)
+        };
+        assert_eq!(ban.node.as_str(), "liar");
+        let Evidence::Recomputed { cosine, .. } = &ban.evidence else {
+            panic!("{ban:?}")
+        };
+        // What is selected of the opposite need not even overlap.
+        assert!(*cosine < 0.1, "{cosine}");
+        assert_eq!(board.nodes[&ban.node].status, NodeStatus::Banned);
+        let log = log.lock().unwrap();
+        let told = |event: &RunEvent| matches!(event, RunEvent::NodeBanned { .. });
+        assert_eq!(log.2.iter().filter(|event| told(event)).count(), 1);
+        let last = log.0.last().unwrap();
+        assert_eq!(last.bans.len(), 1, "a checkpoint remembers");
+        assert!(log.1.last().unwrap().loss < 2.3, "{:?}", log.1.last());
+        drop(honest);
+        // After a restart it is still out.
+        let again = Rig::start(1, Snapshot::clone(last), None);
+        let refused = again.node("liar", 0);
+        again.wait_for(|_| !refused.is_alive());
+        again.control.stop();
+        again.join();
+    }
+}
+
+#[test]
+fn sparse_payloads_go_on_from_a_snapshot_on_the_same_trajectory() {
+    let setting = || Setting {
+        scheme: Scheme::SparseLoCo(SparseOptions::default()),
+        ..Setting::default()
+    };
+    let straight = Rig::with(setting(), 2, fresh(), Some((6, 2)));
+    let nodes = [straight.node("a", 0), straight.node("b", 0)];
+    let (_, whole) = straight.join();
+    drop(nodes);
+    let middle = Snapshot::clone(&whole.lock().unwrap().0[2]);
+    let again = Rig::with(setting(), 2, middle, Some((6, 2)));
+    let nodes = [again.node("a", 0), again.node("b", 0)];
+    let (_, rest) = again.join();
+    drop(nodes);
+    let (whole, rest) = (whole.lock().unwrap(), rest.lock().unwrap());
+    let (straight, resumed) = (whole.0.last().unwrap(), rest.0.last().unwrap());
+    // The error feedback is part of the state that a snapshot keeps.
+    assert_eq!(straight.parameters, resumed.parameters);
+    assert_eq!(straight.states, resumed.states);
+    assert!(straight.bytes_sent < straight.bytes_every_step / 10);
 }

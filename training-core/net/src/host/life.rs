@@ -5,17 +5,21 @@ use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use plumbline_training_core::codec::{Geometry, Scheme};
 use plumbline_training_core::contribution::Accounts;
 use plumbline_training_core::digest::Digest;
-use plumbline_training_core::outer::{Mean, Nesterov};
+use plumbline_training_core::outer::{Nesterov, OuterStep};
 use plumbline_training_core::round::{DeadlineRule, NodeId, Origin, RoundRules};
 use plumbline_training_core::time::Micros;
 use plumbline_training_core::trainer::LocalTrainer;
-use plumbline_training_model::{Checkpoint, Tokenizer, Trainer};
+use plumbline_training_model::{Checkpoint, Layout, ModelConfig, Tokenizer, Trainer};
 
 use super::{Run, Subscribers, is_complete, lock};
+use crate::auditor::{Auditor, AuditorOptions};
 use crate::board::Snapshot;
-use crate::coordinator::{COORDINATOR, Coordinator, CoordinatorOptions, Observer};
+use crate::coordinator::{
+    COORDINATOR, Coordinator, CoordinatorOptions, Observer, Outer, Verification,
+};
 use crate::corpus::{Corpus, RawSource};
 use crate::error::HostError;
 use crate::gate::Gate;
@@ -109,15 +113,19 @@ fn train(start: Start) -> Result<RunStatus, HostError> {
     };
     let encode = |text: &str| tokenizer.encode(text);
     let data = Corpus::tokenise(sources, spec.seed, tokenizer.separator(), &encode)?;
+    let data = Arc::new(data);
     let hub = LocalHub::new(TransportLimits::default());
     let keeper = Keeper::new(&run, &tokenizer, subscribers)?;
     let complete = is_complete(spec, &snapshot);
     let coordinator = Coordinator::new(CoordinatorOptions {
         run: spec.id.clone(),
         rules: rules_of(spec),
-        outer: Nesterov::resume(spec.outer, snapshot.velocity.to_vec()),
+        scheme: spec.scheme,
+        geometry: geometry_of(&spec.model)?,
+        outer: outer_of(spec, &snapshot)?,
+        verification: verification_of(spec, &data, &gate, run.lane)?,
         start: snapshot,
-        aggregator: Box::new(Mean),
+        aggregator: spec.aggregator.build(),
         transport: Box::new(hub.connect(NodeId::new(COORDINATOR).map_err(spec_error)?)?),
         board: Arc::clone(&run.board),
         control: Arc::clone(&run.control),
@@ -127,7 +135,7 @@ fn train(start: Start) -> Result<RunStatus, HostError> {
     })?;
     let mut live = Live {
         tokenizer,
-        data: Arc::new(data),
+        data,
         hub,
         nodes: Vec::new(),
         named: AtomicUsize::new(0),
@@ -187,6 +195,70 @@ fn rules_of(spec: &RunSpec) -> RoundRules {
     }
 }
 
+fn geometry_of(model: &ModelConfig) -> Result<Geometry, HostError> {
+    let slots = Layout::new(model);
+    let shapes: Vec<[usize; 2]> = slots.slots().iter().map(|slot| slot.shape).collect();
+    Geometry::new(&shapes).map_err(spec_error)
+}
+
+/// The outer optimiser as the snapshot left it.
+fn outer_of(spec: &RunSpec, snapshot: &Snapshot) -> Result<Outer, HostError> {
+    Ok(match spec.scheme {
+        Scheme::DiLoCo => {
+            let mut velocity = snapshot.velocity.to_vec();
+            velocity.resize(snapshot.parameters.len(), 0.0);
+            Outer::Step(OuterStep::Nesterov(Nesterov::resume(spec.outer, velocity)))
+        }
+        Scheme::SparseLoCo(options) => Outer::Step(OuterStep::Plain(options.rate)),
+        Scheme::EveryStep => {
+            let mut trainer = Trainer::new(spec.model.clone(), spec.optimizer, spec.seed)?;
+            if !snapshot.central.is_empty() {
+                trainer.restore_optimizer(&snapshot.central)?;
+            }
+            Outer::Central {
+                trainer: Box::new(trainer),
+                schedule: spec.schedule,
+            }
+        }
+    })
+}
+
+fn plan_of(spec: &RunSpec) -> InnerPlan {
+    InnerPlan {
+        batch: spec.batch,
+        length: spec.model.sequence,
+        schedule: spec.schedule,
+        scheme: spec.scheme,
+    }
+}
+
+fn verification_of(
+    spec: &RunSpec,
+    data: &Arc<Corpus>,
+    gate: &Arc<Gate>,
+    lane: u64,
+) -> Result<Option<Verification>, HostError> {
+    let Some(rules) = spec.verify else {
+        return Ok(None);
+    };
+    let mut secret = [0; 32];
+    getrandom::fill(&mut secret).map_err(spec_error)?;
+    let (model, optimizer, seed) = (spec.model.clone(), spec.optimizer, spec.seed);
+    let auditor = Auditor::spawn(AuditorOptions {
+        trainer: Box::new(move || Ok(Box::new(Trainer::new(model, optimizer, seed)?))),
+        data: data.clone(),
+        plan: plan_of(spec),
+        gate: Arc::clone(gate),
+        lane,
+    })?;
+    Ok(Some(Verification {
+        rules,
+        secret,
+        auditor,
+        batch: spec.batch,
+    }))
+}
+
 /// Trains the tokenizer on documents of all sources in turn, so that a small
 /// source is represented too.
 fn train_tokenizer(sources: &[RawSource], vocabulary: usize) -> Result<Tokenizer, HostError> {
@@ -225,8 +297,10 @@ fn first_snapshot(spec: &RunSpec) -> Result<Snapshot, HostError> {
         rounds: 0,
         velocity: Arc::new(vec![0.0; parameters.len()]),
         parameters: Arc::new(parameters),
+        central: Arc::default(),
         states: Default::default(),
         accounts: Accounts::default(),
+        bans: Vec::new(),
         loss_first: None,
         loss_last: None,
         bytes_sent: 0,
@@ -249,11 +323,7 @@ impl Live {
             transport: Box::new(self.hub.connect(id.clone())?),
             trainer: Box::new(move || Ok(Box::new(Trainer::new(model, optimizer, seed)?))),
             data: self.data.clone(),
-            plan: InnerPlan {
-                batch: spec.batch,
-                length: spec.model.sequence,
-                schedule: spec.schedule,
-            },
+            plan: plan_of(spec),
             gate: Arc::clone(gate),
             lane,
         })?;
