@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::calibration::posterior;
 use crate::claim::Claim;
 use crate::error::{DataError, JudgeError};
 use crate::exhibit::Exhibit;
 use crate::judge::{Judge, JudgeContext, JudgeOutcome, Judgement};
 use crate::linear::sigmoid;
-use crate::pool::{Opinion, PoolConfig, Pooled, pool};
+use crate::pool::{Opinion, PoolConfig, Pooled};
 
 /// A judge that may be shared between threads.
 pub type SharedJudge = Arc<dyn Judge + Send + Sync>;
@@ -20,7 +21,7 @@ pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
 /// What the ensemble makes of a claim and its exhibits. All log-odds are natural.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Assessment {
-    /// ℓ, the pooled log-odds; exactly ℓ₀ without exhibits.
+    /// ℓ, the pooled log-odds, calibrated; exactly ℓ₀ (calibrated) without exhibits.
     pub log_odds: f64,
     /// Lower end of the interval, log-odds.
     pub low: f64,
@@ -96,6 +97,27 @@ impl Ensemble {
         })
     }
 
+    /// The same ensemble with other weights for the judge of this name.
+    /// Errors: [`DataError::Option`] if there is no such judge, it takes no weights, or not these.
+    pub fn reweighted(&self, judge: &str, weights: &[u8]) -> Result<Self, DataError> {
+        let refused = |reason| DataError::Option {
+            name: "weights",
+            reason,
+        };
+        let at = self.judges.iter().position(|member| member.name() == judge);
+        let at = at.ok_or_else(|| refused("are for a judge that is not in the ensemble"))?;
+        let changed = self.judges[at]
+            .with_weights(weights)
+            .ok_or_else(|| refused("are for a judge whose weights cannot be replaced"))?;
+        let mut judges = self.judges.clone();
+        judges[at] = changed.map_err(|_| refused("are not a weights file of that judge"))?;
+        let other = Self::new(judges, self.config.clone())?;
+        Ok(Self {
+            clock: self.clock.clone(),
+            ..other
+        })
+    }
+
     /// Identity of the ensemble, as in [`Assessment::version`].
     pub fn version(&self) -> &str {
         &self.version
@@ -122,11 +144,12 @@ impl Ensemble {
 
     /// Assesses a claim on all its exhibits together.
     ///
-    /// Without exhibits the answer is ℓ₀ exactly and no judge is asked. A judge that fails is reported in
-    /// `judgements` and widens the interval; if none can judge, ℓ is ℓ₀.
+    /// Without exhibits the answer is ℓ₀ exactly, as calibrated for the kind of claim where that was learnt, and no
+    /// judge is asked. A judge that fails is reported in `judgements` and widens the interval; if none can judge,
+    /// ℓ is that of no exhibits.
     pub fn assess(&self, claim: &Claim, exhibits: &[Exhibit]) -> Assessment {
         if exhibits.is_empty() {
-            return self.assessment(&pool(&[], 0, &self.config), Vec::new());
+            return self.assessment(&posterior(&claim.kind, &[], 0, &self.config), Vec::new());
         }
         let context = JudgeContext {
             base_log_odds: self.config.base_log_odds,
@@ -141,7 +164,7 @@ impl Ensemble {
             .iter()
             .filter(|outcome| matches!(outcome, JudgeOutcome::Failed { .. }))
             .count();
-        let pooled = pool(&opinions, failed, &self.config);
+        let pooled = posterior(&claim.kind, &opinions, failed, &self.config);
         let judged = outcomes.iter_mut().filter_map(|outcome| match outcome {
             JudgeOutcome::Judged { weight, .. } => Some(weight),
             _ => None,

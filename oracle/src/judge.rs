@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::claim::Claim;
-use crate::error::JudgeError;
+use crate::ensemble::SharedJudge;
+use crate::error::{JudgeError, WeightsError};
 use crate::exhibit::Exhibit;
 
 /// What a judge is told besides the claim and the exhibits: never a price, never another judge's view.
@@ -60,6 +61,13 @@ pub trait Judge {
         exhibits: &[Exhibit],
         context: &JudgeContext,
     ) -> Result<Judgement, JudgeError>;
+
+    /// The same judge with the weights in the bytes of a file; `None` for a judge whose weights cannot be replaced.
+    ///
+    /// Errors: [`WeightsError`] when the bytes are no weights of this judge.
+    fn with_weights(&self, _weights: &[u8]) -> Option<Result<SharedJudge, WeightsError>> {
+        None
+    }
 }
 
 /// What became of one judge in an assessment; failures stand beside judgements, never hidden.

@@ -1,8 +1,10 @@
 //! The lexical judge: counts words, and knows how little that is worth where it was not trained.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use crate::claim::Claim;
+use crate::ensemble::SharedJudge;
 use crate::error::{JudgeError, WeightsError};
 use crate::exhibit::Exhibit;
 use crate::judge::{Judge, JudgeContext, Judgement};
@@ -114,6 +116,10 @@ impl Judge for LexicalJudge {
 
     fn version(&self) -> String {
         self.version.clone()
+    }
+
+    fn with_weights(&self, weights: &[u8]) -> Option<Result<SharedJudge, WeightsError>> {
+        Some(Self::from_bytes(weights).map(|judge| Arc::new(judge) as SharedJudge))
     }
 
     fn judge(

@@ -8,6 +8,7 @@
 //! Invariant: pure. It reads no clock, no file, no socket and no ambient randomness (weights come in as bytes, time
 //! through a closure), and it never sees a price, a stake or who submitted what.
 
+pub mod calibration;
 pub mod claim;
 mod domain;
 pub mod ensemble;
@@ -18,6 +19,7 @@ mod expert;
 mod features;
 pub mod fold;
 pub mod judge;
+pub mod learning;
 pub mod lexical;
 mod linear;
 mod logistic;
@@ -26,7 +28,9 @@ pub mod novelty;
 pub mod pool;
 pub mod replay;
 pub mod rows;
+pub mod statistics;
 pub mod train;
+pub mod versions;
 pub mod weights;
 
 pub use claim::{Claim, ProbePlan};

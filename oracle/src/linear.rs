@@ -30,6 +30,20 @@ pub(crate) fn solve_spd(a: &[Vec<f64>], b: &[f64]) -> Option<Vec<f64>> {
     Some(x)
 }
 
+/// Whether a symmetric matrix with a ridge of 10⁻⁹ is positive definite; all-equal judges (ρ = 1) count as such.
+pub(crate) fn is_positive_definite(a: &[Vec<f64>]) -> bool {
+    let ridged: Vec<Vec<f64>> = a
+        .iter()
+        .enumerate()
+        .map(|(i, row)| {
+            let mut row = row.clone();
+            row[i] += 1e-9;
+            row
+        })
+        .collect();
+    solve_spd(&ridged, &vec![0.0; a.len()]).is_some()
+}
+
 /// σ(x) = 1/(1+e^(−x)), without overflow.
 pub(crate) fn sigmoid(x: f64) -> f64 {
     if x >= 0.0 {

@@ -4,7 +4,11 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::calibration::PoolCalibration;
 use crate::error::DataError;
+
+/// Least error variance of a judge, as a part of the prior's, however little it varied.
+const LEAST_VARIANCE: f64 = 0.1;
 
 /// How opinions are pooled. All log-odds and standard deviations are in nats.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -29,6 +33,12 @@ pub struct PoolConfig {
     /// What settled cases say about the judges' errors.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub statistics: Option<ErrorStatistics>,
+    /// By judge, what the log score on settled cases adds to the logarithm of its weight; absent is 0, finite.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub factors: BTreeMap<String, f64>,
+    /// From pooled to calibrated log-odds, by kind of claim.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub calibration: Option<PoolCalibration>,
 }
 
 impl Default for PoolConfig {
@@ -43,6 +53,8 @@ impl Default for PoolConfig {
             prior_standard_deviation: 2.0,
             failure_variance: 1.0,
             statistics: None,
+            factors: BTreeMap::new(),
+            calibration: None,
         }
     }
 }
@@ -89,11 +101,19 @@ impl PoolConfig {
                 self.failure_variance.is_finite() && self.failure_variance >= 0.0,
                 "is not a finite number ≥ 0",
             ),
+            (
+                "factors",
+                self.factors.values().all(|factor| factor.is_finite()),
+                "has a value that is not finite",
+            ),
         ];
         for (name, holds, reason) in checks {
             if !holds {
                 return Err(DataError::Option { name, reason });
             }
+        }
+        if let Some(calibration) = &self.calibration {
+            calibration.validate()?;
         }
         self.statistics
             .as_ref()
@@ -102,7 +122,8 @@ impl PoolConfig {
 }
 
 /// One judge's opinion, as the pool sees it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Opinion {
     /// Name of the judge.
     pub judge: String,
@@ -134,13 +155,14 @@ pub struct Pooled {
 /// Pools opinions about one claim; `failed` judges should have judged and did not.
 ///
 /// ```text
-/// ℓ = ℓ₀ + n_eff · Σ w_i (ℓ_i − ℓ₀),   w = Σ⁻¹1 / 1ᵀΣ⁻¹1 (negative weights set to 0),   n_eff = 1 / (wᵀ R w)
+/// ℓ = ℓ₀ + n_eff · Σ w_i (ℓ_i − ℓ₀),   w_i ∝ max(Σ⁻¹1, 0)_i · e^(a_i),   n_eff = 1 / (wᵀ R w)
 /// sd² = n_eff² · wᵀ Σ w + Σ w_i (ℓ_i − Σ w_j ℓ_j)² + failure_variance · failed / (failed + n)
 /// ```
 ///
 /// Σ has ρ_ij s_i s_j off the diagonal and s_i² + se_i² on it; R has ρ_ij. With equal variances and one ρ this
 /// is n_eff = n/(1+(n−1)ρ): the plain mean at ρ = 1, naive Bayes (the sum) at ρ = 0. A negative weight would let
 /// a judge argue against itself, and rests on covariances that few cases cannot estimate, so it is set to 0.
+/// a_i is the judge's factor: 0 until settled cases say that the pool is better off with more or less of it.
 pub fn pool(opinions: &[Opinion], failed: usize, config: &PoolConfig) -> Pooled {
     let n = opinions.len();
     if n == 0 {
@@ -154,9 +176,12 @@ pub fn pool(opinions: &[Opinion], failed: usize, config: &PoolConfig) -> Pooled 
                 .clamp(-config.log_odds_bound, config.log_odds_bound)
         })
         .collect();
-    let correlations = correlation_matrix(opinions, config);
-    let covariance = covariance_matrix(opinions, &correlations, config);
-    let weights = minimum_variance_weights(&covariance);
+    let Ground {
+        correlations,
+        covariance,
+        weights,
+    } = ground(opinions, config);
+    let weights = weighted(&weights, &factors_of(opinions, config));
     let n_eff = 1.0 / quadratic_form(&correlations, &weights).max(1e-9);
     let mean: f64 = weights.iter().zip(&deviations).map(|(w, d)| w * d).sum();
     let disagreement: f64 = weights
@@ -194,9 +219,58 @@ fn interval(
     }
 }
 
+/// What the pool rests on before the judges' factors: their errors and the weights of least variance.
+pub(crate) struct Ground {
+    /// R, entries in 0..=1, positive definite.
+    pub(crate) correlations: Vec<Vec<f64>>,
+    /// Σ, nats².
+    pub(crate) covariance: Vec<Vec<f64>>,
+    /// max(Σ⁻¹1, 0), summing to 1.
+    pub(crate) weights: Vec<f64>,
+}
+
+pub(crate) fn ground(opinions: &[Opinion], config: &PoolConfig) -> Ground {
+    let correlations = correlation_matrix(opinions, config);
+    let covariance = covariance_matrix(opinions, &correlations, config);
+    Ground {
+        weights: minimum_variance_weights(&covariance),
+        correlations,
+        covariance,
+    }
+}
+
+fn factors_of(opinions: &[Opinion], config: &PoolConfig) -> Vec<f64> {
+    let factor = |opinion: &Opinion| config.factors.get(&opinion.judge).copied().unwrap_or(0.0);
+    opinions.iter().map(factor).collect()
+}
+
+/// u_i e^(a_i), scaled to sum to 1.
+pub(crate) fn weighted(weights: &[f64], factors: &[f64]) -> Vec<f64> {
+    let largest = factors.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let raw: Vec<f64> = weights
+        .iter()
+        .zip(factors)
+        .map(|(weight, factor)| weight * (factor - largest).exp())
+        .collect();
+    let total: f64 = raw.iter().sum();
+    if total > 0.0 {
+        raw.iter().map(|weight| weight / total).collect()
+    } else {
+        weights.to_vec()
+    }
+}
+
+/// The judges' errors as the pool counts them: Σ without their own standard errors, and R.
+pub fn error_matrices(opinions: &[Opinion], config: &PoolConfig) -> (Vec<Vec<f64>>, Vec<Vec<f64>>) {
+    let ground = ground(opinions, config);
+    (ground.covariance, ground.correlations)
+}
+
+/// R. Entries estimated from different cases need not fit together; then they are drawn towards
+/// independence, in proportion, until they do.
 fn correlation_matrix(opinions: &[Opinion], config: &PoolConfig) -> Vec<Vec<f64>> {
     let measured = config.statistics.as_ref();
-    opinions
+    let raw = opinions
         .iter()
         .enumerate()
         .map(|(i, a)| {
@@ -219,7 +293,8 @@ fn correlation_matrix(opinions: &[Opinion], config: &PoolConfig) -> Vec<Vec<f64>
                 })
                 .collect()
         })
-        .collect()
+        .collect();
+    crate::statistics::consistent(raw)
 }
 
 fn covariance_matrix(
@@ -289,6 +364,9 @@ pub struct ErrorStatistics {
     pub cases: usize,
     /// How many cases the prior is worth against the sample; > 0.
     pub prior_cases: f64,
+    /// Cases behind each entry of the matrix, where judges did not all judge the same ones; else empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub counts: Vec<Vec<usize>>,
 }
 
 /// One settled case: what each judge had said, and how it ended.
@@ -349,18 +427,21 @@ impl ErrorStatistics {
             covariance,
             cases: used,
             prior_cases,
+            counts: Vec::new(),
         })
     }
 
     fn validate(&self) -> Result<(), DataError> {
         let n = self.judges.len();
         let square = self.covariance.len() == n && self.covariance.iter().all(|row| row.len() == n);
+        let counted = self.counts.is_empty()
+            || (self.counts.len() == n && self.counts.iter().all(|row| row.len() == n));
         let finite = self
             .covariance
             .iter()
             .flatten()
             .all(|value| value.is_finite());
-        if square && finite && self.prior_cases > 0.0 {
+        if square && counted && finite && self.prior_cases > 0.0 {
             Ok(())
         } else {
             Err(DataError::Option {
@@ -374,16 +455,19 @@ impl ErrorStatistics {
         self.judges.iter().position(|name| name == judge)
     }
 
-    /// λ = n₀/(n₀ + n), the weight of the prior.
-    fn shrinkage(&self) -> f64 {
-        self.prior_cases / (self.prior_cases + self.cases as f64)
+    /// λ = n₀/(n₀ + n), the weight of the prior in an entry of the matrix.
+    fn shrinkage(&self, i: usize, j: usize) -> f64 {
+        let cases = self.counts.get(i).map_or(self.cases, |row| row[j]);
+        self.prior_cases / (self.prior_cases + cases as f64)
     }
 
     /// λ·prior + (1−λ)·sample variance.
     fn variance(&self, judge: &str, prior: f64) -> Option<f64> {
         let i = self.index(judge)?;
-        let lambda = self.shrinkage();
-        Some(lambda * prior + (1.0 - lambda) * self.covariance[i][i].max(0.0))
+        let lambda = self.shrinkage(i, i);
+        // A judge that says the same every time makes no errors by this measure, and knows nothing.
+        let sample = self.covariance[i][i].max(LEAST_VARIANCE * prior);
+        Some(lambda * prior + (1.0 - lambda) * sample)
     }
 
     /// λ·prior + (1−λ)·sample correlation.
@@ -395,7 +479,7 @@ impl ErrorStatistics {
         } else {
             prior
         };
-        let lambda = self.shrinkage();
+        let lambda = self.shrinkage(i, j);
         Some(lambda * prior + (1.0 - lambda) * sample)
     }
 }

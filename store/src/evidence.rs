@@ -71,6 +71,8 @@ pub struct Evidence {
     pub released_at: Option<i64>,
     /// When it was struck, unix ms.
     pub struck_at: Option<i64>,
+    /// The version of the oracle that judged it.
+    pub oracle_version: Option<String>,
 }
 
 /// Adds a submission.
@@ -162,6 +164,39 @@ pub fn judged(tx: &mut Tx<'_>, market_id: &str) -> Result<Vec<Evidence>, StoreEr
             .filter(evidence::status.eq("judged"))
             .order(evidence::id)
             .select(Evidence::as_select())
+            .load(conn)
+    })
+}
+
+/// Submissions that wait for the judges: those of a market, and all of them.
+///
+/// # Errors
+/// Those of the database.
+pub fn count_waiting(tx: &mut Tx<'_>, market_id: &str) -> Result<(i64, i64), StoreError> {
+    tx.run(|conn| {
+        let all = evidence::table.filter(evidence::status.eq("pending"));
+        let here: i64 = all
+            .filter(evidence::market_id.eq(market_id))
+            .count()
+            .get_result(conn)?;
+        Ok((here, all.count().get_result(conn)?))
+    })
+}
+
+/// What the judges said of the latest up to `limit` judged submissions, the latest first: id, when, judgements as JSON.
+///
+/// # Errors
+/// Those of the database.
+pub fn newest_judgements(
+    tx: &mut Tx<'_>,
+    limit: i64,
+) -> Result<Vec<(String, Option<i64>, String)>, StoreError> {
+    tx.run(|conn| {
+        evidence::table
+            .filter(evidence::status.eq("judged"))
+            .order(evidence::id.desc())
+            .limit(limit)
+            .select((evidence::id, evidence::judged_at, evidence::judgements))
             .load(conn)
     })
 }

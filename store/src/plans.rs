@@ -21,6 +21,7 @@ use crate::{
 };
 use crate::{attachments, comments, commitments, exhibit_challenges, fingerprints};
 use crate::{market_outcomes, outcome_holdings, outcome_trades};
+use crate::{oracle_versions, settled_cases};
 
 #[derive(QueryableByName)]
 struct Step {
@@ -89,6 +90,7 @@ fn every_read(tx: &mut Tx<'_>) -> Result<(), StoreError> {
     every_read_of_outcomes(tx)?;
     every_read_of_a_settlement(tx)?;
     every_read_about_evidence(tx)?;
+    every_read_of_the_oracle(tx)?;
     every_read_of_the_machinery(tx)
 }
 
@@ -170,6 +172,8 @@ fn every_read_about_evidence(tx: &mut Tx<'_>) -> Result<(), StoreError> {
     commitments::count_open(tx, "m1", "ada")?;
     commitments::due(tx, 5, 10)?;
     fingerprints::list(tx, "m1", None, 10)?;
+    crate::evidence::count_waiting(tx, "m1")?;
+    crate::evidence::newest_judgements(tx, 10)?;
     let _ = exhibit_challenges::get(tx, "x").is_err();
     exhibit_challenges::of_evidence(tx, "e1", 10)?;
     exhibit_challenges::open_in(tx, "m1", 10)?;
@@ -182,6 +186,21 @@ fn every_read_about_evidence(tx: &mut Tx<'_>) -> Result<(), StoreError> {
     let _ = attachments::about(tx, "x").is_err();
     attachments::is_owner(tx, "ada", "x")?;
     attachments::bytes_of(tx, "ada")?;
+    Ok(())
+}
+
+/// Settled cases and versions of the oracle.
+fn every_read_of_the_oracle(tx: &mut Tx<'_>) -> Result<(), StoreError> {
+    settled_cases::last(tx)?;
+    settled_cases::of_market(tx, "m1")?;
+    settled_cases::after(tx, 0, 10)?;
+    settled_cases::newest(tx, Some("backdoor"), 10)?;
+    let _ = oracle_versions::get(tx, "x").is_err();
+    oracle_versions::in_force(tx)?;
+    oracle_versions::in_force_id(tx)?;
+    oracle_versions::latest(tx, "learned")?;
+    oracle_versions::list(tx, Some(5), 10)?;
+    let _ = oracle_versions::weights(tx, "x").is_err();
     Ok(())
 }
 
@@ -276,6 +295,18 @@ fn every_lookup_of_a_write(tx: &mut Tx<'_>) -> Result<(), StoreError> {
     assert_eq!(prices::sample(tx, "m1", 3)?.len(), 3);
     policies::insert_active(tx, "h", "", "ada", 1)?;
     let _ = fees::mark_returned(tx, "m1", "ada", 1).is_err();
+    let version = oracle_versions::NewVersion {
+        id: "v".to_owned(),
+        origin: "shipped".to_owned(),
+        content: "{}".to_owned(),
+        report: None,
+        cases: 0,
+        created_at: 1,
+        created_by: None,
+    };
+    oracle_versions::insert(tx, &version)?;
+    oracle_versions::adopt(tx, "v", "start", 1)?;
+    let _ = settled_cases::predicted(tx, 1, 0.5, 0.5).is_err();
     let _ = jurors::update(tx, &juror("ada")).is_err();
     let _ = panels::update(tx, &panel("p")).is_err();
     let _ = panels::update_seat(tx, &seat("p", "ada", 0)).is_err();
@@ -349,9 +380,10 @@ fn is_meant_to_scan(sql: &str, step: &str) -> bool {
         // The outside of an EXISTS.
         "SCAN CONSTANT ROW" => true,
         // Newest first, up to a limit.
-        "SCAN policies" | "SCAN jobs" | "SCAN forecasts USING INDEX forecasts_by_time" => {
-            sql.contains("DESC LIMIT")
-        }
+        "SCAN policies"
+        | "SCAN jobs"
+        | "SCAN settled_cases"
+        | "SCAN forecasts USING INDEX forecasts_by_time" => sql.contains("DESC LIMIT"),
         // `list` without a filter walks the key from its start.
         "SCAN markets USING INDEX sqlite_autoindex_markets_1" => sql.contains("LIMIT"),
         _ => false,
@@ -432,6 +464,9 @@ fn the_tables_are_as_the_schema_says() {
         evidence,
         commitments,
         fingerprints,
+        settled_cases,
+        oracle_versions,
+        oracle_weights,
         exhibit_challenges,
         comments,
         attachments,

@@ -70,7 +70,22 @@ table! { evidence (id) {
     yes_micro -> BigInt, no_micro -> BigInt, judgements -> Text, replay -> Nullable<Text>, reason -> Nullable<Text>,
     created_at -> BigInt, judged_at -> Nullable<BigInt>, bond_micro -> BigInt, priority_at -> BigInt,
     priority_id -> Text, commitment_id -> Nullable<Text>, attachments -> Text, held -> Bool,
-    released_at -> Nullable<BigInt>, struck_at -> Nullable<BigInt>,
+    released_at -> Nullable<BigInt>, struck_at -> Nullable<BigInt>, oracle_version -> Nullable<Text>,
+} }
+
+table! { settled_cases (number) {
+    number -> BigInt, market_id -> Text, claim_kind -> Text, at -> BigInt, record -> Text, hash -> Text,
+    learned -> Nullable<Double>, untaught -> Nullable<Double>,
+} }
+
+table! { oracle_versions (number) {
+    number -> BigInt, id -> Text, origin -> Text, content -> Text, report -> Nullable<Text>, cases -> BigInt,
+    created_at -> BigInt, created_by -> Nullable<Text>, status -> Text, adopted_at -> Nullable<BigInt>,
+    adopted_by -> Nullable<Text>,
+} }
+
+table! { oracle_weights (hash) {
+    hash -> Text, judge -> Text, data -> Binary, created_at -> BigInt,
 } }
 
 table! { commitments (id) {

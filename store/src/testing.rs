@@ -191,6 +191,7 @@ pub(crate) fn evidence(id: &str, content_hash: &str) -> Evidence {
         held: false,
         released_at: None,
         struck_at: None,
+        oracle_version: None,
     }
 }
 

@@ -116,6 +116,7 @@ impl Service {
             held: false,
             released_at: None,
             struck_at: None,
+            oracle_version: None,
         };
         Ok(Submission {
             row,
