@@ -10,7 +10,7 @@ use crate::error::{DataError, JudgeError};
 use crate::exhibit::Exhibit;
 use crate::judge::{Judge, JudgeContext, JudgeOutcome, Judgement};
 use crate::linear::sigmoid;
-use crate::pool::{Opinion, PoolConfig, Pooled};
+use crate::pool::{Opinion, PoolConfig, Pooled, deviations};
 
 /// A judge that may be shared between threads.
 pub type SharedJudge = Arc<dyn Judge + Send + Sync>;
@@ -173,6 +173,17 @@ impl Ensemble {
             *slot = *weight;
         }
         self.assessment(&pooled, outcomes)
+    }
+
+    /// By judge, how far it lies from the others in an assessment; see [`deviations`].
+    pub fn deviations(&self, assessment: &Assessment) -> Vec<(String, f64)> {
+        let opinions = self.opinions(&assessment.judgements);
+        let found = deviations(&opinions, &self.config);
+        opinions
+            .into_iter()
+            .zip(found)
+            .filter_map(|(opinion, deviation)| Some((opinion.judge, deviation?)))
+            .collect()
     }
 
     /// The shift δ that the last `added` exhibits of `exhibits` make, with the assessments before and after.

@@ -201,6 +201,26 @@ pub fn pool(opinions: &[Opinion], failed: usize, config: &PoolConfig) -> Pooled 
     )
 }
 
+/// How many standard deviations each opinion lies from what the others pool to; `None` for one alone.
+///
+/// ```text
+/// |ℓ_i − ℓ_others| / √(s_i² + se_i² + sd_others²)
+/// ```
+pub fn deviations(opinions: &[Opinion], config: &PoolConfig) -> Vec<Option<f64>> {
+    if opinions.len() < 2 {
+        return vec![None; opinions.len()];
+    }
+    let covariance = ground(opinions, config).covariance;
+    let deviation = |i: usize| {
+        let mut others = opinions.to_vec();
+        let own = others.remove(i);
+        let pooled = pool(&others, 0, config);
+        let variance = covariance[i][i] + pooled.standard_deviation.powi(2);
+        (own.log_odds - pooled.log_odds).abs() / variance.sqrt()
+    };
+    (0..opinions.len()).map(|i| Some(deviation(i))).collect()
+}
+
 fn interval(
     log_odds: f64,
     standard_deviation: f64,

@@ -81,7 +81,7 @@ fn kinds(rows: &[Forecast]) -> Vec<KindView> {
     by_kind.into_iter().filter_map(view).collect()
 }
 
-fn scores_view(cases: &[Case]) -> Option<ScoresView> {
+pub(crate) fn scores_view(cases: &[Case]) -> Option<ScoresView> {
     scores(cases).map(|scores| ScoresView {
         brier: scores.brier,
         log_loss: scores.log_loss,

@@ -2,6 +2,7 @@
 //! Unknown fields are refused, so that a misspelt option never passes in silence.
 
 mod evidence;
+mod oracle;
 mod orders;
 mod panels;
 mod settlement;
@@ -10,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 pub use evidence::{ChallengeExhibit, CommitEvidence, SubmitEvidence, WriteComment};
+pub use oracle::RegisterOracleVersion;
 pub use orders::PlaceOrder;
 pub use panels::*;
 mod outcomes;

@@ -62,6 +62,12 @@ pub enum ServiceError {
         /// Seconds to wait before a retry.
         retry_after_s: u32,
     },
+    /// Too much evidence waits for the judges; nothing was taken.
+    #[error("too much evidence waits for the judges; try again in {retry_after_s} s")]
+    JudgingOverloaded {
+        /// Seconds to wait before a retry.
+        retry_after_s: u32,
+    },
     /// A run's allocation forbids serving it now.
     #[error("the run is limited by allocation decision {decision_id}")]
     Limited {
@@ -89,6 +95,7 @@ impl ServiceError {
             Self::IdempotencyMismatch => "idempotency-mismatch",
             Self::TooMany { .. } => "rate-limited",
             Self::Overloaded { .. } => "overloaded",
+            Self::JudgingOverloaded { .. } => "judging-overloaded",
             Self::Limited { paused: true, .. } => "run-paused",
             Self::Limited { paused: false, .. } => "run-throttled",
             Self::Internal(_) => "internal",
@@ -103,7 +110,9 @@ impl ServiceError {
             Self::NotFound { .. } => 404,
             Self::Invalid { .. } | Self::IdempotencyMismatch => 422,
             Self::Refused { .. } => 409,
-            Self::Overloaded { .. } | Self::Limited { paused: true, .. } => 503,
+            Self::Overloaded { .. }
+            | Self::JudgingOverloaded { .. }
+            | Self::Limited { paused: true, .. } => 503,
             Self::TooMany { .. } | Self::Limited { paused: false, .. } => 429,
             Self::Internal(_) => 500,
         }

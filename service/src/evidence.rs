@@ -14,6 +14,7 @@ mod check;
 mod commitments;
 mod judging;
 mod novelty;
+mod queue;
 mod reading;
 mod release;
 mod submission;
@@ -35,6 +36,7 @@ use crate::time::Millis;
 use crate::{Result, ServiceError};
 
 pub(crate) use challenges::exhibit_ruled;
+pub use queue::JudgingQueue;
 pub(crate) use release::release_evidence;
 pub use terms::EvidenceTerms;
 

@@ -1,8 +1,8 @@
 //! What happens without anybody asking: deadlines, the policy and queued jobs.
 //!
-//! Four threads: one keeps deadlines and the policy, one judges evidence (in
+//! Five threads: one keeps deadlines and the policy, one judges evidence (in
 //! order, because each assessment builds on the one before), one settles and
-//! pays, one runs and closes resting orders. Jobs are rows, so a crash only delays them.
+//! pays, one runs and closes resting orders, one learns from settled cases. Jobs are rows, so a crash only delays them.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -25,6 +25,7 @@ pub(crate) const PAY_MARKET: &str = "pay-market";
 pub(crate) const RELEASE_MARKET: &str = "release-market";
 pub(crate) const GOLD_PANEL: &str = "gold-panel";
 pub(crate) const MATCH_ORDERS: &str = "match-orders";
+pub(crate) const LEARN_ORACLE: &str = "learn-oracle";
 pub(crate) const CLOSE_ORDERS: &str = "close-orders";
 
 /// Jobs of the judging thread.
@@ -33,6 +34,9 @@ const JUDGING: &[&str] = &[JUDGE_EVIDENCE, DECIDE_CHALLENGE, REASSESS_MARKET];
 const SETTLING: &[&str] = &[SETTLE_MARKET, PAY_MARKET, RELEASE_MARKET, GOLD_PANEL];
 /// Kinds of the thread that runs and closes resting orders.
 const ORDERS: &[&str] = &[MATCH_ORDERS, CLOSE_ORDERS];
+
+/// Kinds of the thread that learns from settled cases.
+const LEARNING: &[&str] = &[LEARN_ORACLE];
 
 /// A job is tried this often before it is given up and shown as failed.
 const MAX_ATTEMPTS: i64 = 6;
@@ -99,6 +103,7 @@ impl JobRunner {
         runner.spawn("judging", |service| service.work(JUDGING))?;
         runner.spawn("settling", |service| service.work(SETTLING))?;
         runner.spawn("orders", |service| service.work(ORDERS))?;
+        runner.spawn("learning", |service| service.work(LEARNING))?;
         Ok(runner)
     }
 
@@ -147,6 +152,7 @@ impl Service {
             self.work(JUDGING)?;
             self.work(ORDERS)?;
             self.work(SETTLING)?;
+            self.work(LEARNING)?;
             // A job may have queued one of a kind that was already looked at.
             let due = self.read(|tx| Ok(jobs::next_run_at(tx, JUDGING)?))?;
             if due.is_none_or(|due| due > self.now()) {
@@ -227,6 +233,7 @@ impl Service {
             SETTLE_MARKET => self.settle_market(field("market_id")?),
             PAY_MARKET => self.pay_market(field("market_id")?),
             RELEASE_MARKET => self.release_market(field("market_id")?),
+            LEARN_ORACLE => self.learn_from_cases(),
             GOLD_PANEL => self.open_gold_panel(&job.payload),
             MATCH_ORDERS => self.match_orders(field("market_id")?),
             CLOSE_ORDERS => self.close_orders(field("market_id")?),

@@ -28,6 +28,7 @@ mod evidence;
 mod fees;
 pub mod host;
 pub mod jobs;
+mod learning;
 mod ledger;
 mod lives;
 mod manipulation;
@@ -71,7 +72,7 @@ use crate::context::Context;
 use crate::defences::Defences;
 use crate::entropy::{Entropy, Ids, OsEntropy};
 pub use crate::error::ServiceError;
-pub use crate::evidence::EvidenceTerms;
+pub use crate::evidence::{EvidenceTerms, JudgingQueue};
 use crate::host::RunHost;
 pub use crate::panels::{PanelConfig, StudyPanel};
 pub use crate::secrets::PasswordCost;
@@ -106,6 +107,8 @@ pub struct ServiceConfig {
     pub payout_chunk: i64,
     /// Which defences against known attacks stand; all of them, outside of experiments.
     pub defences: Defences,
+    /// How much evidence may wait for the judges.
+    pub judging: JudgingQueue,
     /// Prices and odds of jury duty.
     pub panels: PanelConfig,
     /// Windows, bonds and audits of markets that do not say otherwise.
@@ -128,6 +131,7 @@ impl Default for ServiceConfig {
             baseline: None,
             payout_chunk: 500,
             defences: Defences::default(),
+            judging: JudgingQueue::default(),
             panels: PanelConfig::default(),
             settlement: SettlementConfig::default(),
             password_cost: PasswordCost::default(),
@@ -156,7 +160,9 @@ type Waker = Box<dyn Fn() -> bool + Send + Sync>;
 /// Everything behind a [`Service`].
 pub struct Inner {
     store: Store,
+    /// The judges as they were shipped; those in force are [`Inner::judges`].
     ensemble: Arc<Ensemble>,
+    in_force: learning::InForce,
     host: Arc<dyn RunHost>,
     signing_key: DecisionSigner,
     key_since: Millis,
@@ -214,22 +220,20 @@ impl Service {
         let now = clock.now();
         let first_policy = policy::check_text(&parts.first_policy)?;
         let key_id = parts.signing_key.key_id().to_string();
+        let shipped = Arc::clone(&parts.ensemble);
         let key_since = parts.store.write(move |tx| {
             ledger::ensure_treasury(tx, now)?;
             panels::ensure_jury(tx, now)?;
             // The file is ours alone from here on, so no worker of another process holds a job.
             plumbline_store::jobs::requeue_running(tx)?;
             policy::ensure_active(tx, &first_policy, now)?;
+            learning::start(tx, &shipped, now)?;
             allocations::key_in_use_since(tx, &key_id, now)
         })?;
-        let ensemble = if parts.config.defences.effective_judges {
-            parts.ensemble
-        } else {
-            Arc::new(oracle::counted_by_heads(&parts.ensemble)?)
-        };
         let inner = Arc::new(Inner {
             store: parts.store,
-            ensemble,
+            ensemble: parts.ensemble,
+            in_force: learning::InForce::default(),
             host: parts.host,
             signing_key: parts.signing_key,
             key_since,

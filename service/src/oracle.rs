@@ -1,49 +1,9 @@
-//! What the ensemble is made of.
+//! What the ensemble is made of. What it learns is in [`crate::learning`].
 
 use plumbline_oracle::Ensemble;
-use plumbline_oracle::pool::{Opinion, PoolConfig, pool};
+use plumbline_oracle::pool::PoolConfig;
 
-use crate::context::{Context, Scope};
-use crate::views::{JudgeView, OracleView};
-use crate::{Result, Service, ServiceError};
-
-impl Service {
-    /// The judges, how they are pooled, and how many independent votes they are worth.
-    pub fn oracle(&self, ctx: &Context) -> Result<OracleView> {
-        self.allow(&ctx.actor, Scope::Read)?;
-        let config = self.ensemble.config();
-        let members = self.ensemble.members();
-        let opinions: Vec<Opinion> = members
-            .iter()
-            .map(|(judge, family, _)| Opinion {
-                judge: judge.clone(),
-                family: family.clone(),
-                log_odds: config.base_log_odds,
-                standard_error: 0.0,
-            })
-            .collect();
-        // Equal opinions show the weights that the covariance alone gives.
-        let pooled = pool(&opinions, 0, config);
-        let judges =
-            members
-                .into_iter()
-                .zip(&pooled.weights)
-                .map(|((name, family, version), weight)| JudgeView {
-                    about: about(&name, &version),
-                    name,
-                    family,
-                    weight: *weight,
-                });
-        Ok(OracleView {
-            version: self.ensemble.version().to_owned(),
-            base_log_odds: config.base_log_odds,
-            rho: config.correlation,
-            n_eff: pooled.n_eff,
-            kappa: self.config.kappa,
-            judges: judges.collect(),
-        })
-    }
-}
+use crate::{Result, ServiceError};
 
 /// The ensemble as if no two judges ever made the same mistake.
 pub(crate) fn counted_by_heads(ensemble: &Ensemble) -> Result<Ensemble> {
@@ -56,11 +16,15 @@ pub(crate) fn counted_by_heads(ensemble: &Ensemble) -> Result<Ensemble> {
     ensemble.pooled_by(config).map_err(ServiceError::internal)
 }
 
-fn about(name: &str, version: &str) -> String {
+/// What a judge is, for people.
+pub(crate) fn about(name: &str, version: &str) -> String {
     let what = match name {
         "lexical" => {
             "hashed word and character n-grams, a calibrated logistic model of labelled cases"
         }
+        "encoder" => "a sentence encoder with a calibrated head",
+        "trained" => "a small transformer classifier trained by this program",
+        "causal" => "a head on the hidden states of a language model",
         "replay" => {
             "repeats trigger and control prompts on the checkpoint and tests the counts exactly"
         }

@@ -3,6 +3,7 @@
 
 mod calibration;
 mod evidence;
+mod oracle;
 mod orders;
 mod outcomes;
 mod panels;
@@ -21,6 +22,7 @@ pub use evidence::{
     AttachmentView, CommentView, CommitmentView, EvidenceFeeView, EvidenceView,
     ExhibitChallengeView, JudgementView,
 };
+pub use oracle::*;
 pub use orders::{BookView, LevelView, OrderView};
 pub use outcomes::{OutcomeHolding, OutcomePrices, OutcomeView};
 pub use panels::*;
@@ -410,36 +412,6 @@ pub struct PolicyView {
     pub created_at: String,
     /// Whether it is the one in force.
     pub active: bool,
-}
-
-/// One judge of the ensemble.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct JudgeView {
-    /// Name.
-    pub name: String,
-    /// Family; judges of one family share blind spots.
-    pub family: String,
-    /// Weight in the pool.
-    pub weight: f64,
-    /// What it is.
-    pub about: String,
-}
-
-/// `GET /oracle`
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct OracleView {
-    /// Version of weights and pooling.
-    pub version: String,
-    /// Base rate in log-odds.
-    pub base_log_odds: f64,
-    /// Shared error correlation.
-    pub rho: f64,
-    /// Effective number of judges when all answer.
-    pub n_eff: f64,
-    /// Weight κ with which a shift moves a price.
-    pub kappa: f64,
-    /// The judges.
-    pub judges: Vec<JudgeView>,
 }
 
 /// One line of an account's statement.

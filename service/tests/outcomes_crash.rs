@@ -4,48 +4,15 @@
 
 mod support;
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use plumbline_audit::verify;
 use plumbline_service::Service;
 use plumbline_service::commands::*;
-use plumbline_store::{CrashPlan, Moment, Store, StoreOptions};
+use plumbline_store::{Store, StoreOptions};
+use support::death::{DieAt, NEVER, copy};
 use support::*;
-
-const NEVER: usize = usize::MAX;
-
-/// Dies at the chosen commit, counted from 0 when armed; copies the files aside.
-struct DieAt {
-    from: PathBuf,
-    to: PathBuf,
-    left: AtomicUsize,
-}
-
-impl CrashPlan for DieAt {
-    fn strikes(&self, moment: Moment<'_>) -> bool {
-        let left = self.left.load(Ordering::SeqCst);
-        if left == NEVER || matches!(moment, Moment::Statement(_)) {
-            return false;
-        }
-        if left > 0 {
-            self.left.store(left - 1, Ordering::SeqCst);
-            return false;
-        }
-        copy(&self.from, &self.to);
-        true
-    }
-}
-
-fn copy(from: &Path, to: &Path) {
-    for ending in ["", "-wal"] {
-        let file = |path: &Path| PathBuf::from(format!("{}{ending}", path.display()));
-        if file(from).exists() {
-            std::fs::copy(file(from), file(to)).unwrap();
-        }
-    }
-}
 
 /// Runs what is due, over and over: a job that failed comes back after a pause.
 fn settle(world: &World, service: &Service) -> bool {

@@ -156,6 +156,7 @@ impl From<ServiceError> for Problem {
         let mut problem = Self::new(status, error.code(), error.to_string());
         match error {
             ServiceError::TooMany { retry_after_s, .. }
+            | ServiceError::JudgingOverloaded { retry_after_s }
             | ServiceError::Overloaded { retry_after_s } => {
                 problem.retry_after_s = Some(retry_after_s)
             }
@@ -302,6 +303,23 @@ pub(crate) const CODES: &[(&str, u16, &str)] = &[
         503,
         "A bounded queue is full; nothing was done.",
     ),
+    (
+        "judging-overloaded",
+        503,
+        "Too much evidence waits for the judges, in this market or in all; nothing was taken.",
+    ),
+    (
+        "unfit-version",
+        409,
+        "The judges of this service cannot be set to that version of the oracle, or take no such weights.",
+    ),
+    (
+        "bad-report",
+        422,
+        "A version of the oracle comes with a held-out report: an object with rows.",
+    ),
+    ("bad-weights", 422, "Weights come as standard base64."),
+    ("weights-too-large", 422, "Weights have 1 byte to 16 MiB."),
     (
         "internal",
         500,

@@ -190,8 +190,7 @@ fn governance(api: &mut ServiceConfig) {
         .service(resource("/policy").route(get().to(allocations::policy)))
         .service(resource("/policy/versions").route(get().to(allocations::policy_versions)))
         // oracle, training, ledger
-        .service(resource("/oracle").route(get().to(oracle::show)))
-        .service(resource("/oracle/judges").route(get().to(oracle::judges)))
+        .configure(oracle_routes)
         .service(resource("/training/runs/{id}").route(get().to(training::show)))
         .service(resource("/training/runs/{id}/rounds").route(get().to(training::rounds)))
         .service(resource("/training/runs/{id}/nodes").route(get().to(training::nodes)))
@@ -201,6 +200,20 @@ fn governance(api: &mut ServiceConfig) {
         .service(resource("/ledger").route(get().to(ledger::summary)))
         .service(resource("/ledger/accounts/{id}/transfers").route(get().to(ledger::transfers)))
         .service(resource("/jobs").route(get().to(ledger::jobs)));
+}
+
+fn oracle_routes(api: &mut ServiceConfig) {
+    api.service(resource("/oracle").route(get().to(oracle::show)))
+        .service(resource("/oracle/judges").route(get().to(oracle::judges)))
+        .service(resource("/oracle/calibration").route(get().to(oracle::calibration)))
+        .service(resource("/oracle/cases").route(get().to(oracle::cases)))
+        .service(
+            resource("/oracle/versions")
+                .route(get().to(oracle::versions))
+                .route(post().to(oracle::register)),
+        )
+        .service(resource("/oracle/versions/{id}").route(get().to(oracle::version)))
+        .service(resource("/oracle/versions/{id}/adopt").route(post().to(oracle::adopt)));
 }
 
 fn openai(app: &mut ServiceConfig) {
@@ -236,6 +249,7 @@ fn page_routes(app: &mut ServiceConfig) {
         .service(resource("/training").route(get().to(pages::training::list)))
         .service(resource("/training/{id}").route(get().to(pages::training::show)))
         .service(resource("/oracle").route(get().to(pages::oracle::show)))
+        .service(resource("/oracle/versions/{id}/adopt").route(post().to(pages::oracle::adopt)))
         .service(resource("/policy").route(get().to(pages::policy::show)))
         .service(resource("/ledger").route(get().to(pages::ledger::show)))
         .service(resource("/jobs").route(get().to(pages::ledger::jobs)))
@@ -280,5 +294,5 @@ fn trading_pages(app: &mut ServiceConfig) {
         .service(resource("/portfolio").route(get().to(pages::portfolio::show)))
         .service(resource("/portfolio/history").route(get().to(pages::portfolio::history)))
         .service(resource("/leaderboard").route(get().to(pages::portfolio::leaderboard)))
-        .service(resource("/calibration").route(get().to(pages::portfolio::calibration)));
+        .service(resource("/calibration").route(get().to(pages::calibration::show)));
 }

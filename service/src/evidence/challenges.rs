@@ -138,7 +138,10 @@ impl Service {
             return Ok(());
         }
         let exhibits = stored_exhibits(&exhibit)?;
-        let assessment = self.ensemble.assess(&claim_of(&market)?, &exhibits);
+        let assessment = self
+            .judges()?
+            .ensemble
+            .assess(&claim_of(&market)?, &exhibits);
         let records: Option<Vec<ReplayVerdict>> =
             replay_of(&assessment).and_then(|value| serde_json::from_value(value).ok());
         let (now, config) = (self.now(), self.config.clone());
@@ -160,7 +163,10 @@ impl Service {
         for row in &rows {
             exhibits.extend(stored_exhibits(row)?);
         }
-        let assessment = self.ensemble.assess(&claim_of(&market)?, &exhibits);
+        let assessment = self
+            .judges()?
+            .ensemble
+            .assess(&claim_of(&market)?, &exhibits);
         self.write(move |tx| {
             let market = markets::get(tx, &market.id)?;
             let log_odds = market.log_odds;

@@ -3,6 +3,7 @@
 use plumbline_market::evidence::{EvidenceFill, apply_evidence};
 use plumbline_market::money::Micro;
 use plumbline_market::probability::sigmoid;
+use plumbline_oracle::Ensemble;
 use plumbline_oracle::claim::Claim;
 use plumbline_oracle::ensemble::Assessment;
 use plumbline_oracle::judge::JudgeOutcome;
@@ -27,6 +28,10 @@ struct Judged {
     after: Assessment,
     fingerprint: Vec<u8>,
     kappa: f64,
+    /// Version of the oracle.
+    version: String,
+    /// By judge, standard deviations between it and the others.
+    deviations: Vec<(String, f64)>,
 }
 
 impl Service {
@@ -59,8 +64,12 @@ impl Service {
                 displace(tx, &transfer_id, row, now, copy.reason())
             });
         }
-        let (before, after) = self.assess_both(&claim_of(&market)?, &earlier, &row)?;
+        // Both sides of the shift by one version, whichever comes into force meanwhile.
+        let judges = self.judges()?;
+        let (before, after) = assess_both(&judges.ensemble, &claim_of(&market)?, &earlier, &row)?;
         let judged = Judged {
+            version: judges.version,
+            deviations: judges.ensemble.deviations(&after),
             before,
             after,
             fingerprint: probe.fingerprint().to_bytes(),
@@ -80,22 +89,22 @@ impl Service {
         );
         self.write(move |tx| reject(tx, &transfer_id, now, &id, &why))
     }
+}
 
-    /// The ensemble's view without and with the new exhibits.
-    fn assess_both(
-        &self,
-        claim: &Claim,
-        earlier: &[Evidence],
-        row: &Evidence,
-    ) -> Result<(Assessment, Assessment)> {
-        let mut exhibits = Vec::new();
-        for other in earlier {
-            exhibits.extend(stored_exhibits(other)?);
-        }
-        let before = self.ensemble.assess(claim, &exhibits);
-        exhibits.extend(stored_exhibits(row)?);
-        Ok((before, self.ensemble.assess(claim, &exhibits)))
+/// The ensemble's view without and with the new exhibits.
+fn assess_both(
+    ensemble: &Ensemble,
+    claim: &Claim,
+    earlier: &[Evidence],
+    row: &Evidence,
+) -> Result<(Assessment, Assessment)> {
+    let mut exhibits = Vec::new();
+    for other in earlier {
+        exhibits.extend(stored_exhibits(other)?);
     }
+    let before = ensemble.assess(claim, &exhibits);
+    exhibits.extend(stored_exhibits(row)?);
+    Ok((before, ensemble.assess(claim, &exhibits)))
 }
 
 fn reject(tx: &mut Tx, transfer_id: &str, now: Millis, id: &str, why: &str) -> Result<()> {
@@ -151,7 +160,7 @@ fn settle_submission(
         (row.account_id.clone(), back),
     ];
     post(tx, transfer_id, now, "evidence", &row.id, entries)?;
-    let row = judged_row(&row, now, &judged.before, &judged.after, &fill)?;
+    let row = judged_row(&row, now, judged, &fill)?;
     evidence::update(tx, &row)?;
     fingerprints::put(tx, &row.id, &row.market_id, &judged.fingerprint)?;
     let market = assessed(market, &judged.after, fill.to.log_odds.get())?;
@@ -180,11 +189,11 @@ pub(super) fn assessed(market: Market, assessment: &Assessment, log_odds: f64) -
 fn judged_row(
     row: &Evidence,
     now: Millis,
-    before: &Assessment,
-    after: &Assessment,
+    judged: &Judged,
     fill: &EvidenceFill,
 ) -> Result<Evidence> {
-    let judgements = judgement_views(before, after);
+    let (before, after) = (&judged.before, &judged.after);
+    let judgements = judgement_views(before, after, &judged.deviations);
     let moved = fill.yes.get() != 0 || fill.no.get() != 0;
     Ok(Evidence {
         status: "judged".to_owned(),
@@ -199,6 +208,7 @@ fn judged_row(
         reason: (!moved)
             .then(|| "the judges' view did not change enough to move the price".to_owned()),
         judged_at: Some(now),
+        oracle_version: Some(judged.version.clone()),
         ..row.clone()
     })
 }
@@ -229,7 +239,11 @@ fn interval_round(log_odds: f64, assessment: &Assessment) -> (f64, f64) {
 
 /// What each judge said, and how the new exhibits changed it. A judge that
 /// said nothing before started from the ensemble's base.
-fn judgement_views(before: &Assessment, after: &Assessment) -> Vec<JudgementView> {
+fn judgement_views(
+    before: &Assessment,
+    after: &Assessment,
+    deviations: &[(String, f64)],
+) -> Vec<JudgementView> {
     let earlier = |name: &str| {
         before.judgements.iter().find_map(|outcome| match outcome {
             JudgeOutcome::Judged { judgement, .. } if judgement.judge == name => {
@@ -237,6 +251,10 @@ fn judgement_views(before: &Assessment, after: &Assessment) -> Vec<JudgementView
             }
             _ => None,
         })
+    };
+    let deviation = |name: &str| {
+        let found = deviations.iter().find(|(judge, _)| judge == name);
+        found.map(|(_, deviation)| *deviation)
     };
     let view = |outcome: &JudgeOutcome| match outcome {
         JudgeOutcome::Judged { judgement, .. } => JudgementView {
@@ -246,16 +264,21 @@ fn judgement_views(before: &Assessment, after: &Assessment) -> Vec<JudgementView
             standard_error: Some(judgement.standard_error),
             note: judgement.note.clone(),
             latency_ms: judgement.latency_ms,
+            outcome: "judged".to_owned(),
+            cost_micro: judgement.cost_micro,
+            deviation: deviation(&judgement.judge),
         },
-        JudgeOutcome::Skipped { judge } => {
-            silent(judge, "nothing here is of a form that this judge reads")
-        }
-        JudgeOutcome::Failed { judge, error } => silent(judge, error),
+        JudgeOutcome::Skipped { judge } => silent(
+            judge,
+            "skipped",
+            "nothing here is of a form that this judge reads",
+        ),
+        JudgeOutcome::Failed { judge, error } => silent(judge, "failed", error),
     };
     after.judgements.iter().map(view).collect()
 }
 
-fn silent(judge: &str, note: &str) -> JudgementView {
+fn silent(judge: &str, outcome: &str, note: &str) -> JudgementView {
     JudgementView {
         judge: judge.to_owned(),
         probability: None,
@@ -263,6 +286,9 @@ fn silent(judge: &str, note: &str) -> JudgementView {
         standard_error: None,
         note: note.to_owned(),
         latency_ms: 0,
+        outcome: outcome.to_owned(),
+        cost_micro: 0,
+        deviation: None,
     }
 }
 

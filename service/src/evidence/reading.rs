@@ -74,6 +74,7 @@ pub(super) fn view_of(
         judgements: serde_json::from_str(&row.judgements).map_err(ServiceError::internal)?,
         replay: row.replay.as_deref().map(read).transpose()?,
         payoff_micro: settlement.filter(|_| judged).map(payoff),
+        oracle_version: row.oracle_version,
         id: row.id,
         market_id: row.market_id,
         account: handle,

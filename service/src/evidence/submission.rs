@@ -34,7 +34,7 @@ impl Service {
     /// With a commitment it is a reveal, and has the commitment's place in the order.
     ///
     /// Errors, with nothing changed: `commitment-of-another`, `already-revealed`, `reveal-late`,
-    /// `reveal-mismatch`, `market-closed`, `insufficient-funds`, and those of a malformed body.
+    /// `reveal-mismatch`, `market-closed`, `judging-overloaded`, `insufficient-funds`, and those of a malformed body.
     pub fn submit_evidence(
         &self,
         ctx: &Context,
@@ -154,6 +154,10 @@ impl Submission {
                 && commitments::is_preceded(tx, &row, now)?,
             ..row
         };
+        if row.status == "pending" {
+            let queue = &service.config.judging;
+            queue.admit(tx, &market.id, revealed.is_some())?;
+        }
         charge(tx, self.transfers.0, &market, &row, revealed.as_ref())?;
         evidence::insert(tx, &row)?;
         if row.status == "pending" && !row.held {

@@ -107,7 +107,10 @@ impl Service {
                 serde_json::from_str(&row.exhibits).map_err(ServiceError::internal)?;
             exhibits.extend(stored);
         }
-        let assessment = self.ensemble.assess(&claim_of(market)?, &exhibits);
+        let assessment = self
+            .judges()?
+            .ensemble
+            .assess(&claim_of(market)?, &exhibits);
         let Ok(pi) = Pi::new(assessment.probability()) else {
             return self.settlement_not_found(&market.id, "the judges gave no probability");
         };

@@ -20,7 +20,7 @@ use crate::markets::{announce, life_error, life_of, with_life};
 use crate::outcomes::{opened_at, require_binary};
 use crate::panels::{Convene, Subject, convene};
 use crate::time::Millis;
-use crate::{Result, ServiceConfig, ServiceError};
+use crate::{Result, ServiceConfig, ServiceError, learning};
 
 /// The account that holds the bonds of a market's disputes.
 pub(super) fn bonds_account(market_id: &str) -> String {
@@ -266,6 +266,10 @@ impl Matter {
     fn settled(&mut self, tx: &mut Tx, pi: Pi, now: Millis) -> Result<()> {
         self.market.settlement = Some(pi.get());
         self.market.settled_at = Some(now);
+        let by_judges = self
+            .standing()
+            .is_some_and(|claim| claim.source == "ensemble");
+        learning::record(tx, &self.market, by_judges, now)?;
         self.owe(tx, now)?;
         self.tell(tx, "settled", now)
     }

@@ -18,6 +18,16 @@ pub struct JudgementView {
     pub note: String,
     /// Milliseconds it took.
     pub latency_ms: u64,
+    /// `judged`, `skipped` (nothing of a form that it reads) or `failed`; empty for judgements of earlier releases.
+    #[serde(default)]
+    pub outcome: String,
+    /// What the judgement cost.
+    #[serde(default)]
+    pub cost_micro: i64,
+    /// Standard deviations between it and what the other judges pool to; absent for a judge alone. Beyond 3 it is
+    /// marked.
+    #[serde(default)]
+    pub deviation: Option<f64>,
 }
 
 /// `GET /evidence/{id}`
@@ -58,6 +68,9 @@ pub struct EvidenceView {
     pub shift: f64,
     /// Each judge's view.
     pub judgements: Vec<JudgementView>,
+    /// Version of the oracle that judged it.
+    #[serde(default)]
+    pub oracle_version: Option<String>,
     /// What replaying the exhibit on the checkpoint gave.
     #[schema(value_type = Option<Object>)]
     pub replay: Option<serde_json::Value>,

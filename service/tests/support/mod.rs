@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used, dead_code, unreachable_pub)]
 
 pub mod court;
+pub mod death;
 pub mod recount;
+pub mod school;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -48,6 +50,8 @@ pub struct TestHost {
     pub taught: std::sync::Mutex<Vec<String>>,
     /// Judges beside the first that make exactly its mistakes.
     pub copies: std::sync::atomic::AtomicUsize,
+    /// Judges beside those that each read a number of their own out of reports: the n-th of those between bars.
+    pub readers: std::sync::atomic::AtomicUsize,
     /// No run can be reached any more.
     pub gone: std::sync::atomic::AtomicBool,
 }
@@ -163,6 +167,48 @@ impl Judge for NumberJudge {
     }
 }
 
+/// Says what reports state for it: `0.5|-2|1` has a number for each of three.
+struct Reader(usize, String);
+
+impl Judge for Reader {
+    fn name(&self) -> &str {
+        &self.1
+    }
+    fn family(&self) -> &str {
+        &self.1
+    }
+    fn version(&self) -> String {
+        "1".to_owned()
+    }
+    fn judge(
+        &self,
+        _: &Claim,
+        exhibits: &[Exhibit],
+        _: &JudgeContext,
+    ) -> Result<Judgement, JudgeError> {
+        let stated = |exhibit: &Exhibit| match exhibit {
+            Exhibit::Report(report) => {
+                let text = report.text.split('#').next()?;
+                text.split('|').nth(self.0)?.trim().parse::<f64>().ok()
+            }
+            _ => None,
+        };
+        let stated: Vec<f64> = exhibits.iter().filter_map(stated).collect();
+        if stated.is_empty() {
+            return Err(JudgeError::NothingToJudge);
+        }
+        Ok(Judgement {
+            judge: self.1.clone(),
+            log_odds: stated.iter().sum(),
+            standard_error: 0.3,
+            cost_micro: 5,
+            latency_ms: 3,
+            note: "its own number".to_owned(),
+            detail: None,
+        })
+    }
+}
+
 pub struct World {
     pub service: Service,
     pub host: Arc<TestHost>,
@@ -188,6 +234,7 @@ impl World {
             clean: std::sync::Mutex::default(),
             taught: std::sync::Mutex::default(),
             copies: std::sync::atomic::AtomicUsize::default(),
+            readers: std::sync::atomic::AtomicUsize::default(),
             gone: std::sync::atomic::AtomicBool::new(false),
         });
         let clock = Arc::new(TestClock(AtomicI64::new(1_790_000_000_000)));
@@ -344,6 +391,7 @@ pub fn fresh(folder: &tempfile::TempDir) -> Service {
         clean: std::sync::Mutex::default(),
         taught: std::sync::Mutex::default(),
         copies: std::sync::atomic::AtomicUsize::default(),
+        readers: std::sync::atomic::AtomicUsize::default(),
         gone: std::sync::atomic::AtomicBool::new(false),
     };
     let clock = TestClock(AtomicI64::new(1_790_000_000_000));
@@ -380,6 +428,12 @@ pub fn open_on(
     ];
     let copies = host.copies.load(Ordering::SeqCst);
     judges.extend((0..copies).map(|n| Arc::new(NumberJudge(format!("copy-{n}"))) as SharedJudge));
+    let readers = host.readers.load(Ordering::SeqCst);
+    if readers > 0 {
+        judges.clear();
+        let reader = |n: usize| Arc::new(Reader(n, format!("reader-{n}"))) as SharedJudge;
+        judges.extend((0..readers).map(reader));
+    }
     let parts = ServiceParts {
         store,
         ensemble: Arc::new(Ensemble::new(judges, PoolConfig::default()).unwrap()),

@@ -13,6 +13,8 @@ const MAX_TEXT: usize = 20_000;
 const MAX_ROWS: usize = 200;
 /// Facts that say how it ended.
 const CONCLUSIONS: [&str; 4] = ["verdict", "explanation", "reason", "pi"];
+/// Standard deviations from the other judges beyond which a judge is marked.
+const OUTLIER: f64 = 3.0;
 /// Log-odds at which a judge's bar is full.
 const FULL_SHIFT: f64 = 6.0;
 
@@ -63,6 +65,10 @@ pub(crate) struct JudgementRow {
     pub(crate) width: f64,
     /// `up`, `down` or `none`.
     pub(crate) direction: &'static str,
+    /// It should have judged and could not.
+    pub(crate) failed: bool,
+    /// It disagrees wildly: more than three standard deviations from the others.
+    pub(crate) outlier: bool,
 }
 
 /// A message of a transcript.
@@ -117,6 +123,8 @@ pub(crate) fn judgement_rows(judgements: &[JudgementView]) -> Vec<JudgementRow> 
             _ => (0.5, "none"),
         };
         JudgementRow {
+            failed: view.outcome == "failed",
+            outlier: view.deviation.is_some_and(|deviation| deviation > OUTLIER),
             view: view.clone(),
             from,
             width,
@@ -330,6 +338,9 @@ mod tests {
             standard_error: None,
             note: String::new(),
             latency_ms: 1,
+            outcome: "judged".to_owned(),
+            cost_micro: 0,
+            deviation: None,
         };
         let rows = judgement_rows(&[
             view(Some(3.0)),

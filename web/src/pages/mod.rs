@@ -6,6 +6,7 @@
 
 pub(crate) mod account;
 pub(crate) mod allocations;
+pub(crate) mod calibration;
 pub(crate) mod comments;
 pub(crate) mod dashboard;
 pub(crate) mod decision;

@@ -1,8 +1,6 @@
 //! Portfolio, history, leaderboard and calibration.
 
-use plumbline_service::views::{
-    CalibrationView, HistoryView, OrderView, PortfolioView, StandingView,
-};
+use plumbline_service::views::{HistoryView, OrderView, PortfolioView, StandingView};
 use serde::{Deserialize, Serialize};
 
 use super::Visit;
@@ -119,55 +117,6 @@ pub(crate) async fn leaderboard(
                 standings: page.items,
                 by,
                 next_cursor: page.next_cursor,
-            })
-        })
-        .await
-}
-
-/// The calibration page's context.
-#[derive(Debug, Serialize)]
-pub(crate) struct CalibrationPage {
-    /// Scores and reliability.
-    pub(crate) calibration: CalibrationView,
-    /// The kind of claim that it is limited to.
-    pub(crate) claim_kind: Option<String>,
-    /// Every kind with a case.
-    pub(crate) kinds: Vec<String>,
-}
-
-impl Page for CalibrationPage {
-    const TEMPLATE: &'static str = "calibration.html";
-}
-
-/// Which kind of claim.
-#[derive(Debug, Default, Deserialize)]
-pub(crate) struct OfKind {
-    claim_kind: Option<String>,
-}
-
-/// `GET /calibration`
-pub(crate) async fn calibration(
-    state: State,
-    visit: Visit<Reader>,
-    query: Params<OfKind>,
-) -> Answer {
-    let claim_kind = query.0.claim_kind.filter(|kind| !kind.is_empty());
-    visit
-        .page(&state, move |service, context| {
-            let all = service.calibration(context, None)?;
-            let kinds = all
-                .kinds
-                .iter()
-                .map(|kind| kind.claim_kind.clone())
-                .collect();
-            let calibration = match &claim_kind {
-                None => all,
-                Some(kind) => service.calibration(context, Some(kind))?,
-            };
-            Ok(CalibrationPage {
-                calibration,
-                claim_kind,
-                kinds,
             })
         })
         .await

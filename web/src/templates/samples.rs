@@ -377,14 +377,6 @@ pub(crate) fn policy() -> PolicyView {
     )
 }
 
-pub(crate) fn oracle() -> OracleView {
-    view(
-        json!({"version": HASH, "base_log_odds": -1.1, "rho": 0.41, "n_eff": 1.42, "kappa": 0.8, "judges": [
-        {"name": "lexical", "family": "n-gram", "weight": 0.31, "about": "Hashed word and character n-grams through a calibrated logistic model."},
-        {"name": "replay", "family": "exact-test", "weight": 0.69, "about": "Runs the exhibit again on the frozen checkpoint and returns an exact test's log Bayes factor."}]}),
-    )
-}
-
 pub(crate) fn me() -> MeView {
     view(
         json!({"id": "018f-account-1", "handle": "ada", "balance_micro": 961_870_000, "locked_micro": 38_130_000, "roles": ["participant", "researcher"], "created_at": "2026-11-22T09:59:59Z"}),

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod juries;
+mod oracle;
 mod training;
 
 use std::collections::BTreeSet;
@@ -425,18 +426,7 @@ fn add_governance_pages(g: &mut Gallery, dress: Dress) {
     );
     g.add("training-list", "/training", &training::list(dress));
     g.add("training", "/training/x", &training::one(dress));
-    let oracle = OracleView {
-        judges: dress.many(s::oracle().judges),
-        ..dress.one(s::oracle())
-    };
-    g.add(
-        "oracle",
-        "/oracle",
-        &OraclePage {
-            base_rate: 0.25,
-            oracle,
-        },
-    );
+    g.add("oracle", "/oracle", &OraclePage::of(oracle::state(dress)));
     let versions = dress.many(vec![s::policy()]);
     g.add(
         "policy",

@@ -4,7 +4,8 @@ use plumbline_service::views::*;
 use serde_json::json;
 
 use super::{Dress, Gallery};
-use crate::pages::portfolio::{CalibrationPage, HistoryPage, LeaderboardPage, PortfolioPage};
+use crate::pages::calibration::{CalibrationPage, JudgesPart};
+use crate::pages::portfolio::{HistoryPage, LeaderboardPage, PortfolioPage};
 use crate::pages::session::Credentials;
 
 fn view<T: serde::de::DeserializeOwned>(value: serde_json::Value) -> T {
@@ -137,6 +138,7 @@ pub(super) fn add_pages(g: &mut Gallery, dress: Dress) {
     };
     g.add("leaderboard", "/leaderboard", &page);
     let page = CalibrationPage {
+        oracle: Some(JudgesPart::of(super::oracle::calibration(dress))),
         calibration: dress.one(calibration(dress)),
         claim_kind: (dress == Dress::Hostile).then(|| dress.text("kind")),
         kinds: dress.many(vec![
