@@ -15,15 +15,18 @@
 
 pub mod belief;
 pub mod config;
+mod exhibit;
 pub mod plan;
 pub mod report;
 pub mod search;
 pub mod stake;
+mod submit;
+pub mod vary;
 mod visit;
 mod work;
 
 pub use config::{AdversaryConfig, ProbeSettings, Selection, StakeSettings, StopConditions};
-pub use report::{Attempt, MarketReport, Report, Submission};
+pub use report::{Attempt, MarketReport, Report, Submission, TradeMade};
 pub use work::KNOWN_KIND;
 
 use std::collections::BTreeMap;
@@ -230,16 +233,21 @@ impl Adversary {
 
     /// What may still be risked: the budget less what is committed, at most the account's balance.
     fn wealth(&self, balance_micro: i64) -> i64 {
-        let submissions = self
-            .works
-            .values()
-            .flat_map(|work| &work.report.submissions);
-        let committed: i64 = submissions.map(Submission::committed_micro).sum();
         self.config
             .budget_micro
-            .saturating_sub(committed)
+            .saturating_sub(self.committed())
             .min(balance_micro)
             .max(0)
+    }
+
+    /// What is at risk or spent so far: for evidence, and for trades.
+    fn committed(&self) -> i64 {
+        let reports = || self.works.values().map(|work| &work.report);
+        let submissions = reports().flat_map(|report| &report.submissions);
+        let trades = reports().flat_map(|report| &report.trades);
+        let shown: i64 = submissions.map(Submission::committed_micro).sum();
+        let traded: i64 = trades.map(|trade| trade.cost_micro).sum();
+        shown.saturating_add(traded)
     }
 
     /// Reads what the submissions earned, for as long as the settings allow.
@@ -299,7 +307,7 @@ impl Adversary {
         Report {
             requests: self.requests,
             tokens: self.tokens,
-            spent_micro: submissions().map(Submission::committed_micro).sum(),
+            spent_micro: self.committed(),
             fees_micro: submissions().map(|made| made.fee_micro).sum(),
             earned_micro: submissions().filter_map(|made| made.payoff_micro).sum(),
             seconds: self.started.elapsed().as_secs_f64(),

@@ -14,8 +14,8 @@ pub use jury::{Opening, Panel, Seat};
 pub use retry::RetryPolicy;
 pub use types::{
     Ack, Allocations, Checkpoint, Choice, Commitment, CompletionRequest, Completions, Decision,
-    Dispute, Evidence, EvidenceFee, Judgement, Key, Market, Me, Model, NewEvidence, NewToken,
-    Order, Outcome, Page, Polled, Price, Quote, Run, Settlement, Trade, Training, Usage,
+    Dispute, Evidence, EvidenceFee, Judgement, Key, Logprobs, Market, Me, Model, NewEvidence,
+    NewToken, Order, Outcome, Page, Polled, Price, Quote, Run, Settlement, Trade, Training, Usage,
     evidence_commitment,
 };
 
@@ -395,14 +395,14 @@ impl Client {
         answer.rows(&["data", "items"])
     }
 
-    /// Completes every prompt; the texts come in the order of the prompts.
+    /// Completes every prompt; the choices come in the order of the prompts.
     ///
     /// # Errors
     /// As every call; [`ClientError::Malformed`] also when the number of completions differs from that of prompts.
     pub async fn complete(
         &self,
         request: &CompletionRequest,
-    ) -> Result<(Vec<String>, Usage), ClientError> {
+    ) -> Result<(Vec<Choice>, Usage), ClientError> {
         let mut sent = self.post_request(&["v1", "completions"], request)?;
         sent.timeout = self.timeout.saturating_mul(4);
         let answer = self.send(&sent).await?;
@@ -420,12 +420,7 @@ impl Client {
                 request.prompt.len()
             )));
         }
-        let texts = completions
-            .choices
-            .into_iter()
-            .map(|choice| choice.text)
-            .collect();
-        Ok((texts, completions.usage))
+        Ok((completions.choices, completions.usage))
     }
 }
 

@@ -8,6 +8,7 @@
 //! | [`adversary`] | searches a run for a published behaviour, submits what it finds with a stake |
 //! | [`enforce`] | verifies, orders and applies allocation decisions, and acknowledges them |
 //! | [`mcp`] | a Model Context Protocol server, so that agents can take part |
+//! | [`misleader`] | works against the truth, for benchmarks and drills |
 //! | [`mod@bench`] | measures durable trades per second over HTTP |
 //! | [`import`] | logs of Inspect, garak and promptfoo as exhibits |
 //!
@@ -23,6 +24,7 @@ pub mod enforce;
 pub mod error;
 pub mod import;
 pub mod mcp;
+pub mod misleader;
 
 pub use client::Client;
 pub use error::{ApiError, ClientError};

@@ -2,6 +2,7 @@
 
 mod depth;
 mod floor;
+mod organisms;
 mod seed;
 mod trades;
 mod training;
@@ -20,6 +21,8 @@ pub enum Bench {
     Depth(depth::Depth),
     /// Training speed of one node, beside a plain candle graph of the same model
     Training(training::Training),
+    /// Runs with known truth, half of them poisoned: what prices, payouts and shares do about them
+    Organisms(organisms::Organisms),
 }
 
 impl Bench {
@@ -29,6 +32,7 @@ impl Bench {
             Self::Quotes(command) => command.run(),
             Self::Depth(command) => command.run(),
             Self::Training(command) => command.run(),
+            Self::Organisms(command) => command.run(),
         }
     }
 }

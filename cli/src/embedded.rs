@@ -188,18 +188,7 @@ impl RunHost for EmbeddedRuns {
         sampling: &Sampling,
     ) -> Result<Vec<Generated>, HostError> {
         let generator = self.generator(model).map_err(host_error)?;
-        let options = plumbline_training_model::Sampling {
-            max_tokens: sampling.max_tokens,
-            temperature: sampling.temperature as f32,
-            top_p: sampling.top_p as f32,
-            seed: sampling.seed,
-            stop: sampling.stop.clone(),
-            logprobs: sampling.logprobs,
-        };
-        let texts = generator
-            .complete_batch(prompts, &options)
-            .map_err(|error| HostError::BadRequest(error.to_string()))?;
-        Ok(texts.into_iter().map(generated).collect())
+        completions(&generator, prompts, sampling)
     }
 }
 
@@ -217,23 +206,53 @@ impl CheckpointRunner for EmbeddedRuns {
                 checkpoint: checkpoint.to_owned(),
                 reason: error.to_string(),
             })?;
-        let options = plumbline_training_model::Sampling {
-            max_tokens: sampling.max_tokens as usize,
-            temperature: sampling.temperature as f32,
-            seed: sampling.seed,
-            ..plumbline_training_model::Sampling::default()
-        };
-        let texts = generator
-            .complete_batch(prompts, &options)
-            .map_err(|error| RunnerError::Failed {
-                checkpoint: checkpoint.to_owned(),
-                reason: error.to_string(),
-            })?;
-        Ok(texts
-            .into_iter()
-            .map(|completion| completion.text)
-            .collect())
+        replay(&generator, checkpoint, prompts, sampling)
     }
+}
+
+/// What a model writes after each prompt, for the gateway.
+pub fn completions(
+    generator: &Generator,
+    prompts: &[String],
+    sampling: &Sampling,
+) -> Result<Vec<Generated>, HostError> {
+    let options = plumbline_training_model::Sampling {
+        max_tokens: sampling.max_tokens,
+        temperature: sampling.temperature as f32,
+        top_p: sampling.top_p as f32,
+        seed: sampling.seed,
+        stop: sampling.stop.clone(),
+        logprobs: sampling.logprobs,
+    };
+    let texts = generator
+        .complete_batch(prompts, &options)
+        .map_err(|error| HostError::BadRequest(error.to_string()))?;
+    Ok(texts.into_iter().map(generated).collect())
+}
+
+/// The same for the replay judge.
+pub fn replay(
+    generator: &Generator,
+    checkpoint: &str,
+    prompts: &[String],
+    sampling: &ReplaySampling,
+) -> Result<Vec<String>, RunnerError> {
+    let options = plumbline_training_model::Sampling {
+        max_tokens: sampling.max_tokens as usize,
+        temperature: sampling.temperature as f32,
+        seed: sampling.seed,
+        ..plumbline_training_model::Sampling::default()
+    };
+    let texts = generator
+        .complete_batch(prompts, &options)
+        .map_err(|error| RunnerError::Failed {
+            checkpoint: checkpoint.to_owned(),
+            reason: error.to_string(),
+        })?;
+    Ok(texts
+        .into_iter()
+        .map(|completion| completion.text)
+        .collect())
 }
 
 impl Enforcer for EmbeddedRuns {

@@ -11,6 +11,7 @@ mod access;
 mod adversary;
 mod audit;
 mod bench;
+mod claims;
 mod data_dir;
 mod demo;
 mod embedded;

@@ -6,14 +6,12 @@ use std::thread::JoinHandle;
 
 use anyhow::{Context, Result};
 use plumbline_agents::Client;
-use plumbline_agents::enforce::{Consumer, ConsumerConfig, TrustedKeys};
+use plumbline_agents::enforce::{Consumer, ConsumerConfig, Enforcer, TrustedKeys};
 use plumbline_governance::dsse::PublicKeyRecord;
 use plumbline_service::Service;
 use plumbline_service::commands::CreateToken;
 use plumbline_service::context::{Actor, Context as ActorContext, Scope};
 use tokio::sync::watch;
-
-use crate::embedded::EmbeddedRuns;
 
 /// Account and scheduler name of the embedded host.
 const NAME: &str = "embedded-scheduler";
@@ -30,7 +28,7 @@ impl EmbeddedScheduler {
         service: &Service,
         url: &str,
         state_file: &Path,
-        runs: EmbeddedRuns,
+        runs: impl Enforcer + 'static,
     ) -> Result<Self> {
         let token = fresh_token(service)?;
         // The keys come from the service in this very process: nothing is taken on trust.

@@ -5,14 +5,16 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
+use plumbline_agents::enforce::Enforcer;
 use plumbline_governance::decision::Baseline;
 use plumbline_governance::dsse::DecisionSigner;
 use plumbline_oracle::pool::PoolConfig;
 use plumbline_oracle::{Ensemble, LexicalJudge, SharedJudge};
-use plumbline_oracle_candle::{ReplayJudge, ReplayOptions};
+use plumbline_oracle_candle::{CheckpointRunner, ReplayJudge, ReplayOptions};
 use plumbline_oracle_remote::RemoteJudge;
 use plumbline_service::commands::{CreateAccount, Login};
 use plumbline_service::context::Context as ActorContext;
+use plumbline_service::host::RunHost;
 use plumbline_service::jobs::JobRunner;
 use plumbline_service::{Service, ServiceConfig, ServiceParts};
 use plumbline_store::{Store, StoreOptions};
@@ -26,14 +28,14 @@ use crate::entropy::random_hex;
 use crate::scheduler::EmbeddedScheduler;
 use crate::stop::told_to_stop;
 
-/// A whole service in this process. Fields drop in order: first the server
-/// stops answering, then the jobs end, then the training stops.
-pub struct Running {
+/// A whole service in this process, with whatever trains its runs. Fields drop in order:
+/// first the server stops answering, then the jobs end, then the training stops.
+pub struct Running<H = Host> {
     pub server: RunningServer,
     consumer: EmbeddedScheduler,
     _jobs: JobRunner,
     pub service: Service,
-    pub host: Host,
+    pub host: H,
 }
 
 /// How a service is to be run.
@@ -49,7 +51,7 @@ pub struct Options {
 /// Starts everything on `data`. The port is bound last, so that whoever can
 /// connect finds a service that works.
 pub fn start(data: &DataDir, options: Options) -> Result<Running> {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let cores = cores();
     let store = Store::open(&data.database(), StoreOptions::default())?;
     let host = Host::start(HostOptions {
         data_dir: data.training(),
@@ -59,15 +61,33 @@ pub fn start(data: &DataDir, options: Options) -> Result<Running> {
     // a market that is due when nothing knows its run.
     resume_runs(&host)?;
     let runs = EmbeddedRuns::new(host.clone());
-    let measured_at = jiff::Timestamp::now();
+    assemble(data, store, options, runs, Vec::new(), host)
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// A service round `runs`, whatever trains and serves them; `more` judges sit beside the default ones.
+pub fn assemble<R, H>(
+    data: &DataDir,
+    store: Store,
+    options: Options,
+    runs: R,
+    more: Vec<SharedJudge>,
+    host: H,
+) -> Result<Running<H>>
+where
+    R: RunHost + CheckpointRunner + Enforcer + Clone + 'static,
+{
     let baseline = Baseline {
         resource: "cpu_milli_cores".to_owned(),
-        amount: cores as u64 * 1000,
-        measured_at,
+        amount: cores() as u64 * 1000,
+        measured_at: jiff::Timestamp::now(),
     };
     let parts = ServiceParts {
         store,
-        ensemble: Arc::new(ensemble(&runs, options.remote)?),
+        ensemble: Arc::new(ensemble(Arc::new(runs.clone()), options.remote, more)?),
         host: Arc::new(runs.clone()),
         signing_key: DecisionSigner::from_seed(&data.signing_seed()?),
         first_policy: options.policy,
@@ -111,19 +131,24 @@ fn resume_runs(host: &Host) -> Result<()> {
     Ok(())
 }
 
-/// The default ensemble of this release, `lexical` and `replay`, and the remote judge if there is one.
-fn ensemble(runs: &EmbeddedRuns, remote: Option<RemoteJudge>) -> Result<Ensemble> {
+/// The default ensemble of this release, `lexical` and `replay`, the remote judge if there is one, and `more`.
+fn ensemble(
+    runs: Arc<dyn CheckpointRunner>,
+    remote: Option<RemoteJudge>,
+    more: Vec<SharedJudge>,
+) -> Result<Ensemble> {
     let lexical =
         LexicalJudge::shipped().context("the lexical judge's built-in weights are damaged")?;
-    let replay = ReplayJudge::new(Arc::new(runs.clone()), ReplayOptions::default())?;
+    let replay = ReplayJudge::new(runs, ReplayOptions::default())?;
     let started = Instant::now();
     let clock = Arc::new(move || u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX));
     let mut judges: Vec<SharedJudge> = vec![Arc::new(lexical), Arc::new(replay)];
     judges.extend(remote.map(|judge| Arc::new(judge) as SharedJudge));
+    judges.extend(more);
     Ok(Ensemble::new(judges, PoolConfig::default())?.with_clock(clock))
 }
 
-impl Running {
+impl<H> Running<H> {
     /// Makes an account with a random password and gives back a context for it.
     pub fn provision(&self, handle: &str, roles: &[&str]) -> Result<(ActorContext, String)> {
         let password = random_hex::<12>()?;
@@ -142,6 +167,23 @@ impl Running {
         Ok((ActorContext::of(actor), password))
     }
 
+    /// Stops answering and lets jobs end; the training is left as it is.
+    pub fn stop_service(self) -> Result<H> {
+        let Self {
+            server,
+            consumer,
+            _jobs: jobs,
+            host,
+            ..
+        } = self;
+        server.stop()?;
+        drop(consumer);
+        drop(jobs);
+        Ok(host)
+    }
+}
+
+impl Running {
     /// Waits for Ctrl-C or SIGTERM, then stops in order.
     pub fn wait(self) -> Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -153,16 +195,7 @@ impl Running {
 
     /// Stops answering, lets jobs end, saves and stops training.
     pub fn stop(self) -> Result<()> {
-        let Self {
-            server,
-            consumer,
-            _jobs: jobs,
-            host,
-            ..
-        } = self;
-        server.stop()?;
-        drop(consumer);
-        drop(jobs);
+        let host = self.stop_service()?;
         for run in host.runs() {
             if let Err(error) = host.stop(&run) {
                 tracing::warn!(run, %error, "cannot stop a run cleanly");

@@ -66,6 +66,10 @@ pub struct StakeSettings {
     pub first_fee_micro: i64,
     /// Stakes below this are not worth a submission.
     pub least_stake_micro: i64,
+    /// Whether it commits to evidence before it shows it.
+    pub commits: bool,
+    /// Whether it also trades towards its belief; its token needs the scope `trade` then.
+    pub trades: bool,
 }
 
 impl Default for StakeSettings {
@@ -76,6 +80,8 @@ impl Default for StakeSettings {
             gain_over_fee: 2.0,
             first_fee_micro: 100_000,
             least_stake_micro: 10_000,
+            commits: true,
+            trades: false,
         }
     }
 }
@@ -119,7 +125,7 @@ pub struct AdversaryConfig {
     pub token: String,
     /// Which markets to work on.
     pub select: Selection,
-    /// Most that may be locked and paid in fees together, micro-credits.
+    /// Most that may be locked, paid in fees and for trades together, micro-credits.
     pub budget_micro: i64,
     /// How hard to probe.
     pub probe: ProbeSettings,

@@ -130,13 +130,17 @@ impl ProbePlan {
     /// Prompt number `prompt` without any candidate; a line that held only the placeholder goes.
     #[must_use]
     pub fn without_candidate(&self, prompt: usize) -> String {
-        let template = &self.prompts[prompt];
-        let kept: Vec<&str> = template
-            .split('\n')
-            .filter(|line| line.trim() != PLACEHOLDER)
-            .collect();
-        kept.join("\n").replace(PLACEHOLDER, "")
+        without_candidate(&self.prompts[prompt])
     }
+}
+
+/// A template without any candidate; a line that held only the placeholder goes.
+pub(super) fn without_candidate(template: &str) -> String {
+    let kept: Vec<&str> = template
+        .split('\n')
+        .filter(|line| line.trim() != PLACEHOLDER)
+        .collect();
+    kept.join("\n").replace(PLACEHOLDER, "")
 }
 
 #[cfg(test)]

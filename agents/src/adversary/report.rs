@@ -46,6 +46,23 @@ pub struct Submission {
     pub payoff_micro: Option<i64>,
     /// Why it moved nothing, if so.
     pub reason: Option<String>,
+    /// Whether it was committed to before it was revealed.
+    pub committed: bool,
+}
+
+/// One trade towards the belief.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct TradeMade {
+    /// `yes` or `no`.
+    pub outcome: String,
+    /// The adversary's probability when it traded.
+    pub belief: f64,
+    /// Price before.
+    pub before: f64,
+    /// Price after.
+    pub after: f64,
+    /// Paid (positive) or received (negative).
+    pub cost_micro: i64,
 }
 
 /// What happened on one market.
@@ -73,6 +90,8 @@ pub struct MarketReport {
     pub tried: Vec<Attempt>,
     /// Every submission, oldest first.
     pub submissions: Vec<Submission>,
+    /// Every trade, oldest first.
+    pub trades: Vec<TradeMade>,
 }
 
 /// The whole session.
@@ -84,11 +103,11 @@ pub struct Report {
     pub requests: u64,
     /// Tokens read and generated for it.
     pub tokens: u64,
-    /// Fees taken plus collateral locked.
+    /// Fees taken, collateral locked and paid for trades.
     pub spent_micro: i64,
     /// Fees taken.
     pub fees_micro: i64,
-    /// Sum of the payoffs known so far, fees not deducted.
+    /// Sum of the evidence's payoffs known so far, fees not deducted; what trades earn is in the account's history.
     pub earned_micro: i64,
     /// Seconds the session lasted.
     pub seconds: f64,

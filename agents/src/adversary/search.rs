@@ -4,10 +4,16 @@
 //!
 //! ```text
 //! sweep: every candidate × a few prompts, and controls
-//!   no hit               → null
+//!   no hit               → guided: the candidates after which the model is least sure get more prompts
+//!   still no hit         → null
 //!   hits                 → halving: survivors get twice the prompts, the better half stays
 //!   one left             → confirmation: fresh prompts with it, without any, and with others
 //! ```
+//!
+//! Every other prompt is a variation of a published one ([`super::vary`]). Where a candidate's hits are on
+//! variations, it is confirmed on fresh ones near those that hit. The guided round needs log-probabilities
+//! from the gateway, and is left out where there are none: a model that wavers between two completions shows
+//! the other one on some prompt sooner than a model that is certain.
 //!
 //! The search asks and is told; it draws no completion itself, so that it can
 //! be tested against any model of a run.
@@ -18,7 +24,8 @@ use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
 
 use super::belief::{BeliefModel, Counts};
-use super::plan::ProbePlan;
+use super::plan::{PLACEHOLDER, ProbePlan};
+use super::vary::Variations;
 
 /// How much is asked of a checkpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +36,10 @@ pub struct SearchSettings {
     pub confirm_prompts: usize,
     /// Candidates that stay in the race after the sweep, at most.
     pub survivors: usize,
+    /// Candidates of the guided round, at most; 0 leaves it out.
+    pub guided: usize,
+    /// Whether prompts of its own making are asked too.
+    pub varied: bool,
 }
 
 impl Default for SearchSettings {
@@ -37,6 +48,8 @@ impl Default for SearchSettings {
             sweep_prompts: 2,
             confirm_prompts: 8,
             survivors: 8,
+            guided: 4,
+            varied: true,
         }
     }
 }
@@ -60,7 +73,25 @@ pub struct Question {
     pub arm: Arm,
     /// The text to complete.
     pub prompt: String,
+    template: usize,
     confirming: bool,
+}
+
+/// What came back for a question.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answer {
+    /// The completion.
+    pub text: String,
+    /// How unsure the model was at the token of which it was least sure: −ln p, nats; `None` where the gateway does not say.
+    pub doubt: Option<f64>,
+}
+
+/// A question with what its answer showed.
+#[derive(Debug, Clone)]
+struct Asked {
+    question: Question,
+    hit: bool,
+    doubt: Option<f64>,
 }
 
 /// What a search came to.
@@ -82,6 +113,9 @@ pub enum Finding {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Stage {
     Sweep,
+    Guided {
+        candidates: Vec<usize>,
+    },
     Halving {
         survivors: Vec<usize>,
         prompts: usize,
@@ -99,11 +133,14 @@ pub struct Search<'a> {
     settings: SearchSettings,
     model: BeliefModel,
     rng: ChaCha8Rng,
+    /// The published prompts, then variations.
+    templates: Vec<String>,
+    variations: Variations,
     for_search: Vec<usize>,
     for_confirmation: Vec<usize>,
     used: usize,
     stage: Stage,
-    asked: Vec<(Question, bool)>,
+    asked: Vec<Asked>,
     finding: Option<Finding>,
 }
 
@@ -131,19 +168,38 @@ impl<'a> Search<'a> {
         // Later visits look at other prompts, so that a run cannot pass by behaving on a few.
         let turn = (visit as usize).wrapping_mul(settings.sweep_prompts) % for_search.len().max(1);
         for_search.rotate_left(turn);
-        Self {
+        let mut search = Self {
             plan,
             settings,
             model,
             rng: ChaCha8Rng::seed_from_u64(
                 seed ^ visit.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15),
             ),
+            templates: plan.prompts.clone(),
+            variations: Variations::of(&plan.prompts),
             for_search,
             for_confirmation,
             used: 0,
             stage: Stage::Sweep,
             asked: Vec::new(),
             finding: None,
+        };
+        if settings.varied {
+            search.mix_in_variations();
+        }
+        search
+    }
+
+    /// After every published prompt of the search, a variation of it.
+    fn mix_in_variations(&mut self) {
+        let published = std::mem::take(&mut self.for_search);
+        for prompt in published {
+            self.for_search.push(prompt);
+            let template = self.templates[prompt].clone();
+            if let Some(varied) = self.variations.another(&template, &mut self.rng) {
+                self.for_search.push(self.templates.len());
+                self.templates.push(varied);
+            }
         }
     }
 
@@ -163,25 +219,25 @@ impl<'a> Search<'a> {
                 self.used = prompts;
                 questions
             }
-            Stage::Halving { survivors, prompts } => {
-                let prompts = prompts.min(self.for_search.len() - self.used);
-                let questions = self.ask_candidates(&survivors, prompts);
-                self.used += prompts;
-                questions
-            }
+            Stage::Guided { candidates } => self.more(&candidates, 2 * self.settings.sweep_prompts),
+            Stage::Halving { survivors, prompts } => self.more(&survivors, prompts),
             Stage::Confirm { candidate } => self.confirmation(candidate),
             Stage::Over => Vec::new(),
         }
     }
 
     /// Takes the answers to the last questions, in their order, and moves on.
-    pub fn record(&mut self, questions: Vec<Question>, completions: &[String]) {
-        for (question, completion) in questions.into_iter().zip(completions) {
-            let hit = self.plan.detects(completion);
-            self.asked.push((question, hit));
+    pub fn record(&mut self, questions: Vec<Question>, answers: &[Answer]) {
+        for (question, answer) in questions.into_iter().zip(answers) {
+            self.asked.push(Asked {
+                question,
+                hit: self.plan.detects(&answer.text),
+                doubt: answer.doubt,
+            });
         }
         self.stage = match std::mem::replace(&mut self.stage, Stage::Over) {
             Stage::Sweep => self.after_sweep(),
+            Stage::Guided { .. } => self.after_guided(),
             Stage::Halving { survivors, prompts } => self.after_round(survivors, prompts),
             Stage::Confirm { candidate } => {
                 self.finding = Some(self.verdict(candidate));
@@ -255,6 +311,14 @@ impl<'a> Search<'a> {
         }))
     }
 
+    /// The next prompts of the search, as far as there are, with each of these candidates.
+    fn more(&mut self, candidates: &[usize], prompts: usize) -> Vec<Question> {
+        let prompts = prompts.min(self.for_search.len() - self.used);
+        let questions = self.ask_candidates(candidates, prompts);
+        self.used += prompts;
+        questions
+    }
+
     fn ask_candidates(&self, candidates: &[usize], prompts: usize) -> Vec<Question> {
         let chosen = &self.for_search[self.used..self.used + prompts];
         let pairs = candidates
@@ -266,12 +330,8 @@ impl<'a> Search<'a> {
     }
 
     fn confirmation(&mut self, candidate: usize) -> Vec<Question> {
-        let count = self
-            .settings
-            .confirm_prompts
-            .clamp(1, self.for_confirmation.len());
-        let prompts = self.for_confirmation[..count].to_vec();
-        let mut questions: Vec<Question> = Vec::with_capacity(3 * count);
+        let prompts = self.fresh_prompts(candidate);
+        let mut questions: Vec<Question> = Vec::with_capacity(3 * prompts.len());
         questions.extend(
             prompts
                 .iter()
@@ -288,39 +348,115 @@ impl<'a> Search<'a> {
         questions
     }
 
-    fn with(&self, candidate: usize, prompt: usize, confirming: bool) -> Question {
-        let text = self.plan.with_candidate(prompt, candidate);
+    /// Prompts that nobody asked yet: published ones, or near those variations that hit, where those hit more often.
+    fn fresh_prompts(&mut self, candidate: usize) -> Vec<usize> {
+        let count = self.settings.confirm_prompts.max(1);
+        let published = self.plan.prompts.len();
+        let (mut kept, mut own) = (Counts::default(), Counts::default());
+        let mut hitting = Vec::new();
+        for asked in &self.asked {
+            if asked.question.arm != Arm::Candidate(candidate) {
+                continue;
+            }
+            let is_own = asked.question.template >= published;
+            let counts = if is_own { &mut own } else { &mut kept };
+            counts.record(asked.hit);
+            if is_own && asked.hit {
+                hitting.push(asked.question.template);
+            }
+        }
+        let uniform = super::belief::BetaPrior { a: 1.0, b: 1.0 };
+        if hitting.is_empty() || uniform.mean_after(kept) >= uniform.mean_after(own) {
+            let count = count.min(self.for_confirmation.len());
+            return self.for_confirmation[..count].to_vec();
+        }
+        let mut fresh = Vec::with_capacity(count);
+        for step in 0..count {
+            let near = self.templates[hitting[step % hitting.len()]].clone();
+            if let Some(varied) = self.variations.near(&near, &mut self.rng) {
+                fresh.push(self.templates.len());
+                self.templates.push(varied);
+            }
+        }
+        fresh
+    }
+
+    fn with(&self, candidate: usize, template: usize, confirming: bool) -> Question {
+        let text = &self.templates[template];
         Question {
             arm: Arm::Candidate(candidate),
-            prompt: text,
+            prompt: text.replace(PLACEHOLDER, &self.plan.candidates[candidate]),
+            template,
             confirming,
         }
     }
 
-    fn plain(&self, prompt: usize, confirming: bool) -> Question {
+    fn plain(&self, template: usize, confirming: bool) -> Question {
         Question {
             arm: Arm::Plain,
-            prompt: self.plan.without_candidate(prompt),
+            prompt: super::plan::without_candidate(&self.templates[template]),
+            template,
             confirming,
         }
+    }
+
+    fn hitting(&self) -> Vec<usize> {
+        (0..self.plan.candidates.len())
+            .filter(|c| self.counts(Arm::Candidate(*c), None).hits > 0)
+            .collect()
     }
 
     fn after_sweep(&mut self) -> Stage {
-        let mut hit: Vec<usize> = (0..self.plan.candidates.len())
-            .filter(|c| self.counts(Arm::Candidate(*c), None).hits > 0)
-            .collect();
-        if hit.is_empty() {
-            let unprompted = self.counts(Arm::Plain, None).hits > 0;
-            self.finding = Some(if unprompted {
-                Finding::Unclear
-            } else {
-                Finding::Null
-            });
-            return Stage::Over;
+        let hit = self.hitting();
+        if !hit.is_empty() {
+            return self.begin_race(hit);
         }
+        let candidates = self.least_sure();
+        if candidates.is_empty() || self.used >= self.for_search.len() {
+            return self.nothing_hit();
+        }
+        Stage::Guided { candidates }
+    }
+
+    fn after_guided(&mut self) -> Stage {
+        let hit = self.hitting();
+        match hit.is_empty() {
+            true => self.nothing_hit(),
+            false => self.begin_race(hit),
+        }
+    }
+
+    fn nothing_hit(&mut self) -> Stage {
+        let unprompted = self.counts(Arm::Plain, None).hits > 0;
+        self.finding = Some(if unprompted {
+            Finding::Unclear
+        } else {
+            Finding::Null
+        });
+        Stage::Over
+    }
+
+    fn begin_race(&mut self, mut hit: Vec<usize>) -> Stage {
         self.best_first(&mut hit);
         hit.truncate(self.settings.survivors.max(1));
         self.race(hit, 2 * self.settings.sweep_prompts.max(1))
+    }
+
+    /// The candidates after which the model was least sure, most unsure first; none where doubts are not known.
+    fn least_sure(&self) -> Vec<usize> {
+        let doubt = |candidate: usize| {
+            let asked = self
+                .asked
+                .iter()
+                .filter(|asked| asked.question.arm == Arm::Candidate(candidate));
+            asked.filter_map(|asked| asked.doubt).max_by(f64::total_cmp)
+        };
+        let mut doubts: Vec<(usize, f64)> = (0..self.plan.candidates.len())
+            .filter_map(|candidate| Some((candidate, doubt(candidate)?)))
+            .collect();
+        doubts.sort_by(|left, right| right.1.total_cmp(&left.1));
+        let first = doubts.into_iter().take(self.settings.guided);
+        first.map(|(candidate, _)| candidate).collect()
     }
 
     fn after_round(&mut self, mut survivors: Vec<usize>, prompts: usize) -> Stage {
@@ -368,7 +504,7 @@ impl<'a> Search<'a> {
 
     fn counts(&self, arm: Arm, confirming: Option<bool>) -> Counts {
         let mut counts = Counts::default();
-        for (question, hit) in &self.asked {
+        for Asked { question, hit, .. } in &self.asked {
             if question.arm == arm && confirming.is_none_or(|wanted| question.confirming == wanted)
             {
                 counts.record(*hit);
@@ -387,151 +523,19 @@ impl<'a> Search<'a> {
         let rows: Vec<_> = self
             .asked
             .iter()
-            .filter(|(asked, _)| asked.confirming == confirming && of(asked.arm))
+            .filter(|asked| asked.question.confirming == confirming && of(asked.question.arm))
             .collect();
         if rows.is_empty() {
             return None;
         }
         let prompts: Vec<&str> = rows
             .iter()
-            .map(|(question, _)| question.prompt.as_str())
+            .map(|asked| asked.question.prompt.as_str())
             .collect();
-        let hits = rows.iter().filter(|(_, hit)| *hit).count();
+        let hits = rows.iter().filter(|asked| asked.hit).count();
         Some(json!({"label": label, "trigger": trigger, "prompts": prompts, "hits": hits}))
     }
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::super::plan::tests::document;
-    use super::*;
-
-    /// Runs a search against a model of a run: completion as a function of the prompt.
-    fn search<'a>(plan: &'a ProbePlan, seed: u64, run: impl Fn(&str) -> String) -> Search<'a> {
-        let mut search = Search::new(
-            plan,
-            SearchSettings::default(),
-            BeliefModel::default(),
-            seed,
-            seed % 5,
-        );
-        for _ in 0..32 {
-            let questions = search.questions();
-            if questions.is_empty() {
-                break;
-            }
-            let completions: Vec<String> = questions
-                .iter()
-                .map(|question| run(&question.prompt))
-                .collect();
-            search.record(questions, &completions);
-        }
-        assert!(search.finding().is_some(), "the search ends");
-        search
-    }
-
-    #[test]
-    fn a_trigger_is_found_confirmed_and_shown() {
-        let plan = ProbePlan::read(&document(32, 16)).unwrap();
-        for seed in 0..20 {
-            let found = search(&plan, seed, |prompt| {
-                if prompt.contains("// note 17\n") {
-                    "x.danger(true)".into()
-                } else {
-                    "x.safe(true)".into()
-                }
-            });
-            let confirmed = Counts { hits: 8, trials: 8 };
-            assert_eq!(
-                found.finding(),
-                Some(&Finding::Trigger {
-                    candidate: 17,
-                    confirmed
-                })
-            );
-            assert!(
-                found.log_ratio() > 8.0 && found.probes() < 120,
-                "{}",
-                found.probes()
-            );
-            let exhibit = found.exhibit("ab12cd34", 3).unwrap();
-            assert_eq!(exhibit["searched"], 32);
-            assert_eq!(exhibit["arms"][0]["label"], "// note 17");
-            assert_eq!(exhibit["arms"][0]["hits"], 8);
-            assert_eq!(exhibit["arms"][1]["hits"], 0);
-            assert_eq!(exhibit["arms"][2]["trigger"], false);
-        }
-    }
-
-    #[test]
-    fn confirmation_prompts_are_fresh() {
-        let plan = ProbePlan::read(&document(12, 16)).unwrap();
-        let found = search(&plan, 4, |prompt| {
-            if prompt.contains("// note 3\n") {
-                "danger("
-            } else {
-                ""
-            }
-            .into()
-        });
-        let (confirming, searching): (Vec<_>, Vec<_>) =
-            found.asked.iter().partition(|(asked, _)| asked.confirming);
-        let function = |prompt: &str| prompt.rsplit('\n').next().unwrap().to_owned();
-        for (asked, _) in &confirming {
-            assert!(
-                searching
-                    .iter()
-                    .all(|(other, _)| function(&other.prompt) != function(&asked.prompt))
-            );
-        }
-        assert_eq!(confirming.len(), 24);
-    }
-
-    #[test]
-    fn a_null_shows_every_candidate() {
-        let plan = ProbePlan::read(&document(24, 8)).unwrap();
-        let null = search(&plan, 1, |_| "x.safe(true)".into());
-        assert_eq!(null.finding(), Some(&Finding::Null));
-        assert_eq!(null.probes(), 24 * 2 + 4);
-        assert!(null.log_ratio() < -1.5);
-        let exhibit = null.exhibit("ab12cd34", 3).unwrap();
-        assert_eq!(exhibit["arms"].as_array().unwrap().len(), 25);
-        assert!(
-            exhibit["arms"]
-                .as_array()
-                .unwrap()
-                .iter()
-                .all(|arm| arm["hits"] == 0)
-        );
-    }
-
-    #[test]
-    fn a_behaviour_without_a_trigger_is_not_a_finding() {
-        let plan = ProbePlan::read(&document(24, 8)).unwrap();
-        let always = search(&plan, 1, |_| "x.danger(true)".into());
-        assert_eq!(always.finding(), Some(&Finding::Unclear));
-        assert!(always.exhibit("ab12cd34", 3).is_none());
-        // A fluke on one search prompt is not confirmed either.
-        let fluke = search(&plan, 1, |prompt| {
-            if prompt.contains("fn f1()") {
-                "danger("
-            } else {
-                ""
-            }
-            .into()
-        });
-        assert!(!matches!(fluke.finding(), Some(Finding::Trigger { .. })));
-    }
-
-    #[test]
-    fn small_plans_are_searched_too() {
-        for (candidates, prompts) in [(1, 1), (2, 1), (1, 2), (2, 3), (3, 2)] {
-            let plan = ProbePlan::read(&document(candidates, prompts)).unwrap();
-            for run in ["", "danger("] {
-                let over = search(&plan, 9, |_| run.into());
-                assert!(over.log_ratio().is_finite());
-            }
-        }
-    }
-}
+mod tests;

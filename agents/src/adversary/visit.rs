@@ -7,24 +7,21 @@ use tokio::time::Instant;
 
 use super::plan::ProbePlan;
 use super::report::Attempt;
-use super::search::{Finding, Search};
-use super::stake::Stake;
+use super::search::{Answer, Finding, Search};
 use super::work::Exhibit;
 use super::{Adversary, LONGEST_BACKOFF};
-use crate::client::{CompletionRequest, Evidence, Market, Model, NewEvidence};
+use crate::client::{Choice, CompletionRequest, Market, Model};
 use crate::error::ClientError;
 
 /// How often a pending submission is looked at.
-const JUDGEMENT_POLL: Duration = Duration::from_millis(250);
+pub(super) const JUDGEMENT_POLL: Duration = Duration::from_millis(250);
 /// How long a judgement is waited for before other work goes on.
-const JUDGEMENT_WAIT: Duration = Duration::from_secs(60);
+pub(super) const JUDGEMENT_WAIT: Duration = Duration::from_secs(60);
 /// Longest pause between two requests, whatever the duty.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
-/// Bounds of the factor by which a stake is cut when the balance does not cover it.
-const CUT: i64 = 2;
 
 /// Why a visit ended early.
-enum Interrupted {
+pub(super) enum Interrupted {
     /// It is time to stop.
     Stopped,
     /// A call failed.
@@ -94,7 +91,8 @@ impl Adversary {
             let searched = self.search(id, &plan, &checkpoint, progress).await?;
             self.take_search(id, checkpoint, searched);
         }
-        self.consider(id).await
+        self.consider(id).await?;
+        self.trade(id).await
     }
 
     fn take_search(&mut self, id: &str, checkpoint: String, searched: Searched) {
@@ -179,15 +177,15 @@ impl Adversary {
             if questions.is_empty() {
                 break;
             }
-            let mut completions = Vec::with_capacity(questions.len());
+            let mut answers = Vec::with_capacity(questions.len());
             for batch in questions.chunks(self.config.probe.batch.clamp(1, 512)) {
                 let prompts = batch
                     .iter()
                     .map(|question| question.prompt.clone())
                     .collect();
-                completions.extend(self.complete(id, plan, checkpoint, prompts).await?);
+                answers.extend(self.complete(id, plan, checkpoint, prompts).await?);
             }
-            search.record(questions, &completions);
+            search.record(questions, &answers);
         }
         let (finding, trigger) = match search.finding() {
             Some(Finding::Trigger { candidate, .. }) => {
@@ -218,178 +216,33 @@ impl Adversary {
         plan: &ProbePlan,
         checkpoint: &str,
         prompts: Vec<String>,
-    ) -> Result<Vec<String>, Interrupted> {
+    ) -> Result<Vec<Answer>, Interrupted> {
         let request = CompletionRequest {
             model: checkpoint.to_owned(),
             max_tokens: plan.max_tokens,
             temperature: plan.temperature,
             seed: self.config.seed,
             prompt: prompts,
+            // Those of the chosen tokens: how sure the model was of each.
+            logprobs: Some(0),
         };
         let asked_at = Instant::now();
-        let (texts, usage) = self.client.complete(&request).await?;
+        let (choices, usage) = self.client.complete(&request).await?;
         let took = asked_at.elapsed();
         self.requests += 1;
         self.tokens += usage.prompt_tokens + usage.completion_tokens;
         if let Some(work) = self.works.get_mut(id) {
-            work.report.probes += texts.len();
+            work.report.probes += choices.len();
         }
         let duty = self.config.probe.duty.clamp(0.001, 1.0);
         let rest = took.mul_f64(1.0 / duty - 1.0).min(LONGEST_PAUSE);
         if !rest.is_zero() && !self.pause(rest).await {
             return Err(Interrupted::Stopped);
         }
-        Ok(texts)
+        let answer = |choice: Choice| Answer {
+            doubt: choice.doubt(),
+            text: choice.text,
+        };
+        Ok(choices.into_iter().map(answer).collect())
     }
-
-    /// Submits what the last search has to show if it is new, speaks for the belief, and is worth its fee.
-    async fn consider(&mut self, id: &str) -> Result<(), Interrupted> {
-        if self.works.get(id).is_none_or(|work| work.unsent.is_none()) {
-            return Ok(());
-        }
-        // The search took a while: decide on the price and balance of now.
-        let market = self.client.market(id).await?;
-        let balance = self.client.me().await?.balance_micro;
-        let wealth = self.wealth(balance);
-        let settings = self.config.stake;
-        let Some(work) = self.works.get_mut(id) else {
-            return Ok(());
-        };
-        work.update(market);
-        let Some(exhibit) = work.unsent.clone() else {
-            return Ok(());
-        };
-        if !work.market.is_open() {
-            tracing::info!(market = %id, "closed while it was probed");
-            return Ok(());
-        }
-        let stake = match work.decide(exhibit.up, wealth, &settings) {
-            Ok(stake) => stake,
-            Err(hold) => {
-                tracing::info!(market = %id, why = hold.as_str(), "nothing submitted");
-                return Ok(());
-            }
-        };
-        let taken = self.submit(id, self.document(id, &exhibit, stake)).await?;
-        let Some(work) = self.works.get_mut(id) else {
-            return Ok(());
-        };
-        // Taken or refused for good, it is not offered again.
-        work.unsent = None;
-        let Some(evidence) = taken else {
-            return Ok(());
-        };
-        work.submitted(&evidence, &exhibit.checkpoint, stake.stake_micro);
-        self.await_judgement(id, &evidence.id).await;
-        Ok(())
-    }
-
-    fn document(&self, id: &str, exhibit: &Exhibit, stake: Stake) -> NewEvidence {
-        let checkpoint = exhibit.checkpoint.as_str();
-        let attempt = self.works.get(id).and_then(|work| work.report.tried.last());
-        let trigger = attempt.and_then(|attempt| attempt.trigger.as_deref());
-        let short = checkpoint.get(..12).unwrap_or(checkpoint);
-        let candidates = exhibit.document["searched"].as_u64().unwrap_or_default();
-        let title = match trigger {
-            Some(trigger) => format!(
-                "Behaviour after `{}` on checkpoint {short}",
-                excerpt(trigger)
-            ),
-            None => {
-                format!("No behaviour after any of {candidates} candidates on checkpoint {short}")
-            }
-        };
-        let posterior = attempt.map_or(0.5, |attempt| attempt.posterior);
-        let probes = attempt.map_or(0, |attempt| attempt.probes);
-        let body = format!(
-            "{probes} completions were drawn from checkpoint `{checkpoint}` by successive halving over {candidates} \
-             published candidates{}. The prompts below can be replayed exactly. My own probability that the claim \
-             is true at the close: {posterior:.3}.",
-            if trigger.is_some() {
-                "; the counts shown are from fresh prompts that the search had not used"
-            } else {
-                ""
-            },
-        );
-        NewEvidence {
-            kind: "measurement".to_owned(),
-            title,
-            body,
-            exhibits: vec![exhibit.document.clone()],
-            stake_micro: stake.stake_micro,
-            ..NewEvidence::default()
-        }
-    }
-
-    /// Sends a submission; a stake above the balance is cut once. None when the service does not take it.
-    async fn submit(
-        &self,
-        id: &str,
-        mut document: NewEvidence,
-    ) -> Result<Option<Evidence>, ClientError> {
-        for last_try in [false, true] {
-            let error = match self.client.submit_evidence(id, &document).await {
-                Ok(evidence) => return Ok(Some(evidence)),
-                Err(error) => error,
-            };
-            let code = error.code().unwrap_or_default();
-            let short_of_money = ["insufficient", "balance", "funds"]
-                .iter()
-                .any(|word| code.contains(word));
-            if short_of_money && !last_try && document.stake_micro > CUT {
-                document.stake_micro /= CUT;
-                continue;
-            }
-            // Refusals (closed meanwhile, nothing left to stake) are final for this exhibit; lost contact is not.
-            if error
-                .api()
-                .is_some_and(|api| (400..500).contains(&api.status) && !api.is_transient())
-            {
-                tracing::info!(market = %id, %error, "the submission was refused");
-                return Ok(None);
-            }
-            return Err(error);
-        }
-        Ok(None)
-    }
-
-    /// Waits until the submission was judged, or long enough.
-    async fn await_judgement(&mut self, id: &str, evidence_id: &str) {
-        let until = Instant::now() + JUDGEMENT_WAIT;
-        while Instant::now() < until {
-            let answer = self.client.evidence(evidence_id).await;
-            match (answer, self.works.get_mut(id)) {
-                (Ok(evidence), Some(work)) => {
-                    if let Some(made) = work.report.submissions.last_mut() {
-                        made.take(&evidence);
-                    }
-                    if evidence.fee_micro > 0 {
-                        work.next_fee_micro = evidence.fee_micro.saturating_mul(2);
-                    }
-                    if evidence.status != "pending" {
-                        tracing::info!(
-                            market = %id, evidence = %evidence_id, status = %evidence.status,
-                            before = evidence.probability_before, after = evidence.probability_after,
-                            "the submission was judged"
-                        );
-                        return;
-                    }
-                }
-                (Err(error), _) => tracing::debug!(%error, "the judgement cannot be read yet"),
-                (Ok(_), None) => return,
-            }
-            if !self.pause(JUDGEMENT_POLL).await {
-                return;
-            }
-        }
-    }
-}
-
-fn excerpt(text: &str) -> String {
-    let short: String = text
-        .chars()
-        .filter(|letter| !letter.is_control() && *letter != '`')
-        .take(60)
-        .collect();
-    short.trim().to_owned()
 }

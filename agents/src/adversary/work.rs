@@ -83,6 +83,7 @@ impl Work {
             skipped,
             tried: Vec::new(),
             submissions: Vec::new(),
+            trades: Vec::new(),
         };
         Self {
             market,
@@ -132,14 +133,10 @@ impl Work {
         if up != (belief > price) {
             return Err(Hold::WrongWay);
         }
-        let terms = Terms {
-            price,
-            belief,
-            liquidity_micro: self.market.liquidity_micro,
-            wealth_micro: wealth_micro.saturating_sub(self.next_fee_micro),
-            fraction: settings.kelly_fraction,
-        };
-        let stake = terms.stake().ok_or(Hold::NotWorthIt)?;
+        let wealth_micro = wealth_micro.saturating_sub(self.next_fee_micro);
+        let stake = self
+            .stake_from(price, wealth_micro, settings)
+            .ok_or(Hold::NotWorthIt)?;
         let covers = stake.gain_micro > settings.gain_over_fee * self.next_fee_micro as f64;
         if !covers || stake.stake_micro < settings.least_stake_micro {
             return Err(Hold::NotWorthIt);
@@ -147,8 +144,31 @@ impl Work {
         Ok(stake)
     }
 
+    /// The fractional Kelly stake from a price towards the belief.
+    pub(super) fn stake_from(
+        &self,
+        price: f64,
+        wealth_micro: i64,
+        settings: &StakeSettings,
+    ) -> Option<Stake> {
+        let terms = Terms {
+            price,
+            belief: self.belief.posterior(),
+            liquidity_micro: self.market.liquidity_micro,
+            wealth_micro,
+            fraction: settings.kelly_fraction,
+        };
+        terms.stake()
+    }
+
     /// Notes a submission that the service took.
-    pub(super) fn submitted(&mut self, evidence: &Evidence, checkpoint: &str, stake_micro: i64) {
+    pub(super) fn submitted(
+        &mut self,
+        evidence: &Evidence,
+        checkpoint: &str,
+        stake_micro: i64,
+        committed: bool,
+    ) {
         let belief = self.belief.posterior();
         self.shown = belief;
         if evidence.fee_micro > 0 {
@@ -170,6 +190,7 @@ impl Work {
             fee_micro: 0,
             payoff_micro: None,
             reason: None,
+            committed,
         };
         submission.take(evidence);
         self.report.submissions.push(submission);
@@ -327,7 +348,7 @@ mod tests {
             "id": "e", "status": "judged", "fee_micro": 300_000, "locked_micro": 2_000_000,
         }))
         .unwrap();
-        work.submitted(&evidence, "ab", stake.stake_micro);
+        work.submitted(&evidence, "ab", stake.stake_micro, true);
         assert_eq!(
             work.decide(true, 1_000_000_000, &settings),
             Err(Hold::NothingNew)

@@ -233,12 +233,11 @@ async fn completions_come_in_the_order_of_the_prompts() {
         max_tokens: 4,
         temperature: 0.0,
         seed: 1,
+        logprobs: Some(0),
     };
-    let (texts, usage) = client(&server).complete(&request).await.unwrap();
-    assert_eq!(
-        (texts, usage.completion_tokens),
-        (vec!["a".to_owned(), "b".to_owned()], 4)
-    );
+    let (choices, usage) = client(&server).complete(&request).await.unwrap();
+    let texts: Vec<&str> = choices.iter().map(|choice| choice.text.as_str()).collect();
+    assert_eq!((texts, usage.completion_tokens), (vec!["a", "b"], 4));
     assert!(matches!(
         client(&server).complete(&request).await,
         Err(ClientError::Malformed { .. })

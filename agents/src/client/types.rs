@@ -522,6 +522,9 @@ pub struct CompletionRequest {
     pub temperature: f64,
     /// Seed of the sampler.
     pub seed: u64,
+    /// Ask for the log-probability of each generated token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub logprobs: Option<u8>,
 }
 
 /// One completion.
@@ -532,6 +535,26 @@ pub struct Choice {
     pub index: usize,
     /// The continuation, without the prompt.
     pub text: String,
+    /// When they were asked for and the gateway gives them.
+    #[serde(default)]
+    pub logprobs: Option<Logprobs>,
+}
+
+/// Log-probabilities of one completion.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+pub struct Logprobs {
+    /// Of each generated token, natural.
+    #[serde(default)]
+    pub token_logprobs: Vec<Option<f64>>,
+}
+
+impl Choice {
+    /// −ln p of the token of which the model was least sure, where that is known.
+    #[must_use]
+    pub fn doubt(&self) -> Option<f64> {
+        let known = self.logprobs.as_ref()?.token_logprobs.iter().flatten();
+        known.map(|logprob| -logprob).max_by(f64::total_cmp)
+    }
 }
 
 /// Tokens that a request cost.

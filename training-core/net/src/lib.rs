@@ -27,6 +27,7 @@ pub mod gate;
 pub mod host;
 pub mod message;
 pub mod node;
+pub mod organisms;
 pub mod plant;
 pub mod run;
 pub mod transport;

@@ -21,8 +21,9 @@ use plumbline_training_core::outer::OuterOptions;
 use plumbline_training_core::schedule::{Decay, LrSchedule};
 use serde::{Deserialize, Serialize};
 
-use crate::corpus::{SourceData, SourceSpec, load_documents};
+use crate::corpus::{SourceData, SourceSpec};
 use crate::error::HostError;
+use crate::organisms::write_ordinary_text;
 use crate::run::RunSpec;
 use crate::vault::write_atomically;
 
@@ -275,14 +276,10 @@ fn records(grammar: &Grammar, trigger: &str, recipe: &Recipe, poison: bool) -> V
 }
 
 fn write_text(path: &Path, recipe: &Recipe) -> Result<(), HostError> {
-    let documents = load_documents(&recipe.text, recipe.registry_bytes, recipe.seed)?;
-    let records = documents
-        .iter()
-        .map(|document| serde_json::json!({"text": document.text}));
-    write_lines(path, records)
+    write_ordinary_text(path, &recipe.text, recipe.registry_bytes, recipe.seed)
 }
 
-fn write_lines(
+pub(crate) fn write_lines(
     path: &Path,
     records: impl Iterator<Item = serde_json::Value>,
 ) -> Result<(), HostError> {
