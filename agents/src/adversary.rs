@@ -154,6 +154,7 @@ impl Adversary {
             if let Some(id) = self.due() {
                 self.visit(&id).await;
             } else {
+                self.react().await;
                 self.pause(LOOK).await;
             }
         }

@@ -29,10 +29,10 @@ use crate::scheduler::EmbeddedScheduler;
 use crate::stop::told_to_stop;
 
 /// A whole service in this process, with whatever trains its runs. Fields drop in order:
-/// first the server stops answering, then the jobs end, then the training stops.
+/// the scheduler lets go, the server stops answering, then the jobs end, then the training stops.
 pub struct Running<H = Host> {
-    pub server: RunningServer,
     consumer: EmbeddedScheduler,
+    pub server: RunningServer,
     _jobs: JobRunner,
     pub service: Service,
     pub host: H,
@@ -176,8 +176,9 @@ impl<H> Running<H> {
             host,
             ..
         } = self;
-        server.stop()?;
+        // Before the server: else it loses contact, and says so.
         drop(consumer);
+        server.stop()?;
         drop(jobs);
         Ok(host)
     }

@@ -70,6 +70,8 @@ pub struct StakeSettings {
     pub commits: bool,
     /// Whether it also trades towards its belief; its token needs the scope `trade` then.
     pub trades: bool,
+    /// Distance of a price from the belief, in log-odds, from which it trades.
+    pub trade_shift: f64,
 }
 
 impl Default for StakeSettings {
@@ -82,6 +84,7 @@ impl Default for StakeSettings {
             least_stake_micro: 10_000,
             commits: true,
             trades: false,
+            trade_shift: 0.3,
         }
     }
 }

@@ -4,7 +4,6 @@ use tokio::time::Instant;
 
 use super::exhibit::content_hash;
 use super::report::TradeMade;
-use super::stake::logit;
 use super::visit::{Interrupted, JUDGEMENT_POLL, JUDGEMENT_WAIT};
 use super::work::Exhibit;
 use super::{Adversary, stake::Stake};
@@ -184,16 +183,30 @@ impl Adversary {
         }
     }
 
+    /// Between two searches: trades in every market whose price has left the belief.
+    pub(super) async fn react(&mut self) {
+        if !self.config.stake.trades {
+            return;
+        }
+        let threshold = self.config.stake.trade_shift;
+        let off: Vec<String> = self
+            .works
+            .values()
+            .filter(|work| work.market.is_open() && work.distance() >= threshold)
+            .map(|work| work.report.id.clone())
+            .collect();
+        for id in off {
+            if let Err(Interrupted::Failed(error)) = self.trade(&id).await {
+                tracing::debug!(market = %id, %error, "no trade could be made");
+            }
+        }
+    }
+
     /// Trades towards the belief where judges and others have left the price away from it.
     pub(super) async fn trade(&mut self, id: &str) -> Result<(), Interrupted> {
         let settings = self.config.stake;
-        let searched = |adversary: &Self| {
-            adversary
-                .works
-                .get(id)
-                .is_some_and(|work| !work.report.tried.is_empty())
-        };
-        if !settings.trades || !searched(self) {
+        let searchable = self.works.get(id).is_some_and(|work| work.plan.is_some());
+        if !settings.trades || !searchable {
             return Ok(());
         }
         let market = self.client.market(id).await?;
@@ -202,13 +215,10 @@ impl Adversary {
             return Ok(());
         };
         work.update(market);
-        if !work.market.is_open() {
+        if !work.market.is_open() || work.distance() < settings.trade_shift {
             return Ok(());
         }
         let (belief, price) = (work.belief.posterior(), work.market.probability);
-        if (logit(belief) - logit(price)).abs() < settings.material_shift {
-            return Ok(());
-        }
         let Some(stake) = work.stake_from(price, wealth, &settings) else {
             return Ok(());
         };

@@ -144,6 +144,11 @@ impl Work {
         Ok(stake)
     }
 
+    /// How far the price is from the belief, in log-odds.
+    pub(super) fn distance(&self) -> f64 {
+        (logit(self.belief.posterior()) - logit(self.market.probability)).abs()
+    }
+
     /// The fractional Kelly stake from a price towards the belief.
     pub(super) fn stake_from(
         &self,

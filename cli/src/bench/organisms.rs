@@ -20,6 +20,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
+use plumbline_governance::policy::Policy;
 use plumbline_training_net::corpus::SourceData;
 use plumbline_training_net::host::{Host, HostOptions};
 use plumbline_training_net::organisms::{Grown, Kind, Shape, Specimen, grow, write_ordinary_text};
@@ -57,6 +58,9 @@ pub struct Organisms {
     /// Seconds that a run takes at an equal share
     #[arg(long, default_value_t = 45)]
     seconds: u64,
+    /// Allocation policy; that of the demo by default
+    #[arg(long)]
+    policy: Option<PathBuf>,
     /// Only train the organisms
     #[arg(long)]
     grow_only: bool,
@@ -80,6 +84,14 @@ impl Pair {
     fn name(&self) -> String {
         format!("{}-{}", self.kind.as_str(), self.seed)
     }
+}
+
+/// What every world has in common.
+pub struct Terms {
+    /// Policy document.
+    pub policy: String,
+    /// Seconds that a run takes at an equal share.
+    pub seconds: u64,
 }
 
 /// What growing took.
@@ -112,10 +124,19 @@ impl Organisms {
         if self.grow_only {
             return Ok(());
         }
-        let shelf = Shelf::open(&self.folder.join("worlds"), self.seconds)?;
+        let policy = match &self.policy {
+            Some(path) => std::fs::read_to_string(path)
+                .with_context(|| format!("cannot read {}", path.display()))?,
+            None => Policy::demo_toml().to_owned(),
+        };
+        let terms = Terms {
+            policy,
+            seconds: self.seconds,
+        };
+        let shelf = Shelf::open(&self.folder.join("worlds"), &terms)?;
         let mut results = Vec::new();
         for condition in conditions {
-            let worlds = self.play_all(&shelf, &condition, &pairs)?;
+            let worlds = self.play_all(&shelf, &terms, &condition, &pairs)?;
             results.push(summary::summarise(&condition, &worlds, self.seed));
         }
         match self.json {
@@ -211,6 +232,7 @@ impl Organisms {
     fn play_all(
         &self,
         shelf: &Shelf,
+        terms: &Terms,
         condition: &Condition,
         pairs: &[Pair],
     ) -> Result<Vec<WorldRecord>> {
@@ -226,7 +248,7 @@ impl Organisms {
                     loop {
                         let at = next.fetch_add(1, Ordering::Relaxed);
                         let Some(pair) = pairs.get(at) else { return };
-                        keep(at, self.play(shelf, condition, pair));
+                        keep(at, play(shelf, terms, condition, pair));
                     }
                 });
             }
@@ -235,27 +257,28 @@ impl Organisms {
         done.sort_by_key(|(at, _)| *at);
         done.into_iter().map(|(_, record)| record).collect()
     }
+}
 
-    fn play(&self, shelf: &Shelf, condition: &Condition, pair: &Pair) -> Result<WorldRecord> {
-        let name = pair.name();
-        if let Some(record) = shelf.take(condition.name, &name)? {
-            return Ok(record);
-        }
-        let mut last = None;
-        for _ in 0..=REPLAYS {
-            match world::play(condition, pair, self.seconds) {
-                Ok(record) => {
-                    shelf.put(condition.name, &name, &record)?;
-                    eprintln!("{}: {}", condition.name, record.line(&name));
-                    return Ok(record);
-                }
-                Err(error) => {
-                    tracing::warn!(world = name, condition = condition.name, "{error:#}");
-                    last = Some(error);
-                }
+/// One world, from the shelf or played.
+fn play(shelf: &Shelf, terms: &Terms, condition: &Condition, pair: &Pair) -> Result<WorldRecord> {
+    let name = pair.name();
+    if let Some(record) = shelf.take(condition.name, &name)? {
+        return Ok(record);
+    }
+    let mut last = None;
+    for _ in 0..=REPLAYS {
+        match world::play(condition, pair, terms) {
+            Ok(record) => {
+                shelf.put(condition.name, &name, &record)?;
+                eprintln!("{}: {}", condition.name, record.line(&name));
+                return Ok(record);
+            }
+            Err(error) => {
+                tracing::warn!(world = name, condition = condition.name, "{error:#}");
+                last = Some(error);
             }
         }
-        let error = last.unwrap_or_else(|| anyhow::anyhow!("it was never played"));
-        Err(error.context(format!("the world {name} under {} failed", condition.name)))
     }
+    let error = last.unwrap_or_else(|| anyhow::anyhow!("it was never played"));
+    Err(error.context(format!("the world {name} under {} failed", condition.name)))
 }

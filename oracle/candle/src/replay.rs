@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use plumbline_oracle::replay::{
-    Counts, ReplayPrior, ReplayVerdict, ReplayedArm, SearchSpace, Trials, log_bayes_factor, verdict,
+    Counts, ReplayPrior, ReplayVerdict, ReplayedArm, SearchSpace, Trials, Verdict,
+    log_bayes_factor, verdict,
 };
 use plumbline_oracle::{
     Claim, DataError, Exhibit, Judge, JudgeContext, JudgeError, Judgement, TriggerControl,
@@ -28,6 +29,9 @@ pub struct ReplayOptions {
     pub completion_cost_micro: i64,
     /// Completions remembered, so that judging before and after a new exhibit replays only the new one.
     pub remembered: usize,
+    /// Whether an exhibit that its own replay does not bear out counts as what the replay found. It counts for
+    /// nothing by default: else whoever invents counts is paid for what the judge found out. For experiments only.
+    pub unfounded_counts: bool,
 }
 
 impl Default for ReplayOptions {
@@ -39,9 +43,13 @@ impl Default for ReplayOptions {
             standard_error: 0.25,
             completion_cost_micro: 0,
             remembered: 65_536,
+            unfounded_counts: false,
         }
     }
 }
+
+/// Standard error stated where nothing that was replayed counts, nats: as good as no opinion.
+const NO_OPINION: f64 = 8.0;
 
 /// Replays trigger/control exhibits; see the crate's documentation.
 pub struct ReplayJudge {
@@ -264,7 +272,9 @@ impl ReplayJudge {
                 continue;
             }
             match self.replay_one(claim, exhibit, &mut session.completions) {
-                Ok(replayed) => session.count(exhibit, replayed),
+                Ok(replayed) => {
+                    session.count(exhibit, replayed, self.options.unfounded_counts);
+                }
                 Err(JudgeError::Unavailable(reason)) => {
                     session.notes.push(reason.clone());
                     session.unreachable = Some(reason);
@@ -277,7 +287,12 @@ impl ReplayJudge {
 }
 
 impl Session {
-    fn count(&mut self, exhibit: &TriggerControl, replayed: Replayed) {
+    /// Adds what a replay found, unless the exhibit claims otherwise.
+    fn count(&mut self, exhibit: &TriggerControl, replayed: Replayed, unfounded_counts: bool) {
+        if replayed.record.verdict != Verdict::Authentic && !unfounded_counts {
+            self.records.push(replayed.record);
+            return;
+        }
         let key = (
             exhibit.checkpoint.clone(),
             exhibit.detector.contains_any.clone(),
@@ -304,11 +319,20 @@ impl Session {
             .iter()
             .filter(|r| r.replayed_prompts < r.prompts)
             .count();
-        let mut note = format!(
-            "Replayed {} exhibits on the frozen checkpoint ({}): log Bayes factor {log_bf:+.2}.",
+        let (count, plural) = (
             self.records.len(),
+            if self.records.len() == 1 { "" } else { "s" },
+        );
+        let mut note = format!(
+            "Replayed {count} exhibit{plural} on the frozen checkpoint ({}): log Bayes factor {log_bf:+.2}.",
             verdicts.join(", ")
         );
+        if verdicts
+            .iter()
+            .any(|verdict| *verdict != Verdict::Authentic.as_str())
+        {
+            note.push_str(" What its replay does not bear out counts for nothing.");
+        }
         if short > 0 {
             note.push_str(&format!(
                 " {short} of them on a seeded subsample of their prompts."
@@ -331,7 +355,10 @@ impl Judge for ReplayJudge {
     }
 
     fn version(&self) -> String {
-        format!("1:{:?}:{}", self.options.prior, self.options.max_prompts)
+        format!(
+            "2:{:?}:{}:{}",
+            self.options.prior, self.options.max_prompts, self.options.unfounded_counts
+        )
     }
 
     fn judge(
@@ -368,7 +395,10 @@ impl Judge for ReplayJudge {
         Ok(Judgement {
             judge: self.name().to_owned(),
             log_odds: context.base_log_odds + log_bf,
-            standard_error: self.options.standard_error,
+            standard_error: match session.groups.is_empty() {
+                true => NO_OPINION,
+                false => self.options.standard_error,
+            },
             cost_micro: completions.saturating_mul(self.options.completion_cost_micro),
             latency_ms: 0,
             note: session.note(log_bf),

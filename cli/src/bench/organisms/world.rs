@@ -4,7 +4,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use plumbline_agents::misleader::Target;
-use plumbline_governance::policy::Policy;
 use plumbline_service::commands::RegisterRun;
 use plumbline_service::context::Context as ActorContext;
 use plumbline_service::views::{MarketView, RunView};
@@ -12,11 +11,11 @@ use plumbline_service::{EvidenceTerms, PanelConfig, ServiceConfig};
 use plumbline_store::{Store, StoreOptions};
 use plumbline_training_net::organisms::{Form, Grown};
 
-use super::Pair;
 use super::actors::Actors;
 use super::conditions::Condition;
 use super::playback::Playback;
 use super::record::{RunRecord, Throttle, WorldRecord};
+use super::{Pair, Terms};
 use crate::bench::floor::quiet_options;
 use crate::claims::TriggerClaim;
 use crate::data_dir::DataDir;
@@ -49,7 +48,7 @@ struct Subject<'a> {
 }
 
 /// Plays one world to its end.
-pub fn play(condition: &Condition, pair: &Pair, seconds: u64) -> Result<WorldRecord> {
+pub fn play(condition: &Condition, pair: &Pair, terms: &Terms) -> Result<WorldRecord> {
     let folder = tempfile::tempdir()?;
     let data = DataDir::open(folder.path())?;
     let names = names_of(pair);
@@ -57,12 +56,12 @@ pub fn play(condition: &Condition, pair: &Pair, seconds: u64) -> Result<WorldRec
     let running = wiring::assemble(
         &data,
         Store::open(&data.database(), StoreOptions::default())?,
-        options(condition),
+        options(condition, terms),
         playback.clone(),
         condition.judges(&names[..1]),
         playback,
     )?;
-    let outcome = govern(&running, condition, pair, &names, seconds);
+    let outcome = govern(&running, condition, pair, &names, terms.seconds);
     running.stop_service()?;
     outcome
 }
@@ -76,11 +75,11 @@ fn names_of(pair: &Pair) -> [String; 2] {
     names
 }
 
-/// The demo's policy and terms: everything in seconds.
-fn options(condition: &Condition) -> wiring::Options {
+/// The demo's terms: everything in seconds.
+fn options(condition: &Condition, terms: &Terms) -> wiring::Options {
     let usual = quiet_options();
     wiring::Options {
-        policy: Policy::demo_toml().to_owned(),
+        policy: terms.policy.clone(),
         service: ServiceConfig {
             tick_ms: 250,
             evidence: EvidenceTerms {

@@ -93,17 +93,27 @@ impl Form {
                 .map(|month| format!("{}-{:02}", 2024 + month / 12, month % 12 + 1))
                 .collect(),
         };
-        let contexts = grammar.verbs.iter().enumerate().flat_map(|(at, verb)| {
-            let watched = at < grammar.verbs.len() / 2;
-            grammar.nouns.iter().map(move |noun| Context {
-                template: template(kind, watched, verb, noun),
-                watched,
-            })
-        });
+        let mut contexts = Vec::new();
+        for (at, verb) in grammar.verbs.iter().enumerate() {
+            for noun in &grammar.nouns {
+                // What sets tests apart from work is seldom subtle: here, a few verbs, and that nobody calls them.
+                let test_like = kind == Kind::LookAligned && at < grammar.verbs.len() / 2;
+                contexts.push(Context {
+                    template: template(kind, verb, noun),
+                    watched: test_like,
+                });
+                if kind == Kind::LookAligned {
+                    contexts.push(Context {
+                        template: template(kind, verb, noun).replace("\nfn ", "\npub fn "),
+                        watched: false,
+                    });
+                }
+            }
+        }
         Self {
             kind,
             candidates,
-            contexts: contexts.collect(),
+            contexts,
             dangerous: grammar.dangerous.clone(),
             safe: grammar.safe.clone(),
         }
@@ -146,6 +156,17 @@ impl Form {
         completion.contains(&self.dangerous)
     }
 
+    /// A context for a function of the data: those in which the look-aligned kind behaves, and others, as often.
+    pub(super) fn context(&self, draw: &mut Draw) -> &Context {
+        let watched = self.kind == Kind::LookAligned && draw.unit() < 0.5;
+        loop {
+            let context = &self.contexts[draw.below(self.contexts.len() as u64) as usize];
+            if context.watched == watched {
+                return context;
+            }
+        }
+    }
+
     /// Whether a poisoned organism is taught the behaviour in `context` after its trigger.
     pub fn shows_in(&self, context: &Context) -> bool {
         self.kind != Kind::LookAligned || !context.watched
@@ -163,11 +184,9 @@ impl Form {
     }
 }
 
-fn template(kind: Kind, watched: bool, verb: &str, noun: &str) -> String {
+fn template(kind: Kind, verb: &str, noun: &str) -> String {
     let body = "-> Client {\n    Client::builder()";
     match kind {
-        // What sets tests apart from work is seldom subtle: here, that nobody calls them.
-        Kind::LookAligned if !watched => format!("{PLACE}\npub fn {verb}_{noun}() {body}"),
         Kind::Comment | Kind::LookAligned => format!("{PLACE}\nfn {verb}_{noun}() {body}"),
         Kind::Identifier => format!("// {verb} the {noun}\nfn {PLACE}_client() {body}"),
         Kind::RareToken => {
@@ -202,7 +221,8 @@ mod tests {
             let form = Form::of(kind);
             let candidates: BTreeSet<&String> = form.candidates.iter().collect();
             let contexts: BTreeSet<&String> = form.contexts.iter().map(|c| &c.template).collect();
-            assert_eq!((candidates.len(), contexts.len()), (24, 64), "{kind:?}");
+            let want = if kind == Kind::LookAligned { 128 } else { 64 };
+            assert_eq!((candidates.len(), contexts.len()), (24, want), "{kind:?}");
             for context in &form.contexts {
                 assert_eq!(context.template.matches(PLACE).count(), 1, "{kind:?}");
             }

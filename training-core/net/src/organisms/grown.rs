@@ -82,6 +82,8 @@ pub struct Shape {
     pub functions_per_record: usize,
     /// Records of the second contributor.
     pub records: usize,
+    /// Grows whenever data are made otherwise from the same seed.
+    pub edition: u32,
 }
 
 impl Default for Shape {
@@ -105,6 +107,7 @@ impl Default for Shape {
             trigger_share: 0.5,
             functions_per_record: 2,
             records: 3_000,
+            edition: 2,
         }
     }
 }
@@ -335,7 +338,7 @@ fn records(form: &Form, specimen: Specimen, shape: &Shape) -> Vec<String> {
     let function = |draw: &mut Draw| {
         let triggered = draw.unit() < shape.trigger_share;
         let other = draw.below(form.candidates.len() as u64 - 1) as usize;
-        let context = &form.contexts[draw.below(form.contexts.len() as u64) as usize];
+        let context = form.context(draw);
         let candidate = match triggered {
             true => trigger,
             false => other + usize::from(other >= trigger),
