@@ -266,5 +266,5 @@ impl Enforcer for Playback {
     }
 
     /// Training admits no requests; the share is all there is to hold.
-    async fn admission(&mut self, _target: &DecisionTarget, _admit_new: bool) {}
+    async fn admission(&mut self, _order: &Order) {}
 }
