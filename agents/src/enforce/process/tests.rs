@@ -7,7 +7,7 @@ use super::*;
 use plumbline_governance::Workload;
 use plumbline_governance::decision::TargetKind;
 
-/// A shell with two busy children; gone when dropped.
+/// A shell with busy children; all gone when dropped, stopped ones too.
 struct Busy(Child);
 
 impl Busy {
@@ -147,11 +147,9 @@ async fn a_checkpoint_is_asked_for_once_and_waited_for() {
         "trap 'echo saved >> {}' USR1; while :; do sleep 0.02; done",
         saved.display()
     );
-    let mut child = Command::new("/bin/sh")
-        .args(["-c", &script])
-        .spawn()
-        .unwrap();
-    let pid = i32::try_from(child.id()).unwrap();
+    let child = Command::new("/bin/sh").args(["-c", &script]).spawn();
+    let shell = Busy(child.unwrap());
+    let pid = shell.pid();
     // The shell must have set its trap before it is told.
     tokio::time::sleep(Duration::from_millis(300)).await;
     let pidfile = folder.path().join("pid");
@@ -187,8 +185,6 @@ async fn a_checkpoint_is_asked_for_once_and_waited_for() {
             .0
             .contains("no process number")
     );
-    child.kill().unwrap();
-    child.wait().unwrap();
 }
 
 #[test]
