@@ -94,8 +94,8 @@ async fn one_of_two_jobs_is_throttled_paused_and_its_nodes_go_to_the_other() {
         enforce(&mut slurm, &sandbox, &order(1, Action::Pause, 0), 0).await;
     }
 
-    // The pause is over: it starts again, no larger than it was.
-    enforce(&mut slurm, &sandbox, &order(1, Action::Allow, 5_000), 1).await;
+    // The pause is over: it starts again, at the size that it was submitted with.
+    enforce(&mut slurm, &sandbox, &order(1, Action::Allow, 5_000), 2).await;
     enforce(&mut slurm, &sandbox, &order(2, Action::Terminate, 0), 0).await;
 }
 
