@@ -9,7 +9,9 @@ use plumbline_oracle::exhibit::ReplaySampling;
 use plumbline_oracle_candle::{CheckpointRunner, RunnerError};
 use plumbline_service::host::{FrozenCheckpoint, Generated, HostError, RunHost, Sampling};
 use plumbline_service::time::rfc3339;
-use plumbline_service::views::{ContributionView, ModelView, NodeView, RoundView, TrainingView};
+use plumbline_service::views::{
+    BanView, ContributionView, ModelView, NodeView, RoundView, TrainingView,
+};
 use plumbline_training_model::{Completion, FinishReason, Generator};
 use plumbline_training_net::error::HostError as TrainingError;
 use plumbline_training_net::host::Host;
@@ -135,6 +137,22 @@ impl RunHost for EmbeddedRuns {
                 rounds: node.rounds,
                 tokens: node.tokens,
                 share: node.tokens as f64 / total.max(1) as f64,
+                verified_tokens: node.verified,
+                audits: node.audits,
+            })
+            .collect()
+    }
+
+    fn bans(&self, run_id: &str) -> Vec<BanView> {
+        let bans = self.stats(run_id).map(|stats| stats.bans);
+        bans.unwrap_or_default()
+            .into_iter()
+            .map(|ban| BanView {
+                node: ban.node.to_string(),
+                round: ban.round,
+                reason: ban.evidence.name().to_owned(),
+                slash_bps: ban.slash_bps,
+                evidence: serde_json::to_value(&ban.evidence).unwrap_or_default(),
             })
             .collect()
     }

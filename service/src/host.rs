@@ -2,7 +2,7 @@
 //! checkpoints and completions. The embedded training core implements it; an
 //! outside run without a reachable checkpoint simply has no host.
 
-use crate::views::{ContributionView, ModelView, NodeView, RoundView, TrainingView};
+use crate::views::{BanView, ContributionView, ModelView, NodeView, RoundView, TrainingView};
 
 /// Sampling options of a completion, OpenAI's meaning of each.
 #[derive(Debug, Clone, PartialEq)]
@@ -74,6 +74,11 @@ pub trait RunHost: Send + Sync {
     fn nodes(&self, run_id: &str) -> Vec<NodeView>;
     /// Verified work per node.
     fn contributions(&self, run_id: &str) -> Vec<ContributionView>;
+    /// Nodes removed from a run for good, oldest first. A host that checks
+    /// nothing removes nobody.
+    fn bans(&self, _run_id: &str) -> Vec<BanView> {
+        Vec::new()
+    }
     /// Writes and pins a checkpoint of the run's current parameters.
     fn freeze(&self, run_id: &str) -> Result<FrozenCheckpoint, HostError>;
     /// What the gateway can serve: each run's newest parameters and pinned checkpoints.

@@ -3,7 +3,7 @@
 use crate::accounts::account_of;
 use crate::context::{Context, Scope};
 use crate::host::{Generated, HostError, Sampling};
-use crate::views::{ContributionView, ModelView, NodeView, RoundView, TrainingView};
+use crate::views::{BanView, ContributionView, ModelView, NodeView, RoundView, TrainingView};
 use crate::{Result, Service, ServiceError};
 
 /// Most prompts in one completion request.
@@ -48,6 +48,12 @@ impl Service {
     pub fn contributions(&self, ctx: &Context, run_id: &str) -> Result<Vec<ContributionView>> {
         self.allow(&ctx.actor, Scope::Read)?;
         Ok(self.host.contributions(&self.run_row(run_id)?.id))
+    }
+
+    /// Nodes removed for good, with the evidence, oldest first.
+    pub fn bans(&self, ctx: &Context, run_id: &str) -> Result<Vec<BanView>> {
+        self.allow(&ctx.actor, Scope::Read)?;
+        Ok(self.host.bans(&self.run_row(run_id)?.id))
     }
 
     /// What the gateway can serve.

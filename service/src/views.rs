@@ -31,7 +31,7 @@ pub use settlement::{
     AuditView, ClaimView, ClosingView, InclusionView, LogView, SettlementRecord, SettlementView,
     WindowsView,
 };
-pub use training::{ContributionView, ModelView, NodeView, RoundView, TrainingView};
+pub use training::{BanView, ContributionView, ModelView, NodeView, RoundView, TrainingView};
 
 /// One page of a list.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]

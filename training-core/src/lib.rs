@@ -12,6 +12,9 @@
 //! | [`outer`] | the outer step over the aggregate |
 //! | [`schedule`] | the inner learning rate by tokens |
 //! | [`pacing`] | a compute share as a token bucket over CPU time |
+//! | [`verify`] | finding out who lies: recomputation, signs, proofs, bans |
+//! | [`testbed`] | whole runs with hostile nodes, without time |
+//! | [`local`] | a node's own part of a round |
 //! | [`contribution`] | accounts of counted tokens |
 //! | [`trainer`] | the seam to whatever computes gradients |
 //! | [`digest`], [`draw`] | content hashes and reproducible randomness |

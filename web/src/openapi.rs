@@ -43,7 +43,7 @@ use crate::{api, gateway};
         api::oracle::show, api::oracle::judges, api::oracle::calibration, api::oracle::cases, api::oracle::versions,
         api::oracle::version, api::oracle::register, api::oracle::adopt,
         api::ledger::summary, api::ledger::transfers, api::ledger::jobs,
-        api::training::show, api::training::rounds, api::training::nodes, api::training::contributions,
+        api::training::show, api::training::rounds, api::training::nodes, api::training::contributions, api::training::bans,
         api::health::events, api::health::alive, api::health::ready, api::health::metrics,
         gateway::models, gateway::complete, gateway::chat,
     ),

@@ -197,6 +197,7 @@ fn governance(api: &mut ServiceConfig) {
         .service(
             resource("/training/runs/{id}/contributions").route(get().to(training::contributions)),
         )
+        .service(resource("/training/runs/{id}/bans").route(get().to(training::bans)))
         .service(resource("/ledger").route(get().to(ledger::summary)))
         .service(resource("/ledger/accounts/{id}/transfers").route(get().to(ledger::transfers)))
         .service(resource("/jobs").route(get().to(ledger::jobs)));

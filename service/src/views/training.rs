@@ -83,6 +83,28 @@ pub struct ContributionView {
     pub tokens: u64,
     /// Its part of the run's tokens.
     pub share: f64,
+    /// Tokens × quality that a passed recomputation vouches for.
+    #[serde(default)]
+    pub verified_tokens: u64,
+    /// Contributions of it that were recomputed and found right.
+    #[serde(default)]
+    pub audits: u64,
+}
+
+/// A node that was removed from a run for good.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct BanView {
+    /// Node id.
+    pub node: String,
+    /// The round that the evidence is about.
+    pub round: u64,
+    /// `recomputed`, `state`, `tokens`, `repeated` or `equivocation`.
+    pub reason: String,
+    /// Part of its stake that it loses.
+    pub slash_bps: u32,
+    /// The evidence, enough to check it again with the round's data.
+    #[schema(value_type = Object)]
+    pub evidence: serde_json::Value,
 }
 
 /// Something the gateway can serve.

@@ -6,9 +6,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::mpsc::{
-    Receiver, Sender, SyncSender, TryRecvError, TrySendError, channel, sync_channel,
-};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -90,6 +88,9 @@ pub enum Job {
     },
 }
 
+/// What nodes gained, with the tokens that they claim.
+pub type Gains = Vec<(NodeId, Gain, u64)>;
+
 /// What came of a job.
 #[derive(Debug, Clone)]
 pub enum Outcome {
@@ -107,7 +108,7 @@ pub enum Outcome {
         /// The round.
         round: u64,
         /// By node.
-        gains: Vec<(NodeId, Gain, u64)>,
+        gains: Gains,
     },
 }
 
@@ -160,10 +161,7 @@ impl Auditor {
 
     /// The next outcome, if one is there.
     pub fn outcome(&self) -> Option<Outcome> {
-        match self.outcomes.try_recv() {
-            Ok(outcome) => Some(outcome),
-            Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
-        }
+        self.outcomes.try_recv().ok()
     }
 
     /// Sets the rate, basis points of a core.
@@ -347,7 +345,7 @@ impl Desk {
         round: u64,
         rows: usize,
         cases: &[Case],
-    ) -> Result<Option<Vec<(NodeId, Gain, u64)>>, LocalError> {
+    ) -> Result<Option<Gains>, LocalError> {
         let length = self.plan.length;
         let random = RANDOM.saturating_add(round.saturating_mul(rows as u64));
         let random = self.data.batch(random, rows, length);

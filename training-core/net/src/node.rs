@@ -38,6 +38,9 @@ const HELLO_EVERY: Duration = Duration::from_secs(2);
 /// steps of the default model.
 const BURST: Micros = Micros::from_millis(100);
 
+/// A payload as it is shared.
+type Bytes = Arc<Vec<u8>>;
+
 /// Makes the replica on the node's own thread.
 pub type TrainerFactory = Box<dyn FnOnce() -> Result<Box<dyn LocalTrainer>, TrainerError> + Send>;
 
@@ -389,7 +392,7 @@ impl Node<'_> {
         &self,
         parameters: &Digest,
         base: Option<&Digest>,
-    ) -> Result<(Arc<Vec<u8>>, Option<Arc<Vec<u8>>>), TransportError> {
+    ) -> Result<(Bytes, Option<Bytes>), TransportError> {
         let state = match (&self.at, base) {
             (At::Fresh, None) => None,
             (At::Shown(digest, _), Some(base)) if digest == base => None,
@@ -403,7 +406,7 @@ impl Node<'_> {
         &mut self,
         task: Task,
         start: Vec<f32>,
-        state: Option<Arc<Vec<u8>>>,
+        state: Option<Bytes>,
     ) -> Result<LocalRound, NodeError> {
         let at = std::mem::replace(&mut self.at, At::Between);
         let plan = self.plan;

@@ -1,7 +1,7 @@
 //! Live figures of training runs that are hosted here.
 
 use actix_web::web;
-use plumbline_service::views::{ContributionView, NodeView, RoundView, TrainingView};
+use plumbline_service::views::{BanView, ContributionView, NodeView, RoundView, TrainingView};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -69,6 +69,17 @@ pub(crate) async fn contributions(
 ) -> Answer {
     ok(&blocking(&state.service, move |service| {
         service.contributions(&caller.context(), &id)
+    })
+    .await?)
+}
+
+/// Nodes removed from a run for good, with the evidence, oldest first
+#[utoipa::path(get, path = "/api/v1/training/runs/{id}/bans", tag = "training",
+    params(("id" = String, Path, description = "Run id or name")),
+    responses((status = 200, description = "The bans", body = Vec<BanView>)))]
+pub(crate) async fn bans(state: State, caller: Caller<Reader>, id: web::Path<String>) -> Answer {
+    ok(&blocking(&state.service, move |service| {
+        service.bans(&caller.context(), &id)
     })
     .await?)
 }

@@ -2,7 +2,9 @@
 
 use actix_web::web;
 use plumbline_service::context::Context;
-use plumbline_service::views::{ContributionView, NodeView, RoundView, RunView, TrainingView};
+use plumbline_service::views::{
+    BanView, ContributionView, NodeView, RoundView, RunView, TrainingView,
+};
 use plumbline_service::{Result, Service};
 use serde::Serialize;
 
@@ -79,6 +81,8 @@ pub(crate) struct TrainingPage {
     pub(crate) nodes: Vec<NodeView>,
     /// Verified work.
     pub(crate) contributions: Vec<ContributionView>,
+    /// Nodes removed for good.
+    pub(crate) bans: Vec<BanView>,
 }
 
 impl Page for TrainingPage {
@@ -130,6 +134,7 @@ pub(crate) async fn show(state: State, visit: Visit<Reader>, id: web::Path<Strin
                 share: share_chart(&rounds),
                 nodes: service.nodes(context, &run.id)?,
                 contributions: service.contributions(context, &run.id)?,
+                bans: service.bans(context, &run.id)?,
                 rounds: rounds.into_iter().rev().take(LISTED).collect(),
                 training,
                 run,

@@ -74,6 +74,13 @@ pub(crate) fn contributions() -> Vec<ContributionView> {
     )
 }
 
+pub(crate) fn bans() -> Vec<BanView> {
+    view(
+        json!([{"node": "node-c", "round": 17, "reason": "recomputed", "slash_bps": 10_000,
+        "evidence": {"kind": "recomputed", "norm_ratio": 1.0, "cosine": -0.98, "payload": "00ff", "recomputed": "ff00"}}]),
+    )
+}
+
 pub(crate) fn run() -> RunView {
     view(
         json!({"id": "018f-run-2", "name": "sleeper", "kind": "embedded", "status": "training", "parameters": 1_310_720,

@@ -25,6 +25,7 @@ pub(super) fn one(dress: Dress) -> TrainingPage {
         rounds: rounds.into_iter().rev().take(12).collect(),
         nodes: dress.many(s::nodes()),
         contributions: dress.many(s::contributions()),
+        bans: dress.many(s::bans()),
         training,
         run,
     }
