@@ -33,6 +33,7 @@ mod settlement;
 mod simulate;
 mod stop;
 mod trade;
+mod train;
 mod wiring;
 
 use clap::{Parser, Subcommand};
@@ -87,6 +88,8 @@ enum Command {
     /// Jury duty: list seats, commit and reveal votes
     #[command(subcommand)]
     Panel(panel::PanelCommand),
+    /// Train a model on nodes of this machine, without a service
+    Train(train::Train),
     /// Simulate many worlds with crashes and have the auditor check each
     Simulate(simulate::Simulate),
     /// Reproducible benchmarks, each beside a peer measured in the same run
@@ -124,6 +127,7 @@ fn dispatch(command: Command) -> anyhow::Result<()> {
         Command::Mcp(command) => command.run(),
         Command::Settlement(command) => command.run(),
         Command::Panel(command) => command.run(),
+        Command::Train(command) => command.run(),
         Command::Simulate(command) => command.run(),
         Command::Bench(command) => command.run(),
     }

@@ -7,6 +7,8 @@
 //! With an [`Auditor`](crate::auditor::Auditor) they are also screened, and a drawn part is done again;
 //! who lied is removed for good.
 
+#[cfg(test)]
+mod bad_peers;
 mod closing;
 #[cfg(test)]
 mod tests;

@@ -1,153 +1,28 @@
 //! The driver of a whole run.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use ed25519_dalek::SigningKey;
 
 use super::Attack;
-use crate::aggregate::AggregatorSpec;
-use crate::codec::{CodecError, Geometry, PayloadError, Scheme};
-use crate::contribution::Accounts;
+use super::report::{ArenaError, ArenaReport, ArenaSpec};
+use crate::codec::{Geometry, Scheme};
 use crate::digest::Digest;
 use crate::draw::Draw;
-use crate::local::{InnerPlan, LocalError, LocalRound, NodeState, Task, Work, commitment};
-use crate::outer::{Nesterov, OuterError, OuterOptions, OuterStep, Weighted};
+use crate::local::{LocalRound, NodeState, Task, Work, commitment};
+use crate::outer::{Nesterov, OuterStep, Weighted};
 use crate::round::{
-    Contribution, DeadlineRule, Effect, Event, NodeId, Origin, RoundError, RoundRules, RoundState,
-    step,
+    Contribution, DeadlineRule, Effect, Event, NodeId, Origin, RoundRules, RoundState, step,
 };
 use crate::time::Micros;
-use crate::trainer::{LocalTrainer, SequenceSource, TrainerError};
-use crate::verify::screen::Shown;
+use crate::trainer::{LocalTrainer, SequenceSource};
 use crate::verify::statement::node_of;
-use crate::verify::{
-    Ban, Claim, Equivocation, Evidence, Gain, Lottery, Screen, Statement, VerifyRules, compare,
-    examine,
-};
+use crate::verify::{Ban, Equivocation, Evidence, Lottery, Screen, Statement, compare};
 
 /// Sequences from here on are assigned to nobody.
-const HELD_OUT: u64 = 1 << 40;
+pub(super) const HELD_OUT: u64 = 1 << 40;
 /// Virtual time of a round's phases.
 const MOMENT: Micros = Micros(1_000);
-
-/// Who is hostile, and how.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Hostility {
-    /// What they do.
-    pub attack: Attack,
-    /// How many of the nodes do it.
-    pub nodes: usize,
-}
-
-/// Settings of a run.
-#[derive(Debug, Clone)]
-pub struct ArenaSpec {
-    /// Nodes, hostile ones included.
-    pub nodes: usize,
-    /// The hostile ones.
-    pub hostility: Option<Hostility>,
-    /// Inner steps of a round.
-    pub inner_steps: u64,
-    /// Rounds.
-    pub rounds: u64,
-    /// What nodes do in a round.
-    pub plan: InnerPlan,
-    /// Outer optimiser of DiLoCo.
-    pub outer: OuterOptions,
-    /// How contributions become one.
-    pub aggregator: AggregatorSpec,
-    /// How closely they are looked at; not at all without.
-    pub verify: Option<VerifyRules>,
-    /// Token ids, for attacks that need them.
-    pub vocabulary: u32,
-    /// Held-out rows that the loss is measured on.
-    pub held_out_rows: usize,
-    /// The loss is measured every so many rounds, and at the end.
-    pub measure_every: u64,
-    /// Seeds data order, keys and draws.
-    pub seed: u64,
-}
-
-/// Why a run could not go on.
-#[derive(Debug, thiserror::Error)]
-pub enum ArenaError {
-    /// The machine refused an event of the driver.
-    #[error(transparent)]
-    Round(#[from] RoundError),
-    /// A node's work failed.
-    #[error(transparent)]
-    Local(#[from] LocalError),
-    /// The replica failed.
-    #[error(transparent)]
-    Trainer(#[from] TrainerError),
-    /// The outer step failed.
-    #[error(transparent)]
-    Outer(#[from] OuterError),
-    /// The model's shapes cannot be cut.
-    #[error(transparent)]
-    Codec(#[from] CodecError),
-    /// The driver's own payload could not be read.
-    #[error(transparent)]
-    Payload(#[from] PayloadError),
-}
-
-/// What came of a run.
-#[derive(Debug, Clone, Default)]
-pub struct ArenaReport {
-    /// Held-out loss before the first round and after every measured one, nats
-    /// per token; infinite once it is no number.
-    pub losses: Vec<f64>,
-    /// Rounds that closed.
-    pub rounds: u64,
-    /// Tokens counted.
-    pub tokens: u64,
-    /// Bytes of contributions.
-    pub bytes: u64,
-    /// Contributions that were shown.
-    pub contributions: u64,
-    /// Of these, recomputed.
-    pub audits: u64,
-    /// Bans, in order.
-    pub bans: Vec<Ban>,
-    /// Hostile nodes that were dropped for missing rounds, with the round.
-    pub evicted: Vec<(NodeId, u64)>,
-    /// Hostile nodes.
-    pub hostile: BTreeSet<NodeId>,
-    /// The first round in which they were.
-    pub hostile_from: u64,
-    /// Rounds that came to nothing.
-    pub voided: u64,
-    /// Accounts.
-    pub accounts: Accounts,
-}
-
-impl ArenaReport {
-    /// The last loss.
-    pub fn final_loss(&self) -> f64 {
-        self.losses.last().copied().unwrap_or(f64::INFINITY)
-    }
-
-    /// Honest nodes that were banned.
-    pub fn honest_bans(&self) -> usize {
-        let honest = |ban: &&Ban| !self.hostile.contains(&ban.node);
-        self.bans.iter().filter(honest).count()
-    }
-
-    /// Rounds from the first hostile one until the last hostile node was out;
-    /// `None` when some stayed.
-    pub fn rounds_to_ban(&self) -> Option<u64> {
-        let out: BTreeMap<&NodeId, u64> = self
-            .bans
-            .iter()
-            .map(|ban| (&ban.node, ban.round + 1))
-            .chain(self.evicted.iter().map(|(node, round)| (node, round + 1)))
-            .collect();
-        let rounds = self.hostile.iter().map(|node| out.get(node).copied());
-        let last = rounds.collect::<Option<Vec<_>>>()?.into_iter().max()?;
-        Some(last.saturating_sub(self.hostile_from))
-    }
-}
-
 /// A node as the driver knows it.
 pub(super) struct Peer {
     pub(super) key: SigningKey,
@@ -176,17 +51,17 @@ pub struct Arena<'a> {
     pub(super) earlier: VecDeque<Vec<f32>>,
     pub(super) peers: BTreeMap<NodeId, Peer>,
     pub(super) draw: Draw,
-    state: RoundState,
+    pub(super) state: RoundState,
     outer: OuterStep,
     /// The one optimiser of every-step training.
     central: Vec<u8>,
-    lottery: Lottery,
-    screen: Screen,
-    made: BTreeMap<NodeId, Made>,
-    deltas: BTreeMap<NodeId, Vec<f32>>,
+    pub(super) lottery: Lottery,
+    pub(super) screen: Screen,
+    pub(super) made: BTreeMap<NodeId, Made>,
+    pub(super) deltas: BTreeMap<NodeId, Vec<f32>>,
     due: Vec<Ban>,
     now: Micros,
-    report: ArenaReport,
+    pub(super) report: ArenaReport,
 }
 
 impl<'a> Arena<'a> {
@@ -201,31 +76,7 @@ impl<'a> Arena<'a> {
     ) -> Result<Self, ArenaError> {
         let geometry = Geometry::new(&trainer.shapes())?;
         let parameters = trainer.parameters()?;
-        let hostile = spec.hostility.map_or(0, |hostility| hostility.nodes);
-        let mut peers = BTreeMap::new();
-        let mut report = ArenaReport {
-            hostile_from: spec.hostility.map_or(0, |h| h.attack.first_round()),
-            ..ArenaReport::default()
-        };
-        for number in 0..spec.nodes {
-            let seed = Digest::derive(
-                "plumbline 2026 test-bed key v1",
-                &[&spec.seed.to_le_bytes(), &number.to_le_bytes()],
-            );
-            let key = SigningKey::from_bytes(&seed.0);
-            let node = node_of(&key)?;
-            if number < hostile {
-                report.hostile.insert(node.clone());
-            }
-            let peer = Peer {
-                key,
-                hostile: number < hostile,
-                state: NodeState::default(),
-                first: None,
-                last: None,
-            };
-            peers.insert(node, peer);
-        }
+        let (peers, report) = peers(&spec)?;
         let origin = Origin {
             run_seed: spec.seed,
             round: 0,
@@ -351,7 +202,7 @@ impl<'a> Arena<'a> {
         Ok(())
     }
 
-    fn accuse(&mut self, node: NodeId, round: u64, evidence: Evidence) {
+    pub(super) fn accuse(&mut self, node: NodeId, round: u64, evidence: Evidence) {
         let Some(rules) = self.spec.verify else {
             return;
         };
@@ -446,135 +297,6 @@ impl<'a> Arena<'a> {
         }
         self.deltas.clear();
     }
-
-    fn audit(
-        &mut self,
-        round: u64,
-        contributions: &[Contribution],
-    ) -> Result<Vec<NodeId>, ArenaError> {
-        let mut rejected = Vec::new();
-        for contribution in contributions {
-            let Some(made) = self.made.get(&contribution.node) else {
-                continue;
-            };
-            self.report.bytes += made.payload.len() as u64;
-            self.report.contributions += 1;
-            match self.spec.plan.scheme.decode(&self.geometry, &made.payload) {
-                Ok(delta) => {
-                    self.deltas.insert(contribution.node.clone(), delta);
-                }
-                Err(_) => rejected.push(contribution.node.clone()),
-            }
-        }
-        if let Some(rules) = self.spec.verify {
-            self.look(rules, round, &mut rejected)?;
-        }
-        rejected.sort();
-        rejected.dedup();
-        Ok(rejected)
-    }
-
-    fn look(
-        &mut self,
-        rules: VerifyRules,
-        round: u64,
-        rejected: &mut Vec<NodeId>,
-    ) -> Result<(), ArenaError> {
-        let shown: Vec<Shown<'_>> = self
-            .deltas
-            .iter()
-            .filter_map(|(node, delta)| {
-                let payload = Digest::of(&self.made.get(node)?.payload);
-                Some(Shown {
-                    node,
-                    payload,
-                    delta,
-                })
-            })
-            .collect();
-        let findings = self.screen.look(&rules, round, &shown);
-        for (node, evidence) in findings.proofs {
-            rejected.push(node.clone());
-            self.accuse(node, round, evidence);
-        }
-        rejected.extend(findings.rejected);
-        for (node, sign) in findings.signs {
-            self.lottery.suspect(round, &node, sign.weight());
-        }
-        self.gains(rules, round)?;
-        let nodes: Vec<NodeId> = self.deltas.keys().cloned().collect();
-        for node in self.lottery.draw(round, &nodes) {
-            self.report.audits += 1;
-            match self.recompute(&node, round)? {
-                Some(evidence) => {
-                    rejected.push(node.clone());
-                    self.accuse(node, round, evidence);
-                }
-                None => self.report.accounts.pass(&node),
-            }
-        }
-        Ok(())
-    }
-
-    fn gains(&mut self, rules: VerifyRules, round: u64) -> Result<(), ArenaError> {
-        if rules.gain_rows == 0 {
-            return Ok(());
-        }
-        let rows = rules.gain_rows.min(self.spec.plan.batch);
-        let length = self.spec.plan.length;
-        let random = HELD_OUT + (1 << 30) + round * rows as u64;
-        let random = self.data.batch(random, rows, length);
-        let mut gains = Vec::new();
-        for (node, delta) in &self.deltas {
-            let Some(task) = self.task(node) else {
-                continue;
-            };
-            let assigned = self.data.batch(task.first, rows, length);
-            let both = (&assigned, &random);
-            let gain = Gain::measure(self.trainer, &self.parameters, delta, both)?;
-            gains.push((node.clone(), gain));
-        }
-        let typical = Gain::typical(gains.iter().map(|(_, gain)| gain));
-        for (node, gain) in gains {
-            if let Some(sign) = gain.sign(typical) {
-                self.lottery.suspect(round, &node, sign.weight());
-            }
-            let tokens = self.made.get(&node).map_or(0, |made| made.tokens);
-            self.report
-                .accounts
-                .earn(&node, tokens, gain.quality_bps(typical));
-        }
-        Ok(())
-    }
-
-    /// Does a node's round again; what is wrong with it, if anything.
-    fn recompute(&mut self, node: &NodeId, round: u64) -> Result<Option<Evidence>, ArenaError> {
-        let (Some(task), Some(peer)) = (self.task(node), self.peers.get(node)) else {
-            return Ok(None);
-        };
-        let state = peer.state.clone();
-        debug_assert_eq!(task.round, round);
-        let start = self.parameters.clone();
-        let (work, tokens) = self.train(task, start, state, |batch| batch)?;
-        let (Some(made), Some(payload)) = (self.made.get(node), self.deltas.get(node)) else {
-            return Ok(None);
-        };
-        let claim = Claim {
-            payload,
-            digest: Digest::of(&made.payload),
-            state: Some(compare::state_digest(&made.state)),
-            tokens: made.tokens,
-        };
-        let scheme = &self.spec.plan.scheme;
-        Ok(examine(
-            scheme,
-            &self.geometry,
-            &claim,
-            (&work, tokens),
-            true,
-        ))
-    }
-
     pub(super) fn task(&self, node: &NodeId) -> Option<Task> {
         let open = self.state.open()?;
         let mine = open.assignments.iter().find(|a| a.node == *node)?;
@@ -658,6 +380,36 @@ impl<'a> Arena<'a> {
         self.report.losses.push(loss);
         Ok(())
     }
+}
+
+/// The nodes with their keys; the first ones are the hostile ones.
+fn peers(spec: &ArenaSpec) -> Result<(BTreeMap<NodeId, Peer>, ArenaReport), ArenaError> {
+    let hostile = spec.hostility.map_or(0, |hostility| hostility.nodes);
+    let mut peers = BTreeMap::new();
+    let mut report = ArenaReport {
+        hostile_from: spec.hostility.map_or(0, |h| h.attack.first_round()),
+        ..ArenaReport::default()
+    };
+    for number in 0..spec.nodes {
+        let seed = Digest::derive(
+            "plumbline 2026 test-bed key v1",
+            &[&spec.seed.to_le_bytes(), &number.to_le_bytes()],
+        );
+        let key = SigningKey::from_bytes(&seed.0);
+        let node = node_of(&key)?;
+        if number < hostile {
+            report.hostile.insert(node.clone());
+        }
+        let peer = Peer {
+            key,
+            hostile: number < hostile,
+            state: NodeState::default(),
+            first: None,
+            last: None,
+        };
+        peers.insert(node, peer);
+    }
+    Ok((peers, report))
 }
 
 fn rules(spec: &ArenaSpec) -> RoundRules {

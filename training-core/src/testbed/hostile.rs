@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::Attack;
-use super::arena::{Arena, ArenaError, Made};
+use super::arena::{Arena, Made};
+use super::report::ArenaError;
 use crate::assignment::Assignment;
 use crate::codec::Memory;
 use crate::local::Task;

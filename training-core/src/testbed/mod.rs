@@ -6,10 +6,13 @@
 
 mod arena;
 pub mod attack;
+mod checks;
 mod hostile;
+mod report;
 #[cfg(test)]
 mod tests;
 pub mod toy;
 
-pub use arena::{Arena, ArenaError, ArenaReport, ArenaSpec, Hostility};
+pub use arena::Arena;
 pub use attack::Attack;
+pub use report::{ArenaError, ArenaReport, ArenaSpec, Hostility};

@@ -117,11 +117,11 @@ fn schedule(peak: f32, tokens: u64) -> LrSchedule {
     }
 }
 
-/// Outer options of DiLoCo for few rounds: with the published momentum of .9
-/// the first dozen of rounds overshoots.
+/// Outer options of DiLoCo for few rounds: the published rate of .7 with
+/// momentum .9 overshoots for the first dozens of them.
 const OUTER: OuterOptions = OuterOptions {
-    rate: 0.7,
-    momentum: 0.6,
+    rate: 1.0,
+    momentum: 0.0,
 };
 
 fn plan(model: &ModelConfig, batch: usize, schedule: LrSchedule) -> InnerPlan {

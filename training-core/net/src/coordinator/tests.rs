@@ -42,7 +42,7 @@ fn rules(quorum: usize) -> RoundRules {
     }
 }
 
-fn fresh() -> Snapshot {
+pub(super) fn fresh() -> Snapshot {
     Snapshot {
         origin: Origin {
             run_seed: 7,
@@ -65,7 +65,7 @@ fn fresh() -> Snapshot {
     }
 }
 
-type Log = Arc<Mutex<(Vec<Arc<Snapshot>>, Vec<HistoryPoint>, Vec<RunEvent>)>>;
+pub(super) type Log = Arc<Mutex<(Vec<Arc<Snapshot>>, Vec<HistoryPoint>, Vec<RunEvent>)>>;
 
 struct Recorder(Log);
 
@@ -82,10 +82,10 @@ impl Observer for Recorder {
 }
 
 #[derive(Default)]
-struct Setting {
-    scheme: Scheme,
-    aggregator: AggregatorSpec,
-    verify: Option<VerifyRules>,
+pub(super) struct Setting {
+    pub(super) scheme: Scheme,
+    pub(super) aggregator: AggregatorSpec,
+    pub(super) verify: Option<VerifyRules>,
 }
 
 fn plan(scheme: Scheme) -> InnerPlan {
@@ -98,12 +98,12 @@ fn plan(scheme: Scheme) -> InnerPlan {
 }
 
 /// A run of bigram nodes.
-struct Rig {
-    hub: LocalHub,
+pub(super) struct Rig {
+    pub(super) hub: LocalHub,
     scheme: Scheme,
     gate: Arc<Gate>,
-    board: Arc<Board>,
-    control: Arc<Control>,
+    pub(super) board: Arc<Board>,
+    pub(super) control: Arc<Control>,
     log: Log,
     thread: Option<JoinHandle<RunStatus>>,
 }
@@ -116,6 +116,30 @@ impl Rig {
     fn with(
         setting: Setting,
         quorum: usize,
+        start: Snapshot,
+        max_rounds: Option<(u64, u64)>,
+    ) -> Self {
+        Self::with_rules(setting, rules(quorum), start, max_rounds)
+    }
+
+    /// Silent nodes are waited for no longer than `patience`, and kept.
+    pub(super) fn patient(
+        setting: Setting,
+        quorum: usize,
+        start: Snapshot,
+        patience: Duration,
+    ) -> Self {
+        let patience = Micros(patience.as_micros() as u64);
+        let mut rules = rules(quorum);
+        rules.reveal = patience;
+        (rules.deadline.initial, rules.deadline.least) = (patience, patience);
+        rules.deadline.most = patience;
+        Self::with_rules(setting, rules, start, None)
+    }
+
+    fn with_rules(
+        setting: Setting,
+        rules: RoundRules,
         start: Snapshot,
         max_rounds: Option<(u64, u64)>,
     ) -> Self {
@@ -147,7 +171,7 @@ impl Rig {
         });
         let options = CoordinatorOptions {
             run: "test".into(),
-            rules: rules(quorum),
+            rules,
             scheme,
             geometry: Geometry::new(&[[VOCABULARY, VOCABULARY]]).unwrap(),
             outer: Outer::Step(outer),
@@ -175,7 +199,7 @@ impl Rig {
         }
     }
 
-    fn node(&self, name: &str, delay_ms: u64) -> NodeHandle {
+    pub(super) fn node(&self, name: &str, delay_ms: u64) -> NodeHandle {
         let trainer = move || -> Result<Box<dyn LocalTrainer>, TrainerError> {
             let mut trainer = Bigram::new();
             trainer.delay = Duration::from_millis(delay_ms);
@@ -196,16 +220,16 @@ impl Rig {
         .unwrap()
     }
 
-    fn join(mut self) -> (RunStatus, Log) {
+    pub(super) fn join(mut self) -> (RunStatus, Log) {
         let status = self.thread.take().unwrap().join().unwrap();
         (status, Arc::clone(&self.log))
     }
 
-    fn rounds(&self) -> usize {
+    pub(super) fn rounds(&self) -> usize {
         self.log.lock().unwrap().1.len()
     }
 
-    fn wait_for(&self, what: impl Fn(&Self) -> bool) {
+    pub(super) fn wait_for(&self, what: impl Fn(&Self) -> bool) {
         let begun = Instant::now();
         while !what(self) {
             assert!(begun.elapsed() < Duration::from_secs(30), "timed out");

@@ -1,0 +1,249 @@
+//! `plumbline train`: one training job, without markets and without a service.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use clap::{Args, ValueEnum};
+use plumbline_training_core::aggregate::AggregatorSpec;
+use plumbline_training_core::codec::{Scheme, SparseOptions};
+use plumbline_training_core::outer::OuterOptions;
+use plumbline_training_core::schedule::{Decay, LrSchedule};
+use plumbline_training_core::verify::VerifyRules;
+use plumbline_training_model::ModelConfig;
+use plumbline_training_net::corpus::SourceSpec;
+use plumbline_training_net::host::{Host, HostOptions};
+use plumbline_training_net::run::{HistoryPoint, RunSpec, RunStats, RunStatus};
+use serde_json::json;
+
+use crate::data_dir::DataDir;
+use crate::stop::told_to_stop;
+
+/// How often the job is looked at.
+const LOOK: Duration = Duration::from_millis(100);
+/// Rounds printed at a look.
+const LINES: usize = 1_000;
+
+/// Trains a small language model on nodes of this machine. Started again on the
+/// same folder it goes on from its newest checkpoint.
+#[derive(Debug, Args)]
+pub struct Train {
+    /// Folder for checkpoints and history
+    #[arg(long, default_value = "plumbline-train")]
+    data_dir: PathBuf,
+    /// Name of the job
+    #[arg(long, default_value = "job")]
+    id: String,
+    /// Folder, text file or JSONL to train on; the Rust sources of cargo's registry unless given
+    #[arg(long)]
+    text: Option<PathBuf>,
+    /// Tokens to train on in all
+    #[arg(long, default_value_t = 2_000_000)]
+    tokens: u64,
+    /// Node threads
+    #[arg(long, default_value_t = 2)]
+    nodes: usize,
+    /// Inner steps between two exchanges
+    #[arg(long, default_value_t = 30)]
+    inner_steps: u64,
+    /// Rows of a batch
+    #[arg(long, default_value_t = 16)]
+    batch: usize,
+    /// What nodes exchange
+    #[arg(long, value_enum, default_value_t = SchemeName::Diloco)]
+    scheme: SchemeName,
+    /// How contributions become one
+    #[arg(long, value_enum, default_value_t = AggregatorName::Mean)]
+    aggregator: AggregatorName,
+    /// Part of contributions to recompute, basis points; 0 trusts every node
+    #[arg(long, default_value_t = 0)]
+    audit_bps: u32,
+    /// Highest inner learning rate
+    #[arg(long, default_value_t = 4e-3)]
+    learning_rate: f32,
+    /// Share of the machine, basis points
+    #[arg(long, default_value_t = 10_000)]
+    max_share: u32,
+    /// Width of the model; its other sizes follow
+    #[arg(long, default_value_t = 128)]
+    width: usize,
+    /// Blocks of the model
+    #[arg(long, default_value_t = 3)]
+    layers: usize,
+    /// Token ids of the model
+    #[arg(long, default_value_t = 1_024)]
+    vocabulary: usize,
+    /// Seeds parameters, data and their order
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Print one JSON object for each round, and one at the end
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum SchemeName {
+    /// Full differences, outer Nesterov momentum
+    Diloco,
+    /// One value in 64, two bits each, error feedback
+    Sparseloco,
+    /// Gradients at every step (sets --inner-steps to 1)
+    EveryStep,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum AggregatorName {
+    /// Weighted by tokens; trusts everybody
+    Mean,
+    /// The mean of contributions no longer than the median one
+    NormClippedMean,
+    /// In each coordinate the median
+    CoordinateMedian,
+    /// In each coordinate the mean of the middle fifth
+    TrimmedMean,
+    /// The one contribution closest to the others
+    Krum,
+    /// Centered clipping
+    CenteredClip,
+}
+
+impl AggregatorName {
+    fn spec(self) -> AggregatorSpec {
+        match self {
+            Self::Mean => AggregatorSpec::Mean,
+            Self::NormClippedMean => AggregatorSpec::NormClippedMean,
+            Self::CoordinateMedian => AggregatorSpec::CoordinateMedian,
+            Self::TrimmedMean => AggregatorSpec::TrimmedMean { share: 0.4 },
+            Self::Krum => AggregatorSpec::Krum { faulty: 0.4 },
+            Self::CenteredClip => AggregatorSpec::CenteredClip,
+        }
+    }
+}
+
+impl Train {
+    pub fn run(self) -> Result<()> {
+        let folder = DataDir::open(&self.data_dir)?;
+        let spec = self.spec();
+        let host = Host::start(HostOptions {
+            data_dir: folder.training(),
+            cores: 0,
+        })?;
+        host.start_run(spec)?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        runtime.block_on(self.watch(&host))?;
+        let checkpoint = host.checkpoints(&self.id)?.pop();
+        self.tell_end(&host.stats(&self.id)?, checkpoint.map(|c| c.path));
+        match host.stats(&self.id)?.status {
+            RunStatus::Failed(reason) => bail!("the job failed: {reason}"),
+            _ => Ok(()),
+        }
+    }
+
+    /// Prints rounds until the job is over or the program is told to stop.
+    async fn watch(&self, host: &Host) -> Result<()> {
+        let mut told = 0;
+        let stop = told_to_stop();
+        tokio::pin!(stop);
+        loop {
+            let status = host.stats(&self.id)?.status;
+            for point in host.history_after(&self.id, told, LINES)? {
+                told = point.round;
+                self.tell_round(&point);
+            }
+            if status.is_over() {
+                return Ok(());
+            }
+            tokio::select! {
+                result = &mut stop => {
+                    result?;
+                    host.stop(&self.id)?;
+                }
+                () = tokio::time::sleep(LOOK) => {}
+            }
+        }
+    }
+
+    fn spec(&self) -> RunSpec {
+        let source = match &self.text {
+            Some(path) => SourceSpec::path("text", path),
+            None => SourceSpec::registry(),
+        };
+        let every_step = self.scheme == SchemeName::EveryStep;
+        RunSpec {
+            model: ModelConfig {
+                vocabulary: self.vocabulary,
+                width: self.width,
+                hidden: (self.width * 11 / 4).max(1),
+                layers: self.layers,
+                ..ModelConfig::default()
+            },
+            nodes: self.nodes,
+            inner_steps: if every_step { 1 } else { self.inner_steps },
+            batch: self.batch,
+            schedule: LrSchedule {
+                peak: self.learning_rate,
+                warm_up: self.tokens / 20,
+                decay: Decay::Cosine {
+                    until: self.tokens,
+                    floor: 0.1,
+                },
+            },
+            outer: OuterOptions {
+                rate: 1.0,
+                momentum: 0.0,
+            },
+            scheme: match self.scheme {
+                SchemeName::Diloco => Scheme::DiLoCo,
+                SchemeName::Sparseloco => Scheme::SparseLoCo(SparseOptions::over(self.tokens)),
+                SchemeName::EveryStep => Scheme::EveryStep,
+            },
+            aggregator: self.aggregator.spec(),
+            verify: (self.audit_bps > 0).then(|| VerifyRules {
+                audit_bps: self.audit_bps,
+                ..VerifyRules::default()
+            }),
+            sources: vec![source],
+            max_tokens: Some(self.tokens),
+            share_bps: self.max_share,
+            ..RunSpec::new(&*self.id, &*self.id, self.seed)
+        }
+    }
+
+    fn tell_round(&self, point: &HistoryPoint) {
+        if self.json {
+            let line = json!({"round": point.round, "tokens": point.tokens, "loss": point.loss,
+                "bytes": point.bytes, "seconds": point.seconds, "missed": point.missed});
+            println!("{line}");
+        } else {
+            println!(
+                "round {:5}  {:9} tokens  loss {:.4}  {:8} bytes  {:.1} s",
+                point.round, point.tokens, point.loss, point.bytes, point.seconds
+            );
+        }
+    }
+
+    fn tell_end(&self, stats: &RunStats, checkpoint: Option<PathBuf>) {
+        if self.json {
+            let line = json!({"status": stats.status.as_str(), "rounds": stats.round,
+                "tokens": stats.tokens, "loss_first": stats.loss_first,
+                "loss_last": stats.loss_last, "bytes_sent": stats.bytes_sent,
+                "bytes_every_step": stats.bytes_every_step, "audits": stats.audits,
+                "bans": stats.bans, "checkpoint": checkpoint});
+            println!("{line}");
+            return;
+        }
+        println!(
+            "{} after {} rounds and {} tokens; {} bytes sent, {} at every step",
+            stats.status.as_str(),
+            stats.round,
+            stats.tokens,
+            stats.bytes_sent,
+            stats.bytes_every_step
+        );
+        if let Some(path) = checkpoint {
+            println!("{}", path.display());
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! `plumbline train`: a whole job by the real binary, killed on the way.
+#![allow(clippy::unwrap_used)]
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use plumbline_tests::HeavyLock;
+use plumbline_tests::program::{binary, run};
+use serde_json::Value;
+
+const LIMIT: Duration = Duration::from_secs(240);
+
+fn write_text(folder: &Path) -> String {
+    let text = folder.join("text.txt");
+    let line = |n: usize| {
+        format!(
+            "fn add_{}(a: u32, b: u32) -> u32 {{ a + b + {} }}\n",
+            n % 17,
+            n % 5
+        )
+    };
+    std::fs::write(&text, (0..4_000).map(line).collect::<String>()).unwrap();
+    text.to_str().unwrap().to_owned()
+}
+
+fn arguments<'a>(folder: &'a str, text: &'a str, tokens: &'a str) -> Vec<&'a str> {
+    let shape = [
+        "--width",
+        "16",
+        "--layers",
+        "1",
+        "--vocabulary",
+        "300",
+        "--batch",
+        "4",
+    ];
+    let job = [
+        "--nodes",
+        "3",
+        "--inner-steps",
+        "5",
+        "--scheme",
+        "sparseloco",
+        "--aggregator",
+        "centered-clip",
+        "--audit-bps",
+        "1000",
+        "--json",
+    ];
+    let head = [
+        "train",
+        "--data-dir",
+        folder,
+        "--text",
+        text,
+        "--tokens",
+        tokens,
+    ];
+    [&head[..], &shape[..], &job[..]].concat()
+}
+
+fn lines(text: &str) -> Vec<Value> {
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+fn start(arguments: &[&str]) -> Child {
+    Command::new(binary())
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+/// The newest round in the job's history.
+fn newest(folder: &Path) -> u64 {
+    let history = folder.join("training/runs/job/history.jsonl");
+    let text = std::fs::read_to_string(history).unwrap_or_default();
+    let last = text
+        .lines()
+        .rev()
+        .find_map(|line| serde_json::from_str::<Value>(line).ok());
+    last.and_then(|point| point["round"].as_u64()).unwrap_or(0)
+}
+
+fn wait_for(what: &str, done: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !done() {
+        assert!(begun.elapsed() < LIMIT, "{what} took too long");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn a_job_survives_being_killed_and_ends_with_a_checkpoint() {
+    let _alone = HeavyLock::take();
+    let scratch = tempfile::tempdir().unwrap();
+    let folder = scratch.path().join("data");
+    let (text, data) = (
+        write_text(scratch.path()),
+        folder.to_str().unwrap().to_owned(),
+    );
+    // 3 nodes × 5 steps × 4 rows × 96 positions: 5,760 tokens a round.
+    let arguments = arguments(&data, &text, "400000");
+    let mut child = start(&arguments);
+    // A checkpoint is written every ten rounds; at most what came after is lost.
+    wait_for("the first rounds", || newest(&folder) >= 13);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    // Told to stop in the middle, it saves what it has and says so.
+    let mut child = start(&arguments);
+    wait_for("rounds after the kill", || newest(&folder) >= 20);
+    let pid = child.id().to_string();
+    assert!(
+        Command::new("kill")
+            .args(["-TERM", &pid])
+            .status()
+            .unwrap()
+            .success()
+    );
+    assert!(child.wait().unwrap().success());
+    let saved = newest(&folder);
+    let finished = run(&arguments, LIMIT);
+    assert!(finished.status.success(), "{}", finished.stderr);
+    let lines = lines(&finished.stdout);
+    let (end, rounds) = lines.split_last().unwrap();
+    assert_eq!(end["status"], "finished");
+    // Nothing that SIGTERM saved is trained again; all rounds are told from the first.
+    let numbers: Vec<u64> = rounds
+        .iter()
+        .map(|line| line["round"].as_u64().unwrap())
+        .collect();
+    assert_eq!(numbers, (1..=numbers.len() as u64).collect::<Vec<_>>());
+    assert!(numbers.len() as u64 > saved && end["tokens"].as_u64().unwrap() >= 400_000);
+    assert!(end["loss_last"].as_f64().unwrap() < 0.8 * end["loss_first"].as_f64().unwrap());
+    assert!(end["bytes_every_step"].as_u64().unwrap() > 100 * end["bytes_sent"].as_u64().unwrap());
+    assert_eq!(end["bans"].as_array().unwrap().len(), 0);
+    assert!(end["audits"].as_u64().unwrap() > 0, "{end}");
+    assert!(Path::new(end["checkpoint"].as_str().unwrap()).exists());
+    // Done is done.
+    let again = run(&arguments, LIMIT);
+    assert!(again.status.success(), "{}", again.stderr);
+}
+
+#[test]
+fn bad_input_is_named() {
+    let scratch = tempfile::tempdir().unwrap();
+    let data = scratch.path().join("data");
+    let data = data.to_str().unwrap();
+    let tiny = scratch.path().join("tiny.txt");
+    std::fs::write(&tiny, "ten bytes!").unwrap();
+    let junk = scratch.path().join("junk.bin");
+    std::fs::write(&junk, [0xff_u8, 0xfe, 0x00, 0x80].repeat(1_000)).unwrap();
+    let missing = scratch.path().join("missing");
+    for (text, words) in [
+        (&tiny, "tiny.txt"),
+        (&junk, "junk.bin"),
+        (&missing, "missing"),
+    ] {
+        let text = text.to_str().unwrap();
+        let failed = run(&arguments(data, text, "10000"), LIMIT);
+        assert!(!failed.status.success(), "{words}: {}", failed.stdout);
+        let error = failed.stderr.lines().last().unwrap_or_default();
+        println!("{error}");
+        assert!(error.starts_with("plumbline: "), "{error}");
+    }
+    let text = write_text(scratch.path());
+    let other = run(
+        &[
+            &arguments(data, &text, "10000")[..],
+            &["--inner-steps", "0"],
+        ]
+        .concat(),
+        LIMIT,
+    );
+    assert!(!other.status.success());
+}
