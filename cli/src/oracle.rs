@@ -1,6 +1,10 @@
 //! `plumbline oracle`: trains the lexical judge, and reports how it does on
 //! cases that it did not see.
 
+mod settled;
+mod source;
+mod versions;
+
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -17,14 +21,20 @@ pub enum Oracle {
     Evaluate(Evaluate),
     /// Show what the built-in weights, or a weights file, are made of
     Weights(WeightsOf),
+    /// List what the oracle learnt from settled markets, and make it again to check it
+    Versions(versions::Versions),
+    /// Put a version in force; for operators
+    Adopt(versions::Adopt),
 }
 
 /// Each input is JSON lines of `{id, claim_type, prompt, response, label, group}`.
 #[derive(Debug, Args)]
 pub struct Train {
     /// Labelled cases, one file a set
-    #[arg(long, required = true, num_args = 1..)]
+    #[arg(long, required_unless_present = "from_settled", num_args = 1..)]
     data: Vec<PathBuf>,
+    #[command(flatten)]
+    settled: settled::FromSettled,
     /// Where the weights go
     #[arg(long)]
     out: PathBuf,
@@ -77,12 +87,17 @@ impl Oracle {
             Self::Train(command) => command.run(),
             Self::Evaluate(command) => command.run(),
             Self::Weights(command) => command.run(),
+            Self::Versions(command) => command.run(),
+            Self::Adopt(command) => command.run(),
         }
     }
 }
 
 impl Train {
     fn run(self) -> Result<()> {
+        if self.settled.is_wanted() {
+            return self.settled.run(&self.out, self.seed, self.json);
+        }
         let attribution = match &self.attribution {
             Some(path) => std::fs::read_to_string(path)
                 .with_context(|| format!("cannot read {}", path.display()))?,

@@ -27,6 +27,7 @@ pub mod metrics;
 pub mod novelty;
 pub mod pool;
 pub mod replay;
+pub mod retrain;
 pub mod rows;
 pub mod statistics;
 pub mod train;

@@ -89,6 +89,7 @@ fn the_loop_closes_and_its_books_balance() {
         whole(&report["trades"]) >= 0 && whole(&report["trades"]) <= whole(&report["evidence"])
     );
     assert!(number(&report["seconds"]) > 0.0);
+    check_lessons(&report, data.to_str().unwrap());
     // A second demonstration in the same folder would mix two stories.
     let again = run(&args, Duration::from_secs(60));
     assert!(
@@ -96,6 +97,26 @@ fn the_loop_closes_and_its_books_balance() {
         "{}",
         again.stderr
     );
+}
+
+/// What the judges learnt can be made again from the folder alone.
+fn check_lessons(report: &Value, data: &str) {
+    let args = [
+        "oracle",
+        "versions",
+        "--verify",
+        "--json",
+        "--data-dir",
+        data,
+    ];
+    let checked = run(&args, Duration::from_secs(60));
+    assert!(checked.status.success(), "{}", checked.stderr);
+    let checked: Value = serde_json::from_str(&checked.stdout).unwrap();
+    assert_eq!(checked["problems"], Value::Array(Vec::new()));
+    let versions = checked["versions"].as_array().unwrap();
+    assert_eq!(versions[0]["origin"], "shipped");
+    let judged = whole(&report["evidence"]) > 0;
+    assert_eq!(versions.len() > 1, judged, "{versions:?}");
 }
 
 fn check_runs(report: &Value) {

@@ -1,0 +1,129 @@
+//! `plumbline oracle versions`, `adopt`: what was learnt, checked, and put in force.
+
+use anyhow::{Result, bail};
+use clap::Args;
+use plumbline_oracle::versions::VersionRecord;
+use serde_json::{Value, json};
+
+use super::source::{Link, Listed, Source};
+use crate::access::{Desk, block_on, plain, text};
+
+#[derive(Debug, Args)]
+pub struct Versions {
+    #[command(flatten)]
+    source: Source,
+    /// Make every version again from the settled cases and compare; exit code 1 if one differs
+    #[arg(long)]
+    verify: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Adopt {
+    #[command(flatten)]
+    desk: Desk,
+    /// Version id
+    id: String,
+}
+
+impl Versions {
+    pub fn run(self) -> Result<()> {
+        block_on(async {
+            let versions = self.source.versions().await?;
+            let found = if self.verify {
+                verify(&self.source.cases().await?, &versions)
+            } else {
+                Vec::new()
+            };
+            if self.json {
+                let listed: Vec<Value> = versions.iter().map(document).collect();
+                let answer =
+                    json!({"versions": listed, "verified": self.verify, "problems": found});
+                println!("{answer}");
+            } else {
+                versions
+                    .iter()
+                    .for_each(|version| println!("{}", line(version)));
+                found.iter().for_each(|problem| println!("{problem}"));
+                if self.verify && found.is_empty() {
+                    println!("all {} can be made again", versions.len());
+                }
+            }
+            if found.is_empty() {
+                Ok(())
+            } else {
+                bail!("{} of them cannot be made again", found.len())
+            }
+        })
+    }
+}
+
+/// A sentence for each case or version that is not what it says.
+fn verify(cases: &[Link], versions: &[Listed]) -> Vec<String> {
+    let mut problems = Vec::new();
+    let mut previous = "";
+    for (number, (hash, record)) in cases.iter().enumerate() {
+        if record.chained(previous) != *hash {
+            problems.push(format!(
+                "case {}: its hash is not that of its record",
+                number + 1
+            ));
+        }
+        previous = hash;
+    }
+    let content = |id: &String| -> Option<&VersionRecord> {
+        let found = versions.iter().find(|version| version.id == *id);
+        found.map(|version| &version.content)
+    };
+    for version in versions {
+        let parent = version.content.parent.as_ref().and_then(content);
+        if let Err(why) = version.content.check(&version.id, parent, cases) {
+            problems.push(format!("version {}: {why}", version.id));
+        }
+    }
+    problems
+}
+
+fn document(version: &Listed) -> Value {
+    let content = &version.content;
+    json!({"id": version.id, "parent": content.parent, "origin": content.origin, "status": version.status,
+        "cases": content.cases, "weights": content.start.weights})
+}
+
+fn line(version: &Listed) -> String {
+    let content = &version.content;
+    let score = content.score;
+    let loss = |sum: f64| sum / score.cases.max(1) as f64;
+    let scored = if score.cases == 0 {
+        String::new()
+    } else {
+        format!(
+            ", log loss {:.4} (untaught {:.4}, price {:.4})",
+            loss(score.learned),
+            loss(score.base),
+            loss(score.price)
+        )
+    };
+    format!(
+        "{}  {:9} {:9} {} settled cases{scored}",
+        plain(&version.id),
+        plain(&content.origin),
+        plain(&version.status),
+        content.cases
+    )
+}
+
+impl Adopt {
+    pub fn run(self) -> Result<()> {
+        block_on(async {
+            let client = self.desk.access.client()?;
+            let path = ["oracle", "versions", self.id.as_str(), "adopt"];
+            let version = client.make(&path, &json!({})).await?;
+            self.desk.print(&version, |version| {
+                format!("{} is in force", plain(text(version, "id")))
+            })
+        })
+    }
+}
