@@ -447,7 +447,7 @@ pub struct LedgerSummary {
 pub struct EventView {
     /// Increasing id; send it back as `Last-Event-ID`.
     pub id: i64,
-    /// `market:ID`, `run:ID`, `training:RUN`, `allocations`.
+    /// `market:ID`, `run:ID`, `training:RUN`, `allocations`, `oracle`.
     pub topic: String,
     /// What happened.
     pub kind: String,

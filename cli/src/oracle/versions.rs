@@ -127,3 +127,83 @@ impl Adopt {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use plumbline_oracle::PoolConfig;
+    use plumbline_oracle::versions::{Reading, SettledRecord, Start};
+
+    fn record(number: usize) -> SettledRecord {
+        let reading = |judge: &str, log_odds: f64| Reading {
+            judge: judge.to_owned(),
+            family: judge.to_owned(),
+            log_odds,
+            standard_error: 0.5,
+        };
+        let pi = (number % 2) as f64;
+        SettledRecord {
+            market_id: format!("m{number}"),
+            claim_kind: "kind".to_owned(),
+            at: number as i64,
+            pi,
+            closing_log_odds: pi - 0.5,
+            pooled_log_odds: 0.1,
+            pooled_low: -1.0,
+            pooled_high: 1.0,
+            ensemble: "e".to_owned(),
+            readings: vec![reading("a", 2.0 * pi - 1.0), reading("b", 0.3)],
+            failed: Vec::new(),
+            misleading: 0,
+            observed_effect: None,
+            held_out_effect: None,
+            exhibits: Vec::new(),
+        }
+    }
+
+    fn listed(content: VersionRecord) -> Listed {
+        Listed {
+            id: content.id(),
+            status: "candidate".to_owned(),
+            content,
+        }
+    }
+
+    #[test]
+    fn what_was_learnt_is_made_again_and_what_was_changed_is_named() {
+        let mut cases: Vec<Link> = Vec::new();
+        for number in 0..12 {
+            let record = record(number);
+            let previous = cases.last().map_or("", |link| link.0.as_str());
+            cases.push((record.chained(previous), record));
+        }
+        let start = Start {
+            pool: PoolConfig::default(),
+            judges: Vec::new(),
+            weights: Default::default(),
+        };
+        let records: Vec<SettledRecord> = cases.iter().map(|link| link.1.clone()).collect();
+        let shipped = VersionRecord::shipped(&start);
+        let head = |n: usize| cases[n - 1].0.clone();
+        let first = shipped.learned(&start, &records[..5], 5, &head(5)).unwrap();
+        let second = first.learned(&start, &records, 12, &head(12)).unwrap();
+        let mut versions = vec![listed(shipped), listed(first), listed(second)];
+        assert_eq!(verify(&cases, &versions), Vec::<String>::new());
+        let mut changed = cases.clone();
+        changed[3].1.pi = 1.0 - changed[3].1.pi;
+        let problems = verify(&changed, &versions);
+        assert!(problems[0].starts_with("case 4:"), "{problems:?}");
+        assert_eq!(
+            problems.len(),
+            3,
+            "the case and both versions: {problems:?}"
+        );
+        versions[2]
+            .content
+            .parameters
+            .factors
+            .insert("a".to_owned(), 3.0);
+        assert_eq!(verify(&cases, &versions).len(), 1);
+    }
+}

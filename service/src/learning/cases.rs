@@ -20,7 +20,9 @@ use crate::views::{CaseReadingView, OracleCaseView, Page};
 use crate::{Result, Service, ServiceError, page};
 
 /// Submissions of a market that a case refers to at most, the earliest.
-const MOST_EXHIBITS: i64 = 1_000;
+const MOST_EXHIBITS: usize = 500;
+/// Submissions read at once: each may be a megabyte.
+const CHUNK: i64 = 25;
 
 /// Keeps what the judges had said of a market that is final, and queues the learning from it.
 ///
@@ -38,7 +40,7 @@ pub(crate) fn record(tx: &mut Tx, market: &Market, by_judges: bool, now: Millis)
     if readings.is_empty() || settled_cases::of_market(tx, &market.id)?.is_some() {
         return Ok(());
     }
-    let rows = evidence::list(tx, &market.id, None, MOST_EXHIBITS)?;
+    let seen = submissions_of(tx, &market.id, pi)?;
     let record = SettledRecord {
         market_id: market.id.clone(),
         claim_kind: market.claim_kind.clone(),
@@ -51,10 +53,10 @@ pub(crate) fn record(tx: &mut Tx, market: &Market, by_judges: bool, now: Millis)
         ensemble: assessment.version.clone(),
         readings,
         failed: failed_of(&assessment),
-        misleading: rows.iter().filter(|row| misled(row, pi)).count() as u32,
-        observed_effect: gap::observed(&rows)?,
+        misleading: seen.misleading,
+        observed_effect: seen.observed,
         held_out_effect: gap::held_out(market),
-        exhibits: rows.iter().filter_map(reference).collect(),
+        exhibits: seen.exhibits,
     }
     .rounded();
     append(tx, &record, now)
@@ -84,6 +86,31 @@ fn append(tx: &mut Tx, record: &SettledRecord, now: Millis) -> Result<()> {
         now,
     )?;
     Ok(())
+}
+
+/// What a case keeps of a market's submissions.
+#[derive(Default)]
+struct Submissions {
+    exhibits: Vec<ExhibitRef>,
+    misleading: u32,
+    observed: Option<f64>,
+}
+
+fn submissions_of(tx: &mut Tx, market_id: &str, pi: f64) -> Result<Submissions> {
+    let (mut seen, mut after) = (Submissions::default(), None::<String>);
+    loop {
+        let rows = evidence::list(tx, market_id, after.as_deref(), CHUNK)?;
+        for row in &rows {
+            seen.misleading += u32::from(misled(row, pi));
+            seen.observed = gap::larger(seen.observed, row)?;
+            seen.exhibits.extend(reference(row));
+        }
+        after = rows.last().map(|row| row.id.clone());
+        if (rows.len() as i64) < CHUNK || seen.exhibits.len() >= MOST_EXHIBITS {
+            seen.exhibits.truncate(MOST_EXHIBITS);
+            return Ok(seen);
+        }
+    }
 }
 
 /// The judges of the version in force; none before the first.

@@ -25,6 +25,9 @@ const BY_START: &str = "start";
 #[derive(Default)]
 pub(crate) struct InForce(Mutex<Option<Judges>>);
 
+/// Weights files, by judge.
+type Files = Vec<(String, Vec<u8>)>;
+
 /// The judges as one version has them.
 #[derive(Clone)]
 pub(crate) struct Judges {
@@ -70,7 +73,7 @@ fn counted(ensemble: Ensemble, defences: &Defences) -> Result<Ensemble> {
 }
 
 /// A version with the weights that it brings, by judge.
-fn load(tx: &mut Tx, id: &str) -> Result<(VersionRecord, Vec<(String, Vec<u8>)>)> {
+fn load(tx: &mut Tx, id: &str) -> Result<(VersionRecord, Files)> {
     let content = content_of(&oracle_versions::get(tx, id)?.content)?;
     let mut weights = Vec::new();
     for (judge, hash) in &content.start.weights {
@@ -182,7 +185,7 @@ impl Service {
     }
 }
 
-/// What was looked for is a version; other failures stay failures.
+/// The last version of the line of learnt ones; the shipped one before the first.
 pub(super) fn latest_of_line(
     tx: &mut Tx,
 ) -> std::result::Result<Option<oracle_versions::OracleVersion>, StoreError> {

@@ -8,10 +8,10 @@ use serde_json::Value;
 
 use crate::{Result, ServiceError};
 
-/// Largest effect of a trigger over the controls of its search, over all searches that stand.
-pub(super) fn observed(rows: &[Evidence]) -> Result<Option<f64>> {
-    let mut largest: Option<f64> = None;
-    for row in rows.iter().filter(|row| row.status == "judged") {
+/// The larger of `so_far` and the largest effect of a trigger over the controls that a submission reports, if it stands.
+pub(super) fn larger(so_far: Option<f64>, row: &Evidence) -> Result<Option<f64>> {
+    let mut largest = so_far;
+    if row.status == "judged" {
         let exhibits: Vec<Exhibit> =
             serde_json::from_str(&row.exhibits).map_err(ServiceError::internal)?;
         for exhibit in &exhibits {
