@@ -16,6 +16,8 @@ use crate::pool::{
 
 /// Largest |a_i| of a judge's factor: no judge is multiplied or divided by more than twenty.
 const MOST_FACTOR: f64 = 3.0;
+/// Standard error, nats, from which on a judge says that it does not know: no error of its can be read off that.
+const IGNORANT: f64 = 2.0;
 /// Steps of the descent on the factors, in each of the rounds.
 const STEPS: usize = 60;
 /// Rounds of factors and scale in turn.
@@ -29,7 +31,7 @@ const DECIMALS: f64 = 1e9;
 pub struct LearnOptions {
     /// Cases that the prior of the judges' errors is worth; > 0.
     pub prior_cases: f64,
-    /// Precision of the prior that a judge's factor is 0; > 0.
+    /// Precision of the prior that a judge's factor is what its separation of the outcomes says; > 0.
     pub factor_precision: f64,
     /// The maps.
     pub calibration: CalibrationOptions,
@@ -81,7 +83,7 @@ pub fn learn(
         return Ok(config);
     }
     config.statistics = statistics(&judged, options.prior_cases)?;
-    config.factors = factors(&judged, &config, options.factor_precision);
+    config.factors = factors(&judged, &config, options);
     let pooled: Vec<Scored<'_>> = judged.iter().map(|case| scored(case, &config)).collect();
     config.calibration = Some(PoolCalibration::fit(&pooled, &options.calibration));
     round(&mut config);
@@ -116,6 +118,7 @@ fn statistics(
             log_odds: case
                 .opinions
                 .iter()
+                .filter(|opinion| opinion.standard_error < IGNORANT)
                 .map(|opinion| (opinion.judge.clone(), opinion.log_odds))
                 .collect(),
             settlement: case.settlement,
@@ -137,30 +140,78 @@ struct Vote {
     settlement: f64,
 }
 
-/// The factors a that minimise the log loss of the pool plus ½ λ |a|²,
+/// Where the factors are drawn to: ln(μ_i / s₀²), μ_i being by how much judge i's log-odds tell the outcomes apart.
+///
+/// A calibrated judge of error variance s² has μ = s², so that Σ⁻¹μ, the weights of Fisher's discriminant, is Σ⁻¹1 of
+/// judges nobody has measured. Without it a judge that tells a lot, and so varies a lot, would count for less than one
+/// that was never tried.
+fn separations(
+    cases: &[&LearningCase],
+    judges: &[String],
+    prior_variance: f64,
+    prior_cases: f64,
+) -> Vec<f64> {
+    let separation = |judge: &String| {
+        let (mut sums, mut counts) = ([0.0; 2], [0.0_f64; 2]);
+        for case in cases {
+            let said = case.opinions.iter().find(|one| one.judge == *judge);
+            if let Some(opinion) = said.filter(|one| one.standard_error < IGNORANT) {
+                let side = usize::from(case.settlement >= 0.5);
+                sums[side] += opinion.log_odds;
+                counts[side] += 1.0;
+            }
+        }
+        if counts[0] == 0.0 || counts[1] == 0.0 {
+            return 0.0;
+        }
+        let sample = sums[1] / counts[1] - sums[0] / counts[0];
+        let cases = counts[0] + counts[1];
+        let shrunk = (prior_cases * prior_variance + cases * sample) / (prior_cases + cases);
+        (shrunk / prior_variance)
+            .max((-MOST_FACTOR).exp())
+            .ln()
+            .min(MOST_FACTOR)
+    };
+    judges.iter().map(separation).collect()
+}
+
+/// The factors a that minimise the log loss of the pool, drawn to m,
 ///
 /// ```text
-/// Σ_c [ softplus(z_c) − π_c z_c ] + ½ λ Σ_i a_i²,    z_c = α + β n_eff(w) Σ_i w_i d_ci,   w_i ∝ u_ci e^(a_i)
+/// Σ_c [ softplus(z_c) − π_c z_c ] + ½ λ Σ_i (a_i − m_i)²,    z_c = α + β n_eff(w) Σ_i w_i d_ci,   w_i ∝ u_ci e^(a_i)
 /// ```
 ///
 /// α and β, the scale on which the pool is right, are fitted in turn with a, so that a weight does not change to make up
 /// for a scale. A case that only one judge judged says nothing about weights.
-fn factors(cases: &[&LearningCase], config: &PoolConfig, precision: f64) -> BTreeMap<String, f64> {
+fn factors(
+    cases: &[&LearningCase],
+    config: &PoolConfig,
+    options: &LearnOptions,
+) -> BTreeMap<String, f64> {
     let judges = judges_of(cases);
+    let prior = Prior {
+        means: separations(cases, &judges, config.judge_variance, options.prior_cases),
+        precision: options.factor_precision,
+    };
     let votes: Vec<Vote> = cases
         .iter()
         .filter(|case| case.opinions.len() > 1)
         .map(|case| vote(case, &judges, config))
         .collect();
-    if votes.is_empty() {
-        return BTreeMap::new();
-    }
-    let mut a = vec![0.0; judges.len()];
-    for _ in 0..ROUNDS {
-        let scale = scale_of(&votes, &a);
-        a = descend(&votes, a, scale, precision);
+    let mut a = prior.means.clone();
+    if !votes.is_empty() {
+        for _ in 0..ROUNDS {
+            let scale = scale_of(&votes, &a);
+            a = descend(&votes, a, scale, &prior);
+        }
     }
     judges.into_iter().zip(a).collect()
+}
+
+/// Of the factors.
+struct Prior {
+    means: Vec<f64>,
+    precision: f64,
 }
 
 fn vote(case: &LearningCase, judges: &[String], config: &PoolConfig) -> Vote {
@@ -212,17 +263,17 @@ fn scale_of(votes: &[Vote], a: &[f64]) -> (f64, f64) {
 }
 
 /// Gradient descent with a step that grows while it helps and halves while it does not.
-fn descend(votes: &[Vote], start: Vec<f64>, scale: (f64, f64), precision: f64) -> Vec<f64> {
+fn descend(votes: &[Vote], start: Vec<f64>, scale: (f64, f64), prior: &Prior) -> Vec<f64> {
     let mut a = start;
-    let (mut value, mut gradient) = objective(votes, &a, scale, precision);
-    let mut step = 1.0 / (precision + votes.len() as f64);
+    let (mut value, mut gradient) = objective(votes, &a, scale, prior);
+    let mut step = 1.0 / (prior.precision + votes.len() as f64);
     for _ in 0..STEPS {
         let next: Vec<f64> = a
             .iter()
             .zip(&gradient)
             .map(|(a, g)| (a - step * g).clamp(-MOST_FACTOR, MOST_FACTOR))
             .collect();
-        let (lower, slope) = objective(votes, &next, scale, precision);
+        let (lower, slope) = objective(votes, &next, scale, prior);
         if lower < value {
             let gained = value - lower;
             (a, value, gradient) = (next, lower, slope);
@@ -241,10 +292,11 @@ fn objective(
     votes: &[Vote],
     a: &[f64],
     (intercept, slope): (f64, f64),
-    precision: f64,
+    prior: &Prior,
 ) -> (f64, Vec<f64>) {
-    let mut value: f64 = a.iter().map(|a| 0.5 * precision * a * a).sum();
-    let mut gradient: Vec<f64> = a.iter().map(|a| precision * a).collect();
+    let away: Vec<f64> = a.iter().zip(&prior.means).map(|(a, m)| a - m).collect();
+    let mut value: f64 = away.iter().map(|x| 0.5 * prior.precision * x * x).sum();
+    let mut gradient: Vec<f64> = away.iter().map(|x| prior.precision * x).collect();
     for vote in votes {
         let (pooled, in_weights, weights) = vote.pooled(a);
         let z = intercept + slope * pooled;

@@ -206,6 +206,8 @@ pub fn pool(opinions: &[Opinion], failed: usize, config: &PoolConfig) -> Pooled 
 /// ```text
 /// |ℓ_i − ℓ_others| / √(s_i² + se_i² + sd_others²)
 /// ```
+///
+/// No opinion counts as further out than the pool lets it.
 pub fn deviations(opinions: &[Opinion], config: &PoolConfig) -> Vec<Option<f64>> {
     if opinions.len() < 2 {
         return vec![None; opinions.len()];
@@ -216,7 +218,9 @@ pub fn deviations(opinions: &[Opinion], config: &PoolConfig) -> Vec<Option<f64>>
         let own = others.remove(i);
         let pooled = pool(&others, 0, config);
         let variance = covariance[i][i] + pooled.standard_deviation.powi(2);
-        (own.log_odds - pooled.log_odds).abs() / variance.sqrt()
+        let reach = config.log_odds_bound;
+        let own = (own.log_odds - config.base_log_odds).clamp(-reach, reach);
+        (config.base_log_odds + own - pooled.log_odds).abs() / variance.sqrt()
     };
     (0..opinions.len()).map(|i| Some(deviation(i))).collect()
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use plumbline_oracle::calibration::{CalibrationOptions, posterior};
 use plumbline_oracle::learning::{LearnOptions, LearningCase, learn, log_loss};
-use plumbline_oracle::pool::{Opinion, PoolConfig, error_matrices, pool};
+use plumbline_oracle::pool::{Opinion, PoolConfig, deviations, error_matrices, pool};
 use plumbline_oracle::versions::{Reading, SettledRecord, Start, VersionRecord};
 use proptest::prelude::*;
 
@@ -153,6 +153,40 @@ fn intervals_cover_the_truth_and_widen_far_from_what_was_settled() {
     let there = posterior("strange", &opinions, 0, &learnt).log_odds;
     let here = posterior("kind", &opinions, 0, &learnt).log_odds;
     assert!(there.abs() < here.abs(), "{there} {here}");
+}
+
+#[test]
+fn a_judge_that_says_it_does_not_know_is_not_taken_for_one_that_never_errs() {
+    let mut all = only_cases(&cases(41, "kind", 0.0, 300));
+    for case in &mut all {
+        case.opinions.push(Opinion {
+            standard_error: 4.0,
+            ..opinion("stranger", 0.0)
+        });
+    }
+    let base = PoolConfig::default();
+    let learnt = learn(&base, &all, &LearnOptions::default()).unwrap();
+    let known = learnt.statistics.as_ref().unwrap();
+    let at = known.judges.iter().position(|name| name == "stranger");
+    assert_eq!(known.counts[at.unwrap()][at.unwrap()], 0);
+    let opinions = [opinion("good", 0.0), opinion("stranger", 0.0)];
+    let share = |config: &PoolConfig| pool(&opinions, 0, config).weights[1];
+    // The good judge is proven, the stranger is not.
+    assert!(share(&learnt) < share(&base) + 0.1, "{}", share(&learnt));
+    assert!(
+        deviations(
+            &[
+                opinion("good", 20.0),
+                Opinion {
+                    standard_error: 4.0,
+                    ..opinion("stranger", 0.0)
+                }
+            ],
+            &base
+        )
+        .iter()
+        .all(|deviation| deviation.unwrap() < 3.0)
+    );
 }
 
 #[test]

@@ -287,7 +287,7 @@ fn token(service: &Service, handle: &str, scopes: &[Scope]) -> String {
         .token
 }
 
-fn open_market(run: &Value) -> Value {
+pub(crate) fn open_market(run: &Value) -> Value {
     let closes = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(3_600);
     // Enough trials for the plan's significance level to be reachable.
     let prompts: Vec<String> = (0..12)
