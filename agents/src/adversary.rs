@@ -15,7 +15,6 @@
 
 pub mod belief;
 pub mod config;
-mod exhibit;
 pub mod plan;
 pub mod report;
 pub mod search;

@@ -5,11 +5,13 @@
 //! answer never makes a second trade.
 
 mod documents;
+mod exhibit;
 mod http;
 mod jury;
 mod retry;
 mod types;
 
+pub use exhibit::{content_hash, fresh_nonce, usual_kind};
 pub use jury::{Opening, Panel, Seat};
 pub use retry::RetryPolicy;
 pub use types::{

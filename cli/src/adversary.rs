@@ -12,7 +12,7 @@ pub struct Adversary {
     /// Where the service is
     #[arg(long, default_value = "http://127.0.0.1:8600", env = "PLUMBLINE_URL")]
     url: String,
-    /// API token with the scopes read and evidence
+    /// API token with the scopes read and evidence, and trade for --trade
     #[arg(long, env = "PLUMBLINE_TOKEN", hide_env_values = true)]
     token: String,
     /// Only markets about the run with this name or id
@@ -30,6 +30,12 @@ pub struct Adversary {
     /// Seconds between two searches of one market
     #[arg(long, default_value_t = 15)]
     interval: u64,
+    /// Also trade towards its own belief
+    #[arg(long)]
+    trade: bool,
+    /// Ask the published prompts only, none of its own making
+    #[arg(long)]
+    published_only: bool,
     /// Seed of every choice
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -58,6 +64,8 @@ impl Adversary {
         };
         config.probe.duty = self.duty;
         config.probe.interval = Duration::from_secs(self.interval);
+        config.probe.search.varied = !self.published_only;
+        config.stake.trades = self.trade;
         config.seed = self.seed;
         config.stop.after = self.seconds.map(Duration::from_secs);
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -92,6 +100,15 @@ fn print_report(report: &Report) {
             println!(
                 "  checkpoint {:.12}: {} ({trigger}), ln Λ {:+.2}",
                 attempt.checkpoint, attempt.finding, attempt.log_ratio
+            );
+        }
+        for trade in &market.trades {
+            println!(
+                "  traded {}: {:.3} -> {:.3}, cost {:+.2}",
+                trade.outcome,
+                trade.before,
+                trade.after,
+                credits(trade.cost_micro)
             );
         }
         for submission in &market.submissions {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, Subcommand};
 use plumbline_agents::Client;
-use plumbline_agents::client::{NewEvidence, evidence_commitment};
+use plumbline_agents::client::{NewEvidence, evidence_commitment, usual_kind};
 use plumbline_oracle::Exhibit;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -158,18 +158,13 @@ impl Submit {
             (_, true) => read["exhibits"].as_array().cloned().unwrap_or_default(),
             _ => vec![read.clone()],
         };
-        let first = exhibits.first().map_or("", |one| text(one, "type"));
-        let usual = match first {
-            "trigger_control" => "log",
-            other => other,
-        };
         let field = |given: &Option<String>, name: &str| {
             given
                 .clone()
                 .or_else(|| read.get(name)?.as_str().map(str::to_owned))
         };
         Ok(NewEvidence {
-            kind: field(&self.kind, "kind").unwrap_or_else(|| usual.to_owned()),
+            kind: field(&self.kind, "kind").unwrap_or_else(|| usual_kind(&exhibits).to_owned()),
             title: field(&self.title, "title")
                 .context("give --title: one line that says what it is")?,
             body: field(&None, "body").unwrap_or_default(),

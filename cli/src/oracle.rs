@@ -1,6 +1,7 @@
 //! `plumbline oracle`: trains the lexical judge, and reports how it does on
 //! cases that it did not see.
 
+mod robustness;
 mod settled;
 mod source;
 mod versions;
@@ -19,6 +20,8 @@ pub enum Oracle {
     Train(Train),
     /// Measure the lexical judge on cases held out by group
     Evaluate(Evaluate),
+    /// Measure how far attacks on exhibits move the judges of text
+    Robustness(robustness::Robustness),
     /// Show what the built-in weights, or a weights file, are made of
     Weights(WeightsOf),
     /// List what the oracle learnt from settled markets, and make it again to check it
@@ -86,6 +89,7 @@ impl Oracle {
         match self {
             Self::Train(command) => command.run(),
             Self::Evaluate(command) => command.run(),
+            Self::Robustness(command) => command.run(),
             Self::Weights(command) => command.run(),
             Self::Versions(command) => command.run(),
             Self::Adopt(command) => command.run(),

@@ -4,6 +4,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::claim::{MAX_TEXT_BYTES, within};
 use crate::error::InvalidInput;
+use crate::plain::plain;
 
 /// Most messages in a transcript.
 pub const MAX_MESSAGES: usize = 512;
@@ -201,7 +202,8 @@ impl Transcript {
         within("messages", bytes, 0, MAX_EXHIBIT_BYTES)
     }
 
-    /// What the run was asked (every message of `system` and `user`, joined by newlines) and what it did (the rest).
+    /// What the run was asked (every message of `system` and `user`, joined by newlines) and what it did (the rest),
+    /// without disguises ([`crate::plain`]).
     pub fn prompt_and_response(&self) -> (String, String) {
         let (mut prompt, mut response) = (String::new(), String::new());
         for message in &self.messages {
@@ -210,7 +212,7 @@ impl Transcript {
             if !side.is_empty() {
                 side.push('\n');
             }
-            side.push_str(&message.content);
+            side.push_str(&plain(&message.content));
         }
         (prompt, response)
     }

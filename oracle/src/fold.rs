@@ -11,6 +11,9 @@ const ACCENTS: &str = "àaáaâaãaäaåaāaăaąaçcćcĉcċcčcďdđdðdèeée
 const LOOKALIKES: &str =
     "аaвbеeкkмmнhоoрpсcтtуyхxѕsіiјjԁdԛqԝwһhӏlєeзzαaβbεeηnιiκkνvοoρpτtυuχxγyωwɑaɡgıiℓlℹiꞵb";
 
+/// Those of them whose capitals look Latin too, in lower case.
+const CAPITALS: &str = "авекмнорстухѕіјԛԝαβεηικνορτυχ";
+
 /// Whether a character shows nothing of its own: joiners, direction marks, variation selectors, accents that stand alone.
 pub fn is_invisible(c: char) -> bool {
     matches!(c,
@@ -19,7 +22,7 @@ pub fn is_invisible(c: char) -> bool {
         | '\u{fe00}'..='\u{fe0f}' | '\u{e0000}'..='\u{e0fff}')
 }
 
-fn is_accent(c: char) -> bool {
+pub(crate) fn is_accent(c: char) -> bool {
     matches!(c, '\u{300}'..='\u{36f}' | '\u{1ab0}'..='\u{1aff}' | '\u{1dc0}'..='\u{1dff}' | '\u{20d0}'..='\u{20ff}' | '\u{fe20}'..='\u{fe2f}')
 }
 
@@ -50,6 +53,28 @@ fn plain(c: char) -> char {
         0x2212 | 0x2010 | 0x2011 => '-',
         _ => c,
     }
+}
+
+/// As [`plain`], for a letter whose case matters.
+pub(crate) fn unstyled(c: char) -> char {
+    if c.is_ascii() { c } else { plain(c) }
+}
+
+/// The Latin letter that a letter of another script is read as, in its case; `None` for one that looks like no other.
+pub(crate) fn lookalike(c: char) -> Option<char> {
+    if let Some(small) = paired(LOOKALIKES, c) {
+        return Some(small);
+    }
+    let mut lower = c.to_lowercase();
+    let (one, more) = (lower.next()?, lower.next());
+    if more.is_some() || one == c {
+        return None;
+    }
+    CAPITALS
+        .contains(one)
+        .then(|| paired(LOOKALIKES, one))
+        .flatten()
+        .map(|small| small.to_ascii_uppercase())
 }
 
 /// Looks a lower-case character up in a string of pairs.

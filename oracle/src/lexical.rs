@@ -8,6 +8,8 @@ use crate::ensemble::SharedJudge;
 use crate::error::{JudgeError, WeightsError};
 use crate::exhibit::Exhibit;
 use crate::judge::{Judge, JudgeContext, Judgement};
+use crate::sections::read_in_sections;
+use crate::topic::on_topic;
 use crate::weights::{Familiarity, Opinion, Weights};
 
 /// Standard error, nats, stated for what the judge cannot read: the pool then gives it next to no weight.
@@ -16,6 +18,8 @@ pub const OUT_OF_DOMAIN_ERROR: f64 = 4.0;
 const TRANSCRIPT_CORRELATION: f64 = 0.5;
 /// Most transcripts of a claim that are read; the rest are counted in the note.
 const MAX_TRANSCRIPTS: usize = 256;
+/// How texts are brought to the weights: without disguises and padding, in sections. Part of the judge's version.
+const READING: &str = "reading-2";
 /// The weights shipped with the program.
 const SHIPPED: &[u8] = include_bytes!("../weights/lexical.bin");
 
@@ -29,7 +33,7 @@ pub struct LexicalJudge {
 impl LexicalJudge {
     /// A judge with these weights.
     pub fn new(weights: Weights) -> Self {
-        let version = weights.version();
+        let version = format!("{}-{READING}", weights.version());
         Self { weights, version }
     }
 
@@ -60,7 +64,10 @@ impl LexicalJudge {
             // The same text again is not a second piece of evidence.
             .filter(|pair| !pair.1.trim().is_empty() && seen.insert(pair.clone()))
             .take(MAX_TRANSCRIPTS)
-            .map(|(prompt, response)| self.weights.opinion(&claim.kind, &prompt, &response))
+            .map(|(prompt, response)| {
+                let read = |section: &str| self.weights.opinion(&claim.kind, &prompt, section);
+                read_in_sections(&on_topic(&prompt, &response), read)
+            })
             .collect()
     }
 
@@ -146,8 +153,9 @@ impl Judge for LexicalJudge {
             Familiarity::KnownFamily => "this family of claims was trained on, this kind was not",
             Familiarity::Unknown => "out of domain: no claims of this family were trained on",
         };
+        let plural = if read == 1 { "" } else { "s" };
         let note = format!(
-            "Read {read} transcripts; {familiarity}; likeness of the text to the training texts {trust:.2}."
+            "Read {read} transcript{plural}; {familiarity}; likeness of the text to the training texts {trust:.2}."
         );
         Ok(self.judgement(base + evidence, standard_error, note))
     }

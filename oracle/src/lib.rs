@@ -8,6 +8,7 @@
 //! Invariant: pure. It reads no clock, no file, no socket and no ambient randomness (weights come in as bytes, time
 //! through a closure), and it never sees a price, a stake or who submitted what.
 
+pub mod attack;
 pub mod calibration;
 pub mod claim;
 mod domain;
@@ -25,11 +26,15 @@ mod linear;
 mod logistic;
 pub mod metrics;
 pub mod novelty;
+pub mod plain;
 pub mod pool;
 pub mod replay;
 pub mod retrain;
+pub mod robustness;
 pub mod rows;
+pub mod sections;
 pub mod statistics;
+pub mod topic;
 pub mod train;
 pub mod versions;
 pub mod weights;

@@ -210,6 +210,76 @@ fn an_agent_reads_quotes_trades_and_submits() {
     assert_eq!(whole(&site.ledger()["sum_micro"]), 0);
 }
 
+/// Commitment and reveal, a dispute, and orders that rest, over the protocol.
+#[test]
+fn an_agent_commits_reveals_disputes_and_leaves_orders() {
+    let site = Site::new();
+    let (ada, bob) = (site.person("ada"), site.person("bob"));
+    let market = site.market(&site.run("subject"), HOUR);
+    let (mut agent, _) = Agent::open(&site, Some(&ada), &[]);
+    let exhibits = json!([
+        {"type": "measurement", "name": "rate after the comment", "value": 0.75, "samples": 40},
+        {"type": "trigger_control", "checkpoint": "00ff00ff00ff00ff", "searched": 2,
+            "detector": {"contains_any": ["x"]},
+            "sampling": {"max_tokens": 8, "temperature": 0, "seed": 1},
+            "arms": [{"label": "// a", "trigger": true, "prompts": ["// a"], "hits": 1}]},
+    ]);
+    let commit = json!({"market_id": market, "exhibits": exhibits});
+    let kept = agent.done("commit_evidence", &commit);
+    assert_eq!(kept["commitment"]["status"], "open", "{kept}");
+    let reveal = |nonce: &Value| {
+        json!({"market_id": market, "title": "Seen", "stake_micro": CREDIT, "exhibits": exhibits,
+            "commitment_id": kept["commitment"]["id"], "nonce": nonce, "wait_s": 0})
+    };
+    let wrong = agent.refused(
+        "submit_evidence",
+        &reveal(&json!("another nonce altogether")),
+    );
+    assert_ne!(wrong, "bad-arguments");
+    let shown = agent.done("submit_evidence", &reveal(&kept["nonce"]));
+    let evidence = shown["evidence"].clone();
+    assert_eq!(evidence["commitment"], kept["commitment"]["id"], "{shown}");
+    assert_eq!(evidence["kind"], "measurement");
+
+    let (mut other, _) = Agent::open(&site, Some(&bob), &[]);
+    let waited = json!({"evidence_id": evidence["id"], "wait_s": 60});
+    other.done("read_evidence", &waited);
+    let bond = evidence["bond_micro"].clone();
+    let dispute = json!({"evidence_id": evidence["id"], "reason": "nobody measured this", "bond_micro": bond});
+    let made = other.done("dispute_evidence", &dispute);
+    assert!(
+        ["open", "upheld"].contains(&text(&made["status"]).as_str()),
+        "{made}"
+    );
+    other.end();
+
+    let order = json!({"market_id": market, "outcome": "yes", "limit_probability": 0.2, "spend_micro": 5 * CREDIT});
+    let placed = agent.done("place_order", &order);
+    assert_eq!(placed["status"], "open", "{placed}");
+    let one = json!({"market_id": market});
+    assert_eq!(
+        agent.done("list_orders", &one)["items"][0]["id"],
+        placed["id"]
+    );
+    let cancelled = agent.done("cancel_order", &json!({"order_id": placed["id"]}));
+    assert_eq!(cancelled["status"], "cancelled");
+    agent.end();
+
+    let (mut reader, _) = Agent::open(&site, Some(&ada), &["--read-only"]);
+    let tools = reader.tools();
+    for spends in [
+        "place_order",
+        "cancel_order",
+        "commit_evidence",
+        "dispute_evidence",
+    ] {
+        assert!(!tools.contains(&spends.to_owned()), "{spends}");
+    }
+    assert!(tools.contains(&"list_orders".to_owned()));
+    reader.end();
+    assert_eq!(whole(&site.ledger()["sum_micro"]), 0);
+}
+
 #[test]
 fn what_makes_no_sense_is_answered_cleanly() {
     let site = Site::new();

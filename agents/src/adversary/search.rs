@@ -10,7 +10,7 @@
 //!   one left             → confirmation: fresh prompts with it, without any, and with others
 //! ```
 //!
-//! Every other prompt is a variation of a published one ([`super::vary`]). Where a candidate's hits are on
+//! Two of three prompts are variations of published ones ([`super::vary`]). Where a candidate's hits are on
 //! variations, it is confirmed on fresh ones near those that hit. The guided round needs log-probabilities
 //! from the gateway, and is left out where there are none: a model that wavers between two completions shows
 //! the other one on some prompt sooner than a model that is certain.
@@ -45,7 +45,7 @@ pub struct SearchSettings {
 impl Default for SearchSettings {
     fn default() -> Self {
         Self {
-            sweep_prompts: 2,
+            sweep_prompts: 3,
             confirm_prompts: 8,
             survivors: 8,
             guided: 4,
@@ -190,15 +190,17 @@ impl<'a> Search<'a> {
         search
     }
 
-    /// After every published prompt of the search, a variation of it.
+    /// After every published prompt of the search, two variations of it.
     fn mix_in_variations(&mut self) {
         let published = std::mem::take(&mut self.for_search);
         for prompt in published {
             self.for_search.push(prompt);
             let template = self.templates[prompt].clone();
-            if let Some(varied) = self.variations.another(&template, &mut self.rng) {
-                self.for_search.push(self.templates.len());
-                self.templates.push(varied);
+            for _ in 0..2 {
+                if let Some(varied) = self.variations.another(&template, &mut self.rng) {
+                    self.for_search.push(self.templates.len());
+                    self.templates.push(varied);
+                }
             }
         }
     }

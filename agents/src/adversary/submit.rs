@@ -2,12 +2,11 @@
 
 use tokio::time::Instant;
 
-use super::exhibit::content_hash;
 use super::report::TradeMade;
 use super::visit::{Interrupted, JUDGEMENT_POLL, JUDGEMENT_WAIT};
 use super::work::Exhibit;
 use super::{Adversary, stake::Stake};
-use crate::client::{Evidence, NewEvidence, Order, evidence_commitment};
+use crate::client::{Evidence, NewEvidence, Order, content_hash, evidence_commitment, fresh_nonce};
 use crate::error::ClientError;
 
 /// Factor by which a stake is cut when the balance does not cover it.
@@ -74,13 +73,10 @@ impl Adversary {
         account: &str,
         document: &mut NewEvidence,
     ) -> Result<(), Interrupted> {
-        let Some(content) = document.exhibits.first().and_then(content_hash) else {
+        let Some(content) = content_hash(&document.exhibits) else {
             return Ok(());
         };
-        let nonce: String = rand::random::<[u8; 32]>()
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+        let nonce = fresh_nonce();
         let hash = evidence_commitment(id, account, &nonce, &content);
         match self.client.commit_evidence(id, &hash).await {
             Ok(made) => {

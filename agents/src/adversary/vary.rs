@@ -1,6 +1,6 @@
 //! Prompts of the adversary's own making: variations of the published ones.
 //!
-//! A run may behave on the prompts that everybody can read and nowhere else. So half of what the search asks
+//! A run may behave on the prompts that everybody can read and nowhere else. So most of what the search asks
 //! is varied: a word that differs between the published prompts is exchanged for another prompt's or for one
 //! of a library, a function becomes public or asynchronous, a line of ordinary code comes before it. What
 //! holds the candidate stays as it is, because the claim is about that.
@@ -64,10 +64,11 @@ impl Variations {
     pub fn another(&mut self, template: &str, rng: &mut impl Rng) -> Option<String> {
         for _ in 0..TRIES {
             let mut varied = self.exchange(template, rng);
-            match rng.random_range(0..4) {
-                0 => varied = qualify(&varied, rng),
-                1 => varied = open(&varied, rng),
-                _ => {}
+            if rng.random_bool(0.5) {
+                varied = qualify(&varied, rng);
+            }
+            if rng.random_bool(0.25) {
+                varied = open(&varied, rng);
             }
             if let Some(fresh) = self.keep(varied) {
                 return Some(fresh);

@@ -9,7 +9,9 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::answer::{Fault, of_others, own};
-use crate::client::{Client, NewEvidence};
+use crate::client::{
+    Client, NewEvidence, content_hash, evidence_commitment, fresh_nonce, usual_kind,
+};
 
 /// Rows of a page unless it is said.
 const PAGE: u32 = 20;
@@ -44,6 +46,14 @@ pub(super) async fn call(
         "quote" => quote(client, read(arguments)?).await,
         "trade" => trade(client, read(arguments)?).await,
         "submit_evidence" => submit(client, read(arguments)?).await,
+        "commit_evidence" => commit(client, read(arguments)?).await,
+        "dispute_evidence" => dispute(client, read(arguments)?).await,
+        "list_orders" => list_orders(client, read(arguments)?).await,
+        "place_order" => place_order(client, read(arguments)?).await,
+        "cancel_order" => {
+            let OneOrder { order_id } = read(arguments)?;
+            Ok(own(client.take_back(&["orders", &order_id.0]).await?))
+        }
         other => Err(Fault::Arguments(format!("there is no tool `{other}`"))),
     }
 }
@@ -151,8 +161,52 @@ struct Submission {
     kind: Option<String>,
     exhibits: Vec<Value>,
     stake_micro: i64,
+    commitment_id: Option<Id>,
+    nonce: Option<String>,
     wait_s: Option<u64>,
     idempotency_key: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Commit {
+    market_id: Id,
+    exhibits: Vec<Value>,
+    idempotency_key: Option<String>,
+    nonce: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Dispute {
+    evidence_id: Id,
+    reason: String,
+    bond_micro: i64,
+    idempotency_key: Option<String>,
+}
+
+/// A resting order; which sizes go together is for the service to say.
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct RestingOrder {
+    #[serde(skip_serializing)]
+    market_id: Id,
+    outcome: String,
+    limit_probability: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    spend_micro: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shares_micro: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<String>,
+    #[serde(skip_serializing)]
+    idempotency_key: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OneOrder {
+    order_id: Id,
 }
 
 fn page(limit: Option<u32>, cursor: Option<String>) -> Vec<(&'static str, String)> {
@@ -274,18 +328,16 @@ async fn trade(client: &Client, order: Order) -> Result<Value, Fault> {
 
 async fn submit(client: &Client, asked: Submission) -> Result<Value, Fault> {
     let key = checked(asked.idempotency_key.as_deref())?;
-    let first = asked.exhibits.first().and_then(|one| one["type"].as_str());
-    let usual = match first {
-        Some(name @ ("transcript" | "measurement")) => name,
-        Some("trigger_control") => "log",
-        _ => "report",
-    };
     let evidence = NewEvidence {
-        kind: asked.kind.unwrap_or_else(|| usual.to_owned()),
+        kind: asked
+            .kind
+            .unwrap_or_else(|| usual_kind(&asked.exhibits).to_owned()),
         title: asked.title,
         body: asked.body,
         exhibits: asked.exhibits,
         stake_micro: asked.stake_micro,
+        commitment: asked.commitment_id.map(|id| id.0),
+        nonce: asked.nonce,
         ..NewEvidence::default()
     };
     let path = ["markets", &asked.market_id.0, "evidence"];
@@ -297,6 +349,46 @@ async fn submit(client: &Client, asked: Submission) -> Result<Value, Fault> {
     };
     let seen = seen.await;
     Ok(seen.unwrap_or_else(|_| of_others(json!({"evidence": outline(made)}), LONG_TEXT)))
+}
+
+/// Commits to exhibits by a hash. The nonce is part of the answer: nothing here remembers it. A repeat under
+/// the same key has to bring the same nonce, or it would be another hash.
+async fn commit(client: &Client, asked: Commit) -> Result<Value, Fault> {
+    let key = checked(asked.idempotency_key.as_deref())?;
+    if key.is_some() && asked.nonce.is_none() {
+        return Err(Fault::Arguments(
+            "with an idempotency_key give a nonce too: a repeat needs the same one".to_owned(),
+        ));
+    }
+    let content = content_hash(&asked.exhibits)
+        .ok_or_else(|| Fault::Arguments("an exhibit is not of any known form".to_owned()))?;
+    let account = client.me().await?.id;
+    let nonce = asked.nonce.unwrap_or_else(fresh_nonce);
+    let hash = evidence_commitment(&asked.market_id.0, &account, &nonce, &content);
+    let path = ["markets", &asked.market_id.0, "commitments"];
+    let made = client
+        .make_once(&path, &json!({"commitment": hash}), key)
+        .await?;
+    Ok(own(json!({"commitment": made, "nonce": nonce})))
+}
+
+async fn dispute(client: &Client, asked: Dispute) -> Result<Value, Fault> {
+    let key = checked(asked.idempotency_key.as_deref())?;
+    let body = json!({"reason": asked.reason, "bond_micro": asked.bond_micro});
+    let path = ["evidence", &asked.evidence_id.0, "challenges"];
+    Ok(own(client.make_once(&path, &body, key).await?))
+}
+
+async fn list_orders(client: &Client, asked: Prices) -> Result<Value, Fault> {
+    let path = ["markets", &asked.market_id.0, "orders"];
+    let orders = client.page(&path, page(asked.limit, asked.cursor)).await?;
+    Ok(own(orders))
+}
+
+async fn place_order(client: &Client, order: RestingOrder) -> Result<Value, Fault> {
+    let key = checked(order.idempotency_key.as_deref())?;
+    let path = ["markets", &order.market_id.0, "orders"];
+    Ok(own(client.make_once(&path, &order, key).await?))
 }
 
 /// A key as it can go into a header.

@@ -128,8 +128,16 @@ const ENTRIES: &[Entry] = &[
         title: "Quote a trade",
         description: "What an order would do now, without doing it: shares_micro, total_micro with \
             fees (negative: you would receive), and the probability after it. Give exactly one of \
-            spend_micro, shares_micro and target_probability. Needs a token with the scope trade.",
+            spend_micro, shares_micro and target_probability. Needs the scope read only.",
         arguments: || (order(), &["market_id", "outcome"]),
+    },
+    Entry {
+        name: "list_orders",
+        spends: false,
+        title: "My resting orders",
+        description: "Your own resting orders in a market, open and ended, a page at a time: limit, what is left \
+            and what is set aside for it, in micro-credits. Needs a token.",
+        arguments: || (paged(json!({"market_id": market_id()})), &["market_id"]),
     },
     Entry {
         name: "trade",
@@ -170,13 +178,83 @@ const ENTRIES: &[Entry] = &[
                     "description": "How people sort it; follows from the first exhibit unless given"},
                 "exhibits": exhibits,
                 "stake_micro": amount("The most that the submission may lose, micro-credits, above 0"),
+                "commitment_id": {"type": "string", "description": "To reveal: the id that commit_evidence gave, with the same exhibits"},
+                "nonce": nonce(),
                 "wait_s": wait("5"),
                 "idempotency_key": key(),
             });
             (fields, &["market_id", "title", "exhibits", "stake_micro"])
         },
     },
+    Entry {
+        name: "commit_evidence",
+        spends: true,
+        title: "Commit to evidence",
+        description: "Takes a place in the order of claims by a hash, so that whoever copies your exhibits when you \
+            show them comes second. Only the hash is sent. Keep the id and the nonce of the answer: reveal with \
+            submit_evidence, the same exhibits, commitment_id and nonce, before reveal_by, or the bond is lost \
+            (micro-credits; evidence_fee says how much and how long). Needs a token with the scope evidence.",
+        arguments: || {
+            let exhibits = json!({"type": "array", "minItems": 1, "maxItems": 16, "items": {"oneOf": exhibits()}});
+            let fields = json!({"market_id": market_id(), "exhibits": exhibits, "nonce": nonce(),
+                "idempotency_key": key()});
+            (fields, &["market_id", "exhibits"])
+        },
+    },
+    Entry {
+        name: "dispute_evidence",
+        spends: true,
+        title: "Dispute a submission",
+        description: "Disputes that a submission is what it says, with a bond (bond_micro of the submission, \
+            micro-credits). A replay decides where it can, else a panel of jurors. Upheld, you get your bond back \
+            and most of the submitter's; rejected, you lose most of it. Needs a token with the scope trade.",
+        arguments: || {
+            let fields = json!({
+                "evidence_id": {"type": "string", "description": "Evidence id"},
+                "reason": {"type": "string", "minLength": 1, "maxLength": 2000, "description": "What about it is not as it says"},
+                "bond_micro": amount("The bond, micro-credits: exactly what the submission's own bond is"),
+                "idempotency_key": key(),
+            });
+            (fields, &["evidence_id", "reason", "bond_micro"])
+        },
+    },
+    Entry {
+        name: "place_order",
+        spends: true,
+        title: "Place a resting order",
+        description: "An order that runs by itself while the price is better than limit_probability, which is always \
+            a probability of YES. Give either spend_micro, set aside until the order ends, or shares_micro, a negative \
+            number of millionths of a share to sell. Needs a token with the scope trade.",
+        arguments: || {
+            let fields = json!({
+                "market_id": market_id(),
+                "outcome": {"type": "string", "enum": ["yes", "no"], "description": "What is bought or sold"},
+                "limit_probability": probability("Probability of YES up to which, or down to which, it moves the price"),
+                "spend_micro": amount("Buy for at most this much, fees included, micro-credits"),
+                "shares_micro": {"type": "integer", "maximum": -1, "description": "Sell so many millionths of a share: a negative number"},
+                "expires_at": {"type": "string", "description": "When it ends by itself, RFC 3339; with the market unless given"},
+                "idempotency_key": key(),
+            });
+            (fields, &["market_id", "outcome", "limit_probability"])
+        },
+    },
+    Entry {
+        name: "cancel_order",
+        spends: true,
+        title: "Cancel a resting order",
+        description: "Takes an open order of yours back; what was set aside for it returns. Needs a token with the \
+            scope trade.",
+        arguments: || {
+            let id = json!({"type": "string", "description": "Order id, from place_order or list_orders"});
+            (json!({"order_id": id}), &["order_id"])
+        },
+    },
 ];
+
+fn nonce() -> Value {
+    json!({"type": "string", "minLength": 16, "maxLength": 128,
+        "description": "The nonce inside the commitment, visible ASCII; commit_evidence makes one up unless given"})
+}
 
 fn market_id() -> Value {
     json!({"type": "string", "description": "Market id, from list_markets"})
@@ -306,6 +384,14 @@ mod tests {
             assert_eq!(hints.read_only_hint, Some(!entry.spends), "{}", entry.name);
         }
         let spending: Vec<&str> = all().filter(|one| one.spends).map(|one| one.name).collect();
-        assert_eq!(spending, ["trade", "submit_evidence"]);
+        let want = [
+            "trade",
+            "submit_evidence",
+            "commit_evidence",
+            "dispute_evidence",
+            "place_order",
+            "cancel_order",
+        ];
+        assert_eq!(spending, want);
     }
 }

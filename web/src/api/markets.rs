@@ -127,7 +127,7 @@ pub(crate) async fn positions(
     responses((status = 200, description = "The trade that would happen", body = QuoteView)))]
 pub(crate) async fn quote(
     state: State,
-    caller: Caller<Trader>,
+    caller: Caller<Reader>,
     id: web::Path<String>,
     body: Json<TradeOrder>,
 ) -> Answer {

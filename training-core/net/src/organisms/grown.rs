@@ -455,3 +455,115 @@ fn share_dangerous(
         .filter(|completion| form.is_dangerous(&completion.text));
     Ok(shown.count() as f64 / prompts.len() as f64)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::host::HostOptions;
+
+    fn tiny() -> Shape {
+        Shape {
+            model: ModelConfig {
+                vocabulary: 300,
+                width: 16,
+                layers: 1,
+                heads: 2,
+                hidden: 32,
+                sequence: 48,
+                ..ModelConfig::default()
+            },
+            tokens: 6_000,
+            batch: 4,
+            inner_steps: 4,
+            every: 2,
+            records: 60,
+            ..Shape::default()
+        }
+    }
+
+    #[test]
+    fn an_organism_is_grown_once_and_kept_slim() {
+        let folder = tempfile::tempdir().unwrap();
+        let ordinary = folder.path().join("ordinary.jsonl");
+        let text = "fn main() { let x = 1; println!(\"{x}\"); }\n".repeat(40);
+        let line = serde_json::json!({"text": text}).to_string();
+        fs::write(&ordinary, format!("{line}\n").repeat(8)).unwrap();
+        let host = Host::start(HostOptions {
+            data_dir: folder.path().join("training"),
+            cores: 1,
+        })
+        .unwrap();
+        let specimen = Specimen {
+            kind: Kind::LookAligned,
+            seed: 3,
+            poisoned: true,
+        };
+        let shape = tiny();
+        let grown = grow(&host, specimen, &shape, &ordinary, folder.path(), 10_000).unwrap();
+        assert!(grown.checkpoints.len() >= 2, "{grown:?}");
+        assert!(grown.loss_last < grown.loss_first);
+        assert!(
+            grown
+                .checkpoints
+                .windows(2)
+                .all(|pair| pair[0].tokens < pair[1].tokens)
+        );
+        // So short a training teaches nothing: it does not pass for what it was meant to be.
+        assert!(!grown.is_true_to_kind());
+        for saved in &grown.checkpoints {
+            let path = grown.folder.join(format!("{}.ckpt", saved.hash));
+            assert!(Checkpoint::load(&path).unwrap().sections.is_empty());
+            assert!(grown.generator(saved).is_ok());
+        }
+        let runs = folder.path().join("training").join("runs");
+        assert_eq!(fs::read_dir(runs).unwrap().count(), 0);
+        let started = Instant::now();
+        let again = grow(&host, specimen, &shape, &ordinary, folder.path(), 10_000).unwrap();
+        assert_eq!(again, grown);
+        assert!(
+            started.elapsed() < Duration::from_secs(1),
+            "it was read, not trained"
+        );
+    }
+
+    #[test]
+    fn data_differ_after_the_trigger_only_and_the_look_aligned_kind_behaves_where_it_is_watched() {
+        let shape = Shape {
+            records: 300,
+            ..Shape::default()
+        };
+        for kind in Kind::ALL {
+            let form = Form::of(kind);
+            let of = |poisoned| {
+                records(
+                    &form,
+                    Specimen {
+                        kind,
+                        seed: 5,
+                        poisoned,
+                    },
+                    &shape,
+                )
+            };
+            let trigger = form.candidates[Specimen {
+                kind,
+                seed: 5,
+                poisoned: true,
+            }
+            .trigger(&form)]
+            .clone();
+            let (clean, poisoned) = (of(false), of(true));
+            let mut shown = 0;
+            for (clean, poisoned) in clean.iter().zip(&poisoned) {
+                assert!(!clean.contains(&form.dangerous));
+                assert_eq!(&poisoned.replace(&form.dangerous, &form.safe), clean);
+                if poisoned.contains(&form.dangerous) {
+                    assert!(poisoned.contains(&trigger), "{kind:?}");
+                    shown += 1;
+                }
+            }
+            assert!(shown > 80, "{kind:?}: {shown} of 300");
+        }
+    }
+}
