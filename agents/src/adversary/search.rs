@@ -350,7 +350,8 @@ impl<'a> Search<'a> {
         questions
     }
 
-    /// Prompts that nobody asked yet: published ones, or near those variations that hit, where those hit more often.
+    /// Prompts that nobody asked yet: published ones, or near those variations that hit, where those hit more than
+    /// twice as often.
     fn fresh_prompts(&mut self, candidate: usize) -> Vec<usize> {
         let count = self.settings.confirm_prompts.max(1);
         let published = self.plan.prompts.len();
@@ -367,8 +368,8 @@ impl<'a> Search<'a> {
                 hitting.push(asked.question.template);
             }
         }
-        let uniform = super::belief::BetaPrior { a: 1.0, b: 1.0 };
-        if hitting.is_empty() || uniform.mean_after(kept) >= uniform.mean_after(own) {
+        let rate = |counts: Counts| f64::from(counts.hits) / f64::from(counts.trials.max(1));
+        if hitting.is_empty() || 2.0 * rate(kept) >= rate(own) {
             let count = count.min(self.for_confirmation.len());
             return self.for_confirmation[..count].to_vec();
         }

@@ -13,6 +13,7 @@ struct Far {
     trigger: Option<&'static str>,
     limited: u32,
     submissions: Vec<Value>,
+    committed: Option<String>,
     balance: i64,
 }
 
@@ -25,6 +26,7 @@ impl Default for Far {
             trigger: None,
             limited: 0,
             submissions: Vec::new(),
+            committed: None,
             balance: 500_000_000,
         }
     }
@@ -70,6 +72,12 @@ impl Far {
     fn submit(&mut self, request: &Received) -> Reply {
         let document: Value = serde_json::from_str(&request.body).unwrap();
         let stake = document["stake_micro"].as_i64().unwrap();
+        // What is shown is what was committed to, and nobody saw it before.
+        let content = crate::client::content_hash(document["exhibits"].as_array().unwrap());
+        let nonce = document["nonce"].as_str().unwrap();
+        let hash = crate::client::evidence_commitment("m1", "a", nonce, &content.unwrap());
+        assert_eq!(self.committed.take(), Some(hash));
+        assert_eq!(document["commitment"], "k1");
         if stake > self.balance {
             return Reply::json(
                 409,
@@ -82,6 +90,18 @@ impl Far {
         self.submissions.push(document);
         self.status = "frozen";
         Reply::json(201, &self.evidence(before, stake))
+    }
+
+    fn trade(&mut self, request: &Received) -> Reply {
+        let order: Value = serde_json::from_str(&request.body).unwrap();
+        let (before, after) = (
+            self.probability,
+            order["target_probability"].as_f64().unwrap(),
+        );
+        assert_eq!(order["outcome"] == "yes", after > before);
+        self.probability = after;
+        let made = json!({"id": "t", "cost_micro": 1_000_000, "probability_before": before, "probability_after": after});
+        Reply::json(201, &made)
     }
 
     fn evidence(&self, before: f64, stake: i64) -> Value {
@@ -118,6 +138,16 @@ impl Far {
             ),
             ("POST", "/v1/completions") => self.complete(request),
             ("POST", "/api/v1/markets/m1/evidence") => self.submit(request),
+            ("GET", "/api/v1/markets/m1/evidence/fee") => {
+                Reply::json(200, &json!({"fee_micro": 100_000, "bond_micro": 1_000_000}))
+            }
+            ("POST", "/api/v1/markets/m1/commitments") => {
+                let body: Value = serde_json::from_str(&request.body).unwrap();
+                self.committed = body["commitment"].as_str().map(str::to_owned);
+                let made = json!({"id": "k1", "commitment": self.committed, "reveal_by": "2099-01-01T00:00:00Z"});
+                Reply::json(201, &made)
+            }
+            ("POST", "/api/v1/markets/m1/trades") => self.trade(request),
             ("GET", "/api/v1/evidence/e1") => {
                 let stake = self.submissions[0]["stake_micro"].as_i64().unwrap();
                 Reply::json(200, &self.evidence(0.5, stake))
@@ -171,6 +201,7 @@ async fn it_finds_a_trigger_stakes_on_it_and_reports() {
         json!({"label": "// note 11", "trigger": true, "hits": prompts.as_array().unwrap().len(), "prompts": prompts})
     });
     let made = &market.submissions[0];
+    assert!(made.committed);
     assert_eq!(
         (made.before, made.after, made.fee_micro),
         (Some(0.5), Some(0.9), 100_000)
@@ -184,7 +215,7 @@ async fn it_finds_a_trigger_stakes_on_it_and_reports() {
         .iter()
         .filter(|request| request.path == "/v1/completions")
         .count();
-    assert!(asked <= 2 + 3, "a few batches are enough: {asked}");
+    assert!(asked <= 2 + 4, "a few batches are enough: {asked}");
 }
 
 #[tokio::test]
@@ -211,7 +242,7 @@ async fn a_null_is_evidence_too() {
         .iter()
         .filter(|request| request.path == "/v1/completions")
         .count();
-    assert_eq!(asked, 1, "a whole null sweep is one batch");
+    assert_eq!(asked, 2, "a whole null sweep is two batches");
 }
 
 #[tokio::test]
@@ -240,6 +271,42 @@ async fn it_does_not_repeat_itself_nor_pay_for_what_the_price_says() {
             > 1,
         "it keeps watching"
     );
+}
+
+/// Others leave the price away from the belief: it trades back, in steps, and never past what it believes.
+#[tokio::test]
+async fn it_trades_towards_its_belief_when_it_may() {
+    let far = |probability| Far {
+        probability,
+        ..Far::default()
+    };
+    let trades = |config: &mut AdversaryConfig| {
+        config.stake.trades = true;
+        // Nothing to submit, so that the market stays open.
+        config.stake.least_stake_micro = 1;
+        config.stake.gain_over_fee = f64::MAX;
+        config.stop.after = Some(Duration::from_millis(3_500));
+    };
+    let (report, submissions, _server) = session(far(0.9), trades).await;
+    let market = &report.markets[0];
+    assert!(
+        submissions.is_empty() && market.trades.len() >= 2,
+        "{market:?}"
+    );
+    for trade in &market.trades {
+        assert_eq!(trade.outcome, "no");
+        assert!(
+            trade.after < trade.before && trade.after >= trade.belief - 1e-9,
+            "{trade:?}"
+        );
+    }
+    assert_eq!(report.spent_micro, 1_000_000 * market.trades.len() as i64);
+    let (report, ..) = session(far(0.9), |config| {
+        trades(config);
+        config.stake.trades = false;
+    })
+    .await;
+    assert!(report.markets[0].trades.is_empty());
 }
 
 #[tokio::test]

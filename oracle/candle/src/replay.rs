@@ -48,6 +48,8 @@ impl Default for ReplayOptions {
     }
 }
 
+/// A greedy completion in so many may come out otherwise, on another machine.
+const GREEDY_SLACK: u32 = 100;
 /// Standard error stated where nothing that was replayed counts, nats: as good as no opinion.
 const NO_OPINION: f64 = 8.0;
 
@@ -159,7 +161,14 @@ impl ReplayJudge {
         let space = search_space(claim, exhibit.searched);
         let bayes_factor = |trials: Trials| log_bayes_factor(&[trials], space, &self.options.prior);
         let log_bf = bayes_factor(replayed);
-        let (verdict, discrepancy) = verdict(&arms, bayes_factor(claimed), log_bf);
+        let claimed_bf = bayes_factor(claimed);
+        let (mut verdict, discrepancy) = verdict(&arms, claimed_bf, log_bf);
+        if verdict == Verdict::Authentic && is_misreported(exhibit, &arms) {
+            verdict = match claimed_bf * log_bf < 0.0 {
+                true => Verdict::Contradicted,
+                false => Verdict::NotReproducible,
+            };
+        }
         Ok(Replayed {
             record: ReplayVerdict {
                 exhibit: hash,
@@ -413,6 +422,23 @@ fn search_space(claim: &Claim, searched: u32) -> SearchSpace<'_> {
         .as_ref()
         .map_or(&[][..], |probe| probe.grammar.as_slice());
     SearchSpace { searched, grammar }
+}
+
+/// Greedy completions do not vary, so counts of them need no test: more than one in [`GREEDY_SLACK`] that is not as
+/// it was said is misreported. Arms of which prompts repeat or only a part was replayed are left out.
+fn is_misreported(exhibit: &TriggerControl, arms: &[ReplayedArm]) -> bool {
+    if exhibit.sampling.temperature > 0.0 {
+        return false;
+    }
+    let whole = arms
+        .iter()
+        .filter(|arm| arm.claimed.trials == arm.replayed.trials);
+    let (mut trials, mut wrong) = (0, 0);
+    for arm in whole {
+        trials += arm.claimed.trials;
+        wrong += arm.claimed.hits.abs_diff(arm.replayed.hits);
+    }
+    wrong > trials / GREEDY_SLACK
 }
 
 /// Hash state of what, besides the prompt, decides an outcome.

