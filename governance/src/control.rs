@@ -6,8 +6,9 @@
 //! gives up is handed to another only once its release is acknowledged.
 //!
 //! Laws, whatever the inputs and however the clock jumps:
-//! - a share never grows without such a basis (admission of a run that was
-//!   never seen, at the policy's starting share, is the one exception);
+//! - a share never grows without such a basis or a vote that permits it for a
+//!   term (admission of a run that was never seen, at the policy's starting
+//!   share, is the one exception);
 //! - `Σ max(held, granted)` never exceeds the capacity, nor grows when it
 //!   already does;
 //! - a pause or a termination never lifts itself.
@@ -118,6 +119,9 @@ pub struct RunInput {
     pub held: Option<Bps>,
     /// Whether somebody entitled to has lifted a pause.
     pub lift: bool,
+    /// Share up to which a vote in force lets it grow without any other basis.
+    #[serde(default)]
+    pub permit: Option<Bps>,
 }
 
 /// Settings of a step.
@@ -314,7 +318,7 @@ fn cut(state: &mut ControlState, input: &RunInput, limits: &ControlLimits, now: 
     let previous = known.map(|control| control.granted);
     let (up_to, limited) = match previous {
         None => admission(target, limits),
-        Some(_) => growth(&control, target, basis, limits, now),
+        Some(_) => growth(&control, target, basis, input.permit, limits, now),
     };
     let limited = if control.latched.is_some() {
         Some(Limit::Latched)
@@ -390,6 +394,7 @@ fn growth(
     control: &RunControl,
     target: Bps,
     basis: Result<(), NoBasis>,
+    permit: Option<Bps>,
     limits: &ControlLimits,
     now: Timestamp,
 ) -> (Bps, Option<Limit>) {
@@ -397,14 +402,14 @@ fn growth(
     if target <= stay {
         return (stay, None);
     }
-    if let Err(reason) = basis {
-        return (stay, Some(Limit::NoBasis { reason }));
-    }
     let settings = &limits.control;
-    // A good basis always has a start; without one the dwell begins now.
-    let dwell_until = after(control.under_clear_since.unwrap_or(now), settings.dwell_s);
-    if now < dwell_until {
-        return (stay, Some(Limit::Dwell { until: dwell_until }));
+    let mut target = target;
+    if let Some(hold) = no_basis(control, basis, settings, now) {
+        // The vote's time lock stands for the dwell time; the steps are the same.
+        match permit.filter(|permit| *permit > stay) {
+            Some(permit) => target = target.min(permit),
+            None => return (stay, Some(hold)),
+        }
     }
     let next_step = control
         .last_raise_at
@@ -420,9 +425,24 @@ fn growth(
     }
 }
 
+/// What holds a share back for want of a basis that has lasted.
+fn no_basis(
+    control: &RunControl,
+    basis: Result<(), NoBasis>,
+    settings: &ControlSettings,
+    now: Timestamp,
+) -> Option<Limit> {
+    if let Err(reason) = basis {
+        return Some(Limit::NoBasis { reason });
+    }
+    // A good basis always has a start; without one the dwell begins now.
+    let until = after(control.under_clear_since.unwrap_or(now), settings.dwell_s);
+    (now < until).then_some(Limit::Dwell { until })
+}
+
 /// The instant `seconds` after `since`; the end of time when that overflows,
 /// which only ever delays an increase.
-fn after(since: Timestamp, seconds: u64) -> Timestamp {
+pub(crate) fn after(since: Timestamp, seconds: u64) -> Timestamp {
     let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
     since
         .checked_add(SignedDuration::from_secs(seconds))

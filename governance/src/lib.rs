@@ -7,7 +7,10 @@
 //! | [`bound`] | time-weighted clamped price and its credible bounds |
 //! | [`allocator`] | the linear program that shares the pool out |
 //! | [`control`] | asymmetric control: down at once, up slowly and only on a fresh basis |
-//! | [`plan`](mod@plan) | the four above in one pure step |
+//! | [`orders`] | what votes and seals put on a run for a term |
+//! | [`plan`](mod@plan) | the five above in one pure step |
+//! | [`replay`](mod@replay) | what a policy would have decided on the recorded history |
+//! | [`voting`] | tracks, ballots, tallies, proposals and seals as pure machines |
 //! | [`decision`] | the allocation decision and what a consumer must check |
 //! | [`ack`] | acknowledgement phases |
 //! | [`dsse`] | signing and verifying envelopes |
@@ -15,11 +18,12 @@
 //! Invariant: this crate never looks at a clock, a source of randomness, a
 //! file or a socket, and keeps no state of its own. The time, identifiers and
 //! the previous state are arguments; the same arguments give the same answer.
-//! It does not decide who may vote, nor how a price is formed.
+//! It does not decide who holds a stake, nor how a price is formed.
 //!
 //! Second invariant: ignorance never loosens. A missing, thin or stale market,
 //! a failing rule, or a share whose release nobody acknowledged can lower or
-//! hold an allocation but never raise one.
+//! hold an allocation but never raise one; a vote that permits more for a term
+//! can, up to what it says.
 
 pub mod ack;
 pub mod allocator;
@@ -27,8 +31,11 @@ pub mod bound;
 pub mod control;
 pub mod decision;
 pub mod dsse;
+pub mod orders;
 pub mod plan;
 pub mod policy;
+pub mod replay;
 mod units;
+pub mod voting;
 
 pub use units::{Action, Bps, Mode, Workload};

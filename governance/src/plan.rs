@@ -19,6 +19,7 @@ use crate::control::{
     ControlError, ControlLimits, ControlState, RiskBasis, RunInput, ShareTarget, step,
 };
 use crate::decision::{BasisBound, BasisWindow, DecisionBasis};
+use crate::orders::{OrderSource, Standing, StandingOrder};
 use crate::policy::{BoundSettings, Policy, RuleInput, RunWeight, Verdict};
 use crate::{Action, Bps, Workload};
 
@@ -83,6 +84,9 @@ pub struct RunView {
     pub lift: bool,
     /// Whether the run is over and only its release is awaited.
     pub withdrawn: bool,
+    /// What votes and seals put on it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub orders: Vec<StandingOrder>,
 }
 
 /// What a tick found out and grants to one run.
@@ -131,6 +135,8 @@ struct Assessed<'a> {
     bound: CredibleBound,
     risk: RiskBasis,
     verdict: Verdict,
+    standing: Standing,
+    ordered: Option<OrderSource>,
 }
 
 /// One tick; see the module's documentation.
@@ -247,7 +253,7 @@ fn assess<'a>(
         market_count: if priced { view.market_count.max(1) } else { 0 },
         settlement,
     };
-    let verdict = policy.evaluate(&RuleInput {
+    let mut verdict = policy.evaluate(&RuleInput {
         price: bound.price,
         upper: bound.upper,
         lower: bound.lower,
@@ -259,6 +265,8 @@ fn assess<'a>(
         run_kind: view.workload,
         market_count: risk.market_count,
     });
+    let standing = Standing::of(&view.orders, document.control.dwell_s, now);
+    let ordered = standing.apply(&mut verdict);
     Ok(Assessed {
         view,
         weight,
@@ -266,16 +274,22 @@ fn assess<'a>(
         bound,
         risk,
         verdict,
+        standing,
+        ordered,
     })
 }
 
 impl Assessed<'_> {
+    fn lift(&self) -> bool {
+        self.view.lift || self.standing.lifts()
+    }
+
     fn request(&self, state: &ControlState) -> Request {
         let latched = state
             .runs
             .get(&self.view.run)
             .and_then(|control| control.latched);
-        let lifted = self.view.lift && latched != Some(Action::Terminate);
+        let lifted = self.lift() && latched != Some(Action::Terminate);
         let (cap, cap_reason) = if self.view.withdrawn {
             (Bps::ZERO, "the run is over".to_owned())
         } else if latched.is_some() && !lifted {
@@ -311,7 +325,8 @@ impl Assessed<'_> {
             },
             basis: self.risk,
             held: self.view.held,
-            lift: self.view.lift,
+            lift: self.lift(),
+            permit: self.standing.permitted(),
         }
     }
 
@@ -327,6 +342,11 @@ impl Assessed<'_> {
             sentences.push(format!("Rule {} failed: {}.", fault.id, fault.problem));
         }
         let market = self.view.market.as_ref();
+        let (proposal_id, seal_id) = match self.ordered {
+            Some(OrderSource::Proposal { id }) => (Some(id), None),
+            Some(OrderSource::Seal { id }) => (None, Some(id)),
+            None => (None, None),
+        };
         let basis = DecisionBasis {
             policy_hash: policy_hash.to_owned(),
             market: market.map(|market| market.market),
@@ -342,8 +362,8 @@ impl Assessed<'_> {
             liquidity_micro: market.map(|market| market.uncertainty.liquidity_micro),
             settlement: self.risk.settlement,
             exhibit_digests: market.map_or_else(Vec::new, |m| m.exhibit_digests.clone()),
-            proposal_id: None,
-            seal_id: None,
+            proposal_id,
+            seal_id,
             reason_code: self.verdict.reason.clone(),
             explanation: sentences.join(" "),
         };

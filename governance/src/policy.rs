@@ -17,6 +17,7 @@
 
 mod document;
 mod rules;
+mod sanity;
 
 pub use document::{
     BoundSettings, BudgetSettings, Concern, ControlSettings, LeaseSettings, LimitSettings,
@@ -59,6 +60,48 @@ pub enum PolicyError {
         /// What is wrong and what would be right.
         problem: String,
     },
+    /// Two parts of it cannot both hold.
+    #[error("the policy contradicts itself: {0}")]
+    Contradiction(String),
+    /// No run could get any compute, whatever is known about it.
+    #[error("the policy starves every run: {0}")]
+    Starves(String),
+    /// A condition divides by something that may be nothing.
+    #[error(
+        "policy rule `{rule}` divides by `{divisor}`, which may be nothing; divide by a number, `trip` or `clear`"
+    )]
+    Division {
+        /// Identifier of the rule.
+        rule: String,
+        /// What it divides by.
+        divisor: String,
+    },
+}
+
+impl PolicyError {
+    /// Stable problem code.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        // Fields that are sound alone and wrong beside each other.
+        const TOGETHER: [&str; 4] = [
+            "thresholds.clear",
+            "lease.expires_s",
+            "signatures.loosen",
+            "retest_by",
+        ];
+        match self {
+            Self::Syntax(_) => "policy-does-not-parse",
+            Self::Field { field, .. }
+                if TOGETHER.contains(&field.as_str()) || field.ends_with("floor_bps") =>
+            {
+                "policy-contradicts-itself"
+            }
+            Self::Field { .. } | Self::Rule { .. } => "policy-invalid",
+            Self::Contradiction(_) => "policy-contradicts-itself",
+            Self::Starves(_) => "policy-starves-every-run",
+            Self::Division { .. } => "policy-divides-by-nothing",
+        }
+    }
 }
 
 /// A policy that has been parsed, validated, compiled and tried out.
@@ -86,6 +129,8 @@ impl Policy {
     /// Parses a document, checks every field, compiles every rule and tries
     /// each on sample inputs (priced, unpriced, settled either way), so that
     /// an unknown variable or a type error shows here and not in operation.
+    /// A document that contradicts itself, or under which no run could get
+    /// anything, is refused too.
     ///
     /// # Errors
     /// Names the line, field or rule that is wrong and what would be right.
@@ -110,12 +155,14 @@ impl Policy {
         let canonical = serde_json::to_string(&document)
             .map_err(|error| PolicyError::Syntax(error.to_string()))?;
         let hash = blake3::hash(canonical.as_bytes()).to_hex().to_string();
-        Ok(Self {
+        let policy = Self {
             document,
             canonical,
             hash,
             rules,
-        })
+        };
+        sanity::check(&policy)?;
+        Ok(policy)
     }
 
     /// The document as read.

@@ -40,6 +40,7 @@ fn input(run: u128, target: u16, upper: f64) -> RunInput {
         basis: basis(upper),
         held: None,
         lift: false,
+        permit: None,
     }
 }
 
@@ -149,6 +150,23 @@ fn a_pause_waits_to_be_lifted_and_a_termination_stays() {
 }
 
 #[test]
+fn a_permit_stands_for_a_basis_up_to_its_share_and_by_the_same_steps() {
+    let mut state = ControlState::default();
+    let run = |permit| {
+        [RunInput {
+            permit,
+            ..input(1, 9_000, 0.9)
+        }]
+    };
+    assert_eq!(shares(&mut state, &run(None), 0), [5_000]);
+    assert_eq!(shares(&mut state, &run(Some(bps(6_500))), 4), [6_000]);
+    assert_eq!(shares(&mut state, &run(Some(bps(6_500))), 5), [6_000]);
+    assert_eq!(shares(&mut state, &run(Some(bps(6_500))), 7), [6_500]);
+    assert_eq!(shares(&mut state, &run(Some(bps(6_500))), 99), [6_500]);
+    assert_eq!(shares(&mut state, &run(None), 199), [6_500]);
+}
+
+#[test]
 fn a_run_is_forgotten_only_when_it_holds_nothing() {
     let mut state = ControlState::default();
     shares(&mut state, &[input(1, 5_000, 0.1)], 0);
@@ -216,9 +234,10 @@ fn any_input() -> impl Strategy<Value = RunInput> {
         settlement,
         prop::option::of(0u16..=10_000),
         any::<bool>(),
+        prop_oneof![3 => Just(None), 1 => (0u16..=10_000).prop_map(Some)],
     )
         .prop_map(
-            |(run, target, action, basis, settlement, held, lift)| RunInput {
+            |(run, target, action, basis, settlement, held, lift, permit)| RunInput {
                 run: id(run),
                 target: bps(target),
                 action,
@@ -231,6 +250,7 @@ fn any_input() -> impl Strategy<Value = RunInput> {
                 },
                 held: held.map(bps),
                 lift,
+                permit: permit.map(bps),
             },
         )
 }
@@ -275,8 +295,10 @@ proptest! {
                     continue;
                 };
                 if target.share > before.granted {
-                    prop_assert!(basis_for_loosening(&input.basis, &limits).is_ok());
-                    prop_assert!(before.under_clear_since.is_some_and(|t| t <= at(clock - 5)));
+                    let permitted = input.permit.is_some_and(|permit| target.share <= permit);
+                    let based = basis_for_loosening(&input.basis, &limits).is_ok();
+                    let lasted = before.under_clear_since.is_some_and(|t| t <= at(clock - 5));
+                    prop_assert!(permitted || (based && lasted));
                     prop_assert!(before.last_raise_at.is_none_or(|t| t <= at(clock - 3)));
                     let grown = target.share.get() - before.granted.get();
                     prop_assert!(grown <= limits.control.step_bps.get());

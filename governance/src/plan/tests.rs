@@ -46,6 +46,7 @@ fn view(run: u128, prices: &[(i64, f64)]) -> RunView {
         held: None,
         lift: false,
         withdrawn: false,
+        orders: vec![],
     }
 }
 

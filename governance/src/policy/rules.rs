@@ -291,6 +291,12 @@ fn check_shape(rule: &RuleDocument, program: &Program) -> Result<(), PolicyError
     if has_loop(program.expression()) {
         return Err(rule.error("when", "must not use all, exists, map or filter"));
     }
+    if let Some(divisor) = unsafe_divisor(program.expression()) {
+        return Err(PolicyError::Division {
+            rule: rule.id.clone(),
+            divisor,
+        });
+    }
     let references = program.references();
     let mut unknown: Vec<&str> = references
         .variables()
@@ -324,6 +330,36 @@ fn has_loop(node: &IdedExpr) -> bool {
             .any(|entry| entry_has_loop(&entry.expr)),
         Expr::Select(select) => has_loop(&select.operand),
         Expr::Unspecified | Expr::Ident(_) | Expr::Literal(_) => false,
+    }
+}
+
+/// The first divisor that is neither a number other than nothing nor a threshold, both of which no run's
+/// price can turn to nothing.
+fn unsafe_divisor(node: &IdedExpr) -> Option<String> {
+    match &node.expr {
+        Expr::Call(call) => {
+            let divides = matches!(call.func_name.as_str(), "_/_" | "_%_");
+            let divisor = call.args.last().filter(|_| divides);
+            divisor
+                .and_then(|divisor| suspicious(&divisor.expr))
+                .or_else(|| call.target.as_deref().and_then(unsafe_divisor))
+                .or_else(|| call.args.iter().find_map(unsafe_divisor))
+        }
+        Expr::List(list) => list.elements.iter().find_map(unsafe_divisor),
+        Expr::Select(select) => unsafe_divisor(&select.operand),
+        _ => None,
+    }
+}
+
+fn suspicious(divisor: &Expr) -> Option<String> {
+    use cel::common::ast::LiteralValue;
+    match divisor {
+        Expr::Ident(name) if ["trip", "clear"].contains(&name.as_str()) => None,
+        Expr::Ident(name) => Some(name.clone()),
+        Expr::Literal(LiteralValue::Int(value)) if *value.inner() != 0 => None,
+        Expr::Literal(LiteralValue::Double(value)) if *value.inner() != 0.0 => None,
+        Expr::Literal(_) => Some("0".to_owned()),
+        _ => Some("an expression".to_owned()),
     }
 }
 

@@ -142,7 +142,7 @@ fn bad_conditions_name_the_rule_and_the_problem() {
 #[test]
 fn a_rule_that_faults_in_operation_counts_as_fired() {
     // Samples never reach a severity of zero, so this passes the check.
-    let policy = with_rule("1 / int(severity) > 1").unwrap();
+    let policy = with_rule("int(1e19 * (1.0 - severity)) > 1").unwrap();
     let input = RuleInput {
         severity: 0.0,
         ..priced(0.1, 0.2)
@@ -251,6 +251,81 @@ fn deep_nesting_is_refused_without_exhausting_the_stack() {
     let long = "true".to_owned() + &" && true".repeat((MAX_CONDITION_BYTES - 4) / 8);
     let _ = with_rule(&long);
     assert!(with_rule(&" ".repeat(MAX_CONDITION_BYTES + 1)).is_err());
+}
+
+#[test]
+fn bad_policies_are_refused_by_name() {
+    let demo = Policy::demo_toml();
+    let with = |from: &str, to: &str| {
+        assert!(demo.contains(from), "{from}");
+        demo.replacen(from, to, 1)
+    };
+    let twin = demo
+        .replace("id = \"unpriced\"", "id = \"other\"")
+        .replace("cap_bps = 5_000", "cap_bps = 4_000");
+    let twin = &twin[twin.rfind("[[rule]]").unwrap()..];
+    let table = [
+        ("policy-does-not-parse", "not a policy".to_owned()),
+        (
+            "policy-does-not-parse",
+            with("schema = 1", "schema = 1\nshcema = 2"),
+        ),
+        (
+            "policy-contradicts-itself",
+            with("clear = 0.60", "clear = 0.90"),
+        ),
+        (
+            "policy-contradicts-itself",
+            with("expires_s = 600", "expires_s = 60"),
+        ),
+        (
+            "policy-contradicts-itself",
+            with("floor_bps = 0", "floor_bps = 9_000").replacen(
+                "capacity_bps = 10_000",
+                "capacity_bps = 8_000",
+                1,
+            ),
+        ),
+        ("policy-contradicts-itself", format!("{demo}\n{twin}")),
+        ("policy-starves-every-run", with("risk = 1.0", "risk = 0.0")),
+        (
+            "policy-starves-every-run",
+            with("cap_bps = 10_000", "cap_bps = 0"),
+        ),
+        (
+            "policy-starves-every-run",
+            with("settled && settlement >= 0.5", "price >= 0.0").replacen(
+                "action = \"throttle\"\ncap_bps = 500",
+                "action = \"pause\"",
+                1,
+            ),
+        ),
+        (
+            "policy-divides-by-nothing",
+            with("!settled && upper > trip", "upper / price > 1.5"),
+        ),
+        (
+            "policy-divides-by-nothing",
+            with(
+                "!settled && upper > trip",
+                "settled && 1.0 / settlement > 2.0",
+            ),
+        ),
+        (
+            "policy-divides-by-nothing",
+            with("!settled && upper > trip", "upper / (price - price) > 1.5"),
+        ),
+        (
+            "policy-divides-by-nothing",
+            with("!settled && upper > trip", "upper / 0.0 > 1.5"),
+        ),
+    ];
+    for (code, text) in table {
+        let error = Policy::parse(&text).expect_err(code);
+        assert_eq!(error.code(), code, "{error}");
+    }
+    assert!(Policy::parse(&with("upper > trip", "upper / trip > 1.0")).is_ok());
+    assert!(Policy::parse(&with("upper > trip", "upper / 2.0 > trip / 2.0")).is_ok());
 }
 
 proptest! {
