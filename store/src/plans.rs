@@ -13,15 +13,18 @@ use diesel::sqlite::{Sqlite, SqliteConnection};
 use crate::hot::Hot;
 use crate::markets::Market;
 use crate::testing::seed_outcomes;
-use crate::testing::{evidence, juror, market, panel, seat, seed, transfer};
+use crate::testing::{
+    evidence, juror, market, panel, proposal, seat, seed, standing_order, transfer,
+};
 use crate::{
     StoreError, Tx, accounts, acks, cases, checkpoints, claims, control, decisions, export, fees,
     gold, idempotency, jobs, jurors, ledger, markets, open, orders, outbox, panels, policies,
     portfolio, positions, prices, runs, schema, sessions, standings, tokens, trades,
 };
-use crate::{attachments, comments, commitments, exhibit_challenges, fingerprints};
+use crate::{attachments, ballots, comments, commitments, exhibit_challenges, fingerprints};
 use crate::{market_outcomes, outcome_holdings, outcome_trades};
 use crate::{oracle_versions, settled_cases};
+use crate::{policy_inputs, proposals, stakes, standing};
 
 #[derive(QueryableByName)]
 struct Step {
@@ -224,9 +227,53 @@ fn every_read_of_the_machinery(tx: &mut Tx<'_>) -> Result<(), StoreError> {
     acks::list(tx, "x")?;
     acks::latest_by_scheduler(tx, "r1")?;
     policies::active(tx)?;
-    policies::list(tx, 10)?;
+    policies::list(tx, None, 10)?;
+    policies::list(tx, Some(5), 10)?;
+    let _ = policies::get(tx, 5).is_err();
+    policy_inputs::between(tx, 1, 9, 10)?;
+    policy_inputs::last_of_run(tx, "r1", 9)?;
     control::get(tx, "k")?;
+    every_read_of_votes(tx)?;
     every_read_of_juries(tx)
+}
+
+/// Stakes, proposals, ballots, seals and what they put on runs.
+fn every_read_of_votes(tx: &mut Tx<'_>) -> Result<(), StoreError> {
+    stakes::get(tx, "ada")?;
+    stakes::list(tx, 10)?;
+    stakes::count(tx)?;
+    stakes::delegation(tx, "ada", "treasury")?;
+    stakes::on_track(tx, "treasury", 10)?;
+    stakes::count_on_track(tx, "treasury")?;
+    stakes::of_delegator(tx, "ada")?;
+    stakes::of_delegate(tx, "ada", 10)?;
+    let _ = proposals::get(tx, "p").is_err();
+    for (track, state) in [
+        (None, None),
+        (Some("treasury"), None),
+        (None, Some("voting")),
+        (Some("treasury"), Some("voting")),
+    ] {
+        proposals::list(tx, track, state, None, 10)?;
+        proposals::list(tx, track, state, Some("p"), 10)?;
+    }
+    proposals::due(tx, 5, 10)?;
+    proposals::count_of_author(tx, "ada", &["draft", "voting"])?;
+    proposals::count_on_track(tx, "treasury", &["draft", "voting"])?;
+    proposals::about(tx, "m1", &["draft", "voting"])?;
+    proposals::deposits(tx, "p")?;
+    proposals::steps(tx, "p")?;
+    ballots::electors(tx, "p")?;
+    ballots::elector(tx, "p", "ada")?;
+    ballots::votes(tx, "p", None, 10)?;
+    ballots::vote_of(tx, "p", "ada")?;
+    let _ = standing::get(tx, "o").is_err();
+    standing::ending_after(tx, 5)?;
+    standing::of_run(tx, "r1", 10)?;
+    let _ = standing::seal(tx, "s").is_err();
+    standing::seals(tx, None, 10)?;
+    standing::seals(tx, Some("s"), 10)?;
+    Ok(())
 }
 
 /// Jurors, panels and their cases.
@@ -293,7 +340,15 @@ fn every_lookup_of_a_write(tx: &mut Tx<'_>) -> Result<(), StoreError> {
         prices::insert(tx, &price)?;
     }
     assert_eq!(prices::sample(tx, "m1", 3)?.len(), 3);
-    policies::insert_active(tx, "h", "", "ada", 1)?;
+    policies::insert_active(tx, "h", "", "ada", None, 1)?;
+    policy_inputs::prune(tx, 1)?;
+    proposals::insert(tx, &proposal("p"))?;
+    proposals::update(tx, &proposal("p"))?;
+    proposals::add_step(tx, "p", "draft", "", 1)?;
+    ballots::forget_electors(tx, "p")?;
+    stakes::undelegate(tx, "ada", "treasury")?;
+    standing::insert(tx, &standing_order("o", 5))?;
+    standing::update(tx, &standing_order("o", 9))?;
     let _ = fees::mark_returned(tx, "m1", "ada", 1).is_err();
     let version = oracle_versions::NewVersion {
         id: "v".to_owned(),
@@ -380,10 +435,14 @@ fn is_meant_to_scan(sql: &str, step: &str) -> bool {
         // The outside of an EXISTS.
         "SCAN CONSTANT ROW" => true,
         // Newest first, up to a limit.
-        "SCAN policies"
+        "SCAN proposals USING INDEX sqlite_autoindex_proposals_1"
+        | "SCAN seals USING INDEX sqlite_autoindex_seals_1"
+        | "SCAN policies"
         | "SCAN jobs"
         | "SCAN settled_cases"
         | "SCAN forecasts USING INDEX forecasts_by_time" => sql.contains("DESC LIMIT"),
+        // Bounded by the number of electors that a vote takes; counted where one comes or goes.
+        "SCAN stakes" => true,
         // `list` without a filter walks the key from its start.
         "SCAN markets USING INDEX sqlite_autoindex_markets_1" => sql.contains("LIMIT"),
         _ => false,
@@ -477,7 +536,17 @@ fn the_tables_are_as_the_schema_says() {
         decision_heads,
         acks,
         policies,
+        policy_inputs,
         control,
+        stakes,
+        delegations,
+        proposals,
+        proposal_deposits,
+        proposal_electors,
+        proposal_votes,
+        proposal_steps,
+        seals,
+        standing_orders,
         jurors,
         draw_secrets,
         gold_cases,

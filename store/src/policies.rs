@@ -6,7 +6,7 @@ use diesel::prelude::*;
 use diesel::sql_types::Bool;
 
 use crate::schema::policies;
-use crate::{StoreError, Tx};
+use crate::{StoreError, Tx, found};
 
 /// A version of the policy.
 #[derive(Debug, Clone, PartialEq, Queryable, Selectable)]
@@ -24,6 +24,8 @@ pub struct PolicyVersion {
     pub created_at: i64,
     /// Whether it is in force.
     pub active: bool,
+    /// The vote that put it in force.
+    pub proposal_id: Option<String>,
 }
 
 /// Adds a version and makes it the one in force; its number comes back.
@@ -35,6 +37,7 @@ pub fn insert_active(
     hash: &str,
     toml: &str,
     author_id: &str,
+    proposal_id: Option<&str>,
     created_at: i64,
 ) -> Result<i64, StoreError> {
     tx.run(|conn| {
@@ -48,6 +51,7 @@ pub fn insert_active(
                 policies::author_id.eq(author_id),
                 policies::created_at.eq(created_at),
                 policies::active.eq(true),
+                policies::proposal_id.eq(proposal_id),
             ))
             .execute(conn)
     })?;
@@ -68,13 +72,33 @@ pub fn active(tx: &mut Tx<'_>) -> Result<Option<PolicyVersion>, StoreError> {
     })
 }
 
-/// Up to `limit` versions, newest first.
+/// The version of that number.
+///
+/// # Errors
+/// [`StoreError::NotFound`].
+pub fn get(tx: &mut Tx<'_>, version: i64) -> Result<PolicyVersion, StoreError> {
+    let row = tx.run(|conn| {
+        policies::table
+            .find(version)
+            .select(PolicyVersion::as_select())
+            .get_result(conn)
+            .optional()
+    })?;
+    found(row, "policy version", &version.to_string())
+}
+
+/// Up to `limit` versions below `before`, newest first.
 ///
 /// # Errors
 /// Those of the database.
-pub fn list(tx: &mut Tx<'_>, limit: i64) -> Result<Vec<PolicyVersion>, StoreError> {
+pub fn list(
+    tx: &mut Tx<'_>,
+    before: Option<i64>,
+    limit: i64,
+) -> Result<Vec<PolicyVersion>, StoreError> {
     tx.run(|conn| {
         policies::table
+            .filter(policies::version.lt(before.unwrap_or(i64::MAX)))
             .order(policies::version.desc())
             .limit(limit)
             .select(PolicyVersion::as_select())
@@ -98,15 +122,18 @@ mod tests {
     fn one_version_at_most_is_in_force() {
         within(|tx| {
             assert_eq!(active(tx)?, None);
-            assert_eq!(insert_active(tx, "h1", "a = 1", "ada", 5)?, 1);
-            assert_eq!(insert_active(tx, "h2", "a = 2", "ada", 6)?, 2);
+            assert_eq!(insert_active(tx, "h1", "a = 1", "ada", None, 5)?, 1);
+            assert_eq!(insert_active(tx, "h2", "a = 2", "ada", Some("p1"), 6)?, 2);
             let in_force = active(tx)?.map(|policy| (policy.version, policy.hash, policy.active));
             assert_eq!(in_force, Some((2, "h2".to_owned(), true)));
-            let all: Vec<_> = list(tx, 9)?
+            let all: Vec<_> = list(tx, None, 9)?
                 .into_iter()
                 .map(|policy| (policy.version, policy.active))
                 .collect();
             assert_eq!(all, [(2, true), (1, false)]);
+            assert_eq!(list(tx, Some(2), 9)?.len(), 1);
+            assert_eq!(get(tx, 2)?.proposal_id.as_deref(), Some("p1"));
+            assert!(get(tx, 3).is_err());
             Ok(())
         })
         .unwrap();

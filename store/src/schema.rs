@@ -168,6 +168,7 @@ table! { acks (seq) {
 
 table! { policies (version) {
     version -> BigInt, hash -> Text, toml -> Text, author_id -> Text, created_at -> BigInt, active -> Bool,
+    proposal_id -> Nullable<Text>,
 } }
 
 table! { control (key) { key -> Text, json -> Text, at -> BigInt, } }
@@ -237,4 +238,50 @@ table! { settlement_claims (market_id, round) {
 
 table! { frozen_exhibits (market_id, ordinal) {
     market_id -> Text, ordinal -> BigInt, evidence_id -> Text, content_hash -> Text,
+} }
+
+table! { stakes (account_id) {
+    account_id -> Text, stake_micro -> BigInt, earned_micro -> BigInt, locked_until -> BigInt, changed_at -> BigInt,
+} }
+
+table! { delegations (account_id, track) {
+    account_id -> Text, track -> Text, delegate_id -> Text, conviction -> BigInt, since -> BigInt,
+} }
+
+table! { proposals (id) {
+    id -> Text, track -> Text, title -> Text, body -> Text, author_id -> Text, action -> Text,
+    subject -> Nullable<Text>, terms -> Text, state -> Text, machine -> Text, due_at -> Nullable<BigInt>,
+    tally -> Text, simulated -> Text, outcome -> Nullable<Text>, created_at -> BigInt,
+    voting_at -> Nullable<BigInt>, ended_at -> Nullable<BigInt>,
+} }
+
+table! { proposal_deposits (proposal_id, account_id) {
+    proposal_id -> Text, account_id -> Text, amount_micro -> BigInt, status -> Text,
+} }
+
+table! { proposal_electors (proposal_id, account_id) {
+    proposal_id -> Text, account_id -> Text, stake_micro -> BigInt, delegate_id -> Nullable<Text>,
+    conviction -> BigInt,
+} }
+
+table! { proposal_votes (proposal_id, account_id) {
+    proposal_id -> Text, account_id -> Text, side -> Text, conviction -> BigInt, at -> BigInt,
+} }
+
+table! { proposal_steps (proposal_id, ordinal) {
+    proposal_id -> Text, ordinal -> BigInt, state -> Text, note -> Text, at -> BigInt,
+} }
+
+table! { seals (id) {
+    id -> Text, proposal_id -> Text, title -> Text, seal -> Text, created_at -> BigInt, expires_at -> BigInt,
+    used_at -> Nullable<BigInt>, order_id -> Nullable<Text>, vote_id -> Nullable<Text>,
+} }
+
+table! { standing_orders (id) {
+    id -> Text, run_id -> Text, source_kind -> Text, source_id -> Text, effect -> Text, from_at -> BigInt,
+    until_at -> BigInt, before_bps -> Nullable<BigInt>, created_at -> BigInt,
+} }
+
+table! { policy_inputs (seq) {
+    seq -> BigInt, at -> BigInt, run_id -> Text, decision_id -> Nullable<Text>, entry -> Text,
 } }

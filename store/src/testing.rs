@@ -12,7 +12,9 @@ use crate::ledger::{self, Transfer};
 use crate::market_outcomes::{self, MarketOutcome};
 use crate::markets::{self, Market};
 use crate::panels::{Panel, Seat};
+use crate::proposals::Proposal;
 use crate::runs::{self, Run, RunKind};
+use crate::standing::StandingOrder;
 use crate::{Store, StoreError, StoreOptions, Tx};
 
 /// Money that each of the accounts `ada` and `bob` starts with, micro-credits.
@@ -267,5 +269,41 @@ pub(crate) fn seat(panel_id: &str, account_id: &str, ordinal: i64) -> Seat {
         verdict: None,
         paid_micro: 0,
         slashed_micro: 0,
+    }
+}
+
+pub(crate) fn proposal(id: &str) -> Proposal {
+    Proposal {
+        id: id.to_owned(),
+        track: "treasury".to_owned(),
+        title: "title".to_owned(),
+        body: String::new(),
+        author_id: "ada".to_owned(),
+        action: "{}".to_owned(),
+        subject: None,
+        terms: "{}".to_owned(),
+        state: "draft".to_owned(),
+        machine: "{}".to_owned(),
+        due_at: None,
+        tally: "{}".to_owned(),
+        simulated: "{}".to_owned(),
+        outcome: None,
+        created_at: 1,
+        voting_at: None,
+        ended_at: None,
+    }
+}
+
+pub(crate) fn standing_order(id: &str, until_at: i64) -> StandingOrder {
+    StandingOrder {
+        id: id.to_owned(),
+        run_id: "r1".to_owned(),
+        source_kind: "proposal".to_owned(),
+        source_id: "p1".to_owned(),
+        effect: "{}".to_owned(),
+        from_at: 1,
+        until_at,
+        before_bps: None,
+        created_at: 1,
     }
 }

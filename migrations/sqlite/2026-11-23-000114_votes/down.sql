@@ -1,0 +1,11 @@
+ALTER TABLE policies DROP COLUMN proposal_id;
+DROP TABLE policy_inputs;
+DROP TABLE standing_orders;
+DROP TABLE seals;
+DROP TABLE proposal_steps;
+DROP TABLE proposal_votes;
+DROP TABLE proposal_electors;
+DROP TABLE proposal_deposits;
+DROP TABLE proposals;
+DROP TABLE delegations;
+DROP TABLE stakes;
