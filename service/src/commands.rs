@@ -6,6 +6,7 @@ mod oracle;
 mod orders;
 mod panels;
 mod settlement;
+mod voting;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -14,6 +15,7 @@ pub use evidence::{ChallengeExhibit, CommitEvidence, SubmitEvidence, WriteCommen
 pub use oracle::RegisterOracleVersion;
 pub use orders::PlaceOrder;
 pub use panels::*;
+pub use voting::*;
 mod outcomes;
 
 pub use outcomes::OutcomeTerms;

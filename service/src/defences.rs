@@ -45,6 +45,16 @@ pub struct Defences {
     pub price_window: bool,
     /// The pool counts correlated judges as the few votes that they are worth.
     pub effective_judges: bool,
+    /// A vote counts the stakes that there were when it began.
+    pub stake_snapshot: bool,
+    /// A delegated stake is not counted again when its owner votes.
+    pub single_count: bool,
+    /// A ballot that turns the outcome round at the last moment extends the vote.
+    pub late_swing: bool,
+    /// The deposit of a proposal that nobody turned out for is forfeit.
+    pub deposit_forfeit: bool,
+    /// Granted credits give no weight in votes.
+    pub earned_weight: bool,
 }
 
 impl Default for Defences {
@@ -69,6 +79,11 @@ impl Default for Defences {
             held_out_plan: true,
             price_window: true,
             effective_judges: true,
+            stake_snapshot: true,
+            single_count: true,
+            late_swing: true,
+            deposit_forfeit: true,
+            earned_weight: true,
         }
     }
 }
@@ -111,4 +126,9 @@ by_name!(
     held_out_plan,
     price_window,
     effective_judges,
+    stake_snapshot,
+    single_count,
+    late_swing,
+    deposit_forfeit,
+    earned_weight,
 );

@@ -10,12 +10,12 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use plumbline_store::jobs::{self, Job};
-use plumbline_store::{Tx, idempotency, sessions};
+use plumbline_store::{Tx, idempotency, policy_inputs, sessions};
 
 use crate::context::{Context, Scope};
 use crate::time::{Millis, rfc3339};
 use crate::views::JobView;
-use crate::{Result, Service, ServiceError};
+use crate::{Result, Service, ServiceError, policy_record};
 
 pub(crate) const JUDGE_EVIDENCE: &str = "judge-evidence";
 pub(crate) const DECIDE_CHALLENGE: &str = "decide-exhibit-challenge";
@@ -167,6 +167,7 @@ impl Service {
         self.advance_markets()?;
         self.advance_panels()?;
         self.expire_orders()?;
+        self.advance_proposals()?;
         self.evaluate_policy()?;
         self.remember_time()?;
         self.tidy_up()
@@ -183,6 +184,7 @@ impl Service {
             idempotency::prune(tx, now - KEEP_ANSWERS)?;
             jobs::prune(tx, now - KEEP_DONE_JOBS)?;
             sessions::delete_expired(tx, now)?;
+            policy_inputs::prune(tx, now - policy_record::KEEP)?;
             Ok(())
         })?;
         self.tidied_at.store(now, Ordering::Release);

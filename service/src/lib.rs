@@ -40,6 +40,8 @@ mod outcomes;
 mod page;
 mod panels;
 mod policy;
+mod policy_record;
+mod policy_simulation;
 mod portfolio;
 mod price_window;
 mod quotes;
@@ -54,6 +56,7 @@ pub mod time;
 mod trades;
 mod training;
 pub mod views;
+mod voting;
 
 use std::ops::Deref;
 use std::sync::atomic::AtomicI64;
@@ -78,6 +81,7 @@ pub use crate::panels::{PanelConfig, StudyPanel};
 pub use crate::secrets::PasswordCost;
 pub use crate::settlement::SettlementConfig;
 use crate::time::{Clock, Millis, SteadyClock};
+pub use crate::voting::VotingConfig;
 
 /// Result of a use case.
 pub type Result<T> = std::result::Result<T, ServiceError>;
@@ -113,6 +117,8 @@ pub struct ServiceConfig {
     pub panels: PanelConfig,
     /// Windows, bonds and audits of markets that do not say otherwise.
     pub settlement: SettlementConfig,
+    /// Terms of proposals and votes.
+    pub voting: VotingConfig,
     /// What guessing a password costs whoever has its hash.
     pub password_cost: PasswordCost,
 }
@@ -134,6 +140,7 @@ impl Default for ServiceConfig {
             judging: JudgingQueue::default(),
             panels: PanelConfig::default(),
             settlement: SettlementConfig::default(),
+            voting: VotingConfig::default(),
             password_cost: PasswordCost::default(),
         }
     }
@@ -179,6 +186,7 @@ pub struct Inner {
     marked_at: AtomicI64,
     lately: manipulation::Lately,
     exporting: Mutex<()>,
+    replaying: Mutex<()>,
     credentials: credentials::Credentials,
     price_windows: price_window::SharedWindows,
     board: quotes::Board,
@@ -224,6 +232,7 @@ impl Service {
         let key_since = parts.store.write(move |tx| {
             ledger::ensure_treasury(tx, now)?;
             panels::ensure_jury(tx, now)?;
+            voting::ensure_accounts(tx, now)?;
             // The file is ours alone from here on, so no worker of another process holds a job.
             plumbline_store::jobs::requeue_running(tx)?;
             policy::ensure_active(tx, &first_policy, now)?;
@@ -250,6 +259,7 @@ impl Service {
             marked_at: AtomicI64::new(0),
             lately: manipulation::Lately::default(),
             exporting: Mutex::new(()),
+            replaying: Mutex::new(()),
             credentials: credentials::Credentials::default(),
             price_windows: price_window::SharedWindows::default(),
             board: quotes::Board::default(),

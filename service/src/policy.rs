@@ -1,6 +1,7 @@
 //! The policy in force, and its tick: from prices and settlements to signed
 //! decisions.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
 
 use jiff::Timestamp;
@@ -9,16 +10,17 @@ use plumbline_governance::control::ControlState;
 use plumbline_governance::decision::{
     AllocationDecision, CheckpointDemand, DecisionTarget, Draft, TargetKind, Terms, is_due, issue,
 };
+use plumbline_governance::orders::{OrderSource, StandingOrder};
 use plumbline_governance::plan::{MarketView, RunPlan, RunView, plan};
 use plumbline_governance::policy::Policy;
-use plumbline_governance::{Bps, Workload};
+use plumbline_governance::{Bps, Mode, Workload};
 use plumbline_oracle::ensemble::Assessment;
 use plumbline_oracle::judge::JudgeOutcome;
 use plumbline_store::decisions::{self, Decision};
 use plumbline_store::markets::{self, Market};
 use plumbline_store::policies::{self, PolicyVersion};
 use plumbline_store::runs::{Run, RunKind};
-use plumbline_store::{Tx, acks, control, evidence, prices, runs};
+use plumbline_store::{Tx, acks, control, evidence, prices, runs, standing};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -29,8 +31,8 @@ use crate::ledger::TREASURY;
 use crate::price_window::{self, PriceWindows};
 use crate::settlement::{SELF_RESOLVING, open_disputes};
 use crate::time::{Millis, rfc3339};
-use crate::views::PolicyView;
-use crate::{Result, Service, ServiceError};
+use crate::views::{Page, PolicyView};
+use crate::{Result, Service, ServiceError, page, policy_record};
 
 /// Where the controller's memory is kept.
 const STATE: &str = "allocation-control";
@@ -44,15 +46,31 @@ impl Service {
     pub fn policy(&self, ctx: &Context) -> Result<PolicyView> {
         self.allow(&ctx.actor, Scope::Read)?;
         let row = self.read(|tx| Ok(policies::active(tx)?))?;
-        row.map(policy_view)
-            .ok_or_else(|| ServiceError::internal("no policy is in force"))
+        policy_view(row.ok_or_else(|| ServiceError::internal("no policy is in force"))?)
     }
 
     /// Every policy there was, newest first.
-    pub fn policy_versions(&self, ctx: &Context) -> Result<Vec<PolicyView>> {
+    pub fn policy_versions(
+        &self,
+        ctx: &Context,
+        cursor: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<PolicyView>> {
         self.allow(&ctx.actor, Scope::Read)?;
-        let rows = self.read(|tx| Ok(policies::list(tx, 100)?))?;
-        Ok(rows.into_iter().map(policy_view).collect())
+        let (before, limit) = (page::parse_cursor(cursor)?, page::bounded(limit));
+        let rows = self.read(|tx| Ok(policies::list(tx, before, (limit + 1) as i64)?))?;
+        let page = page::cut(rows, limit, |row| row.version.to_string(), |row| row);
+        let items = page.items.into_iter().map(policy_view);
+        Ok(Page {
+            items: items.collect::<Result<_>>()?,
+            next_cursor: page.next_cursor,
+        })
+    }
+
+    /// One version of the policy.
+    pub fn policy_version(&self, ctx: &Context, version: i64) -> Result<PolicyView> {
+        self.allow(&ctx.actor, Scope::Read)?;
+        policy_view(self.read(|tx| Ok(policies::get(tx, version)?))?)
     }
 
     /// The policy in force, compiled; compiled anew only when another came into force.
@@ -79,16 +97,7 @@ impl Service {
         let policy = self.active_policy()?;
         let now = self.now();
         let at = timestamp(now)?;
-        let window = i64::try_from(policy.document().price.window_s).unwrap_or(0) * 1000;
-        // A run of the embedded core that is not going gets nothing: nobody could use it.
-        let is_going =
-            |run: &Run| run.kind == RunKind::External || self.host.training(&run.id).is_some();
-        let mut known = price_window::tick(&self.price_windows, |prices| {
-            self.read(|tx| look(tx, prices, now, window, &is_going))
-        })?;
-        if !self.config.defences.price_window {
-            known.forget_all_but_last_prices();
-        }
+        let known = self.known(&policy, now)?;
         if known.views.is_empty() {
             return Ok(());
         }
@@ -111,13 +120,35 @@ impl Service {
             return Ok(());
         }
         let count = due.len() as u64;
+        let record = policy_record::rows(&known.views, &known.state, &planned, &due)?;
         let state = serde_json::to_string(&planned.state).map_err(ServiceError::internal)?;
         self.write(move |tx| {
             control::put(tx, STATE, &state, now)?;
+            policy_record::keep(tx, &record, now)?;
             due.iter().try_for_each(|row| book_decision(tx, row, now))
         })?;
         self.counters.decisions.add(count);
         Ok(())
+    }
+
+    /// Everything that a tick of `policy` needs at `now`.
+    pub(crate) fn known(&self, policy: &Policy, now: Millis) -> Result<Known> {
+        let seconds = |s: u64| i64::try_from(s.saturating_mul(1_000)).unwrap_or(i64::MAX);
+        let looked = Looked {
+            now,
+            window: seconds(policy.document().price.window_s),
+            dwell: seconds(policy.document().control.dwell_s),
+        };
+        // A run of the embedded core that is not going gets nothing: nobody could use it.
+        let is_going =
+            |run: &Run| run.kind == RunKind::External || self.host.training(&run.id).is_some();
+        let mut known = price_window::tick(&self.price_windows, |prices| {
+            self.read(|tx| look(tx, prices, looked, &is_going))
+        })?;
+        if !self.config.defences.price_window {
+            known.forget_all_but_last_prices();
+        }
+        Ok(known)
     }
 
     fn decide(
@@ -166,11 +197,21 @@ impl Service {
     }
 }
 
+/// When to look, and how far back.
+#[derive(Clone, Copy)]
+struct Looked {
+    now: Millis,
+    /// The policy's window of prices.
+    window: Millis,
+    /// Its dwell time: orders of seals that ended within it still count.
+    dwell: Millis,
+}
+
 /// Everything that a tick needs, read in one transaction.
-struct Known {
-    state: ControlState,
+pub(crate) struct Known {
+    pub(crate) state: ControlState,
     epoch: u64,
-    views: Vec<RunView>,
+    pub(crate) views: Vec<RunView>,
     decisions: Vec<AllocationDecision>,
 }
 
@@ -194,10 +235,10 @@ impl Known {
 fn look(
     tx: &mut Tx,
     prices: &mut PriceWindows,
-    now: Millis,
-    window: Millis,
+    looked: Looked,
     is_going: &dyn Fn(&Run) -> bool,
 ) -> Result<Known> {
+    let mut orders = standing_orders(tx, looked)?;
     let state = match control::get(tx, STATE)? {
         Some(text) => serde_json::from_str(&text).map_err(ServiceError::internal)?,
         None => ControlState::default(),
@@ -222,11 +263,39 @@ fn look(
         if let Some(row) = &previous {
             known.decisions.push(payload_of(row)?);
         }
-        known
-            .views
-            .push(view_of(tx, prices, &run, uid, held, now, window)?);
+        let view = view_of(tx, prices, &run, uid, held, looked)?;
+        known.views.push(RunView {
+            orders: orders.remove(&run.id).unwrap_or_default(),
+            ..view
+        });
     }
     Ok(known)
+}
+
+/// What votes and seals put on runs, by run.
+fn standing_orders(tx: &mut Tx, looked: Looked) -> Result<BTreeMap<String, Vec<StandingOrder>>> {
+    let mut orders: BTreeMap<String, Vec<StandingOrder>> = BTreeMap::new();
+    for row in standing::ending_after(tx, looked.now.saturating_sub(looked.dwell))? {
+        let id: Uuid = id_of(&row.source_id)?;
+        let order = StandingOrder {
+            effect: serde_json::from_str(&row.effect).map_err(ServiceError::internal)?,
+            source: match row.source_kind.as_str() {
+                "seal" => OrderSource::Seal { id },
+                _ => OrderSource::Proposal { id },
+            },
+            from: timestamp(row.from_at)?,
+            until: timestamp(row.until_at)?,
+            before: row
+                .before_bps
+                .map(|bps| Bps::saturating(u32::try_from(bps).unwrap_or(0))),
+        };
+        orders.entry(row.run_id).or_default().push(order);
+    }
+    Ok(orders)
+}
+
+fn id_of(text: &str) -> Result<Uuid> {
+    text.parse().map_err(ServiceError::internal)
 }
 
 fn view_of(
@@ -235,8 +304,7 @@ fn view_of(
     run: &Run,
     uid: Uuid,
     held: Option<Bps>,
-    now: Millis,
-    window: Millis,
+    looked: Looked,
 ) -> Result<RunView> {
     let rows = markets::newest_binary(tx, &run.id, MARKETS_LOOKED_AT)?;
     let rows: Vec<Market> = rows
@@ -252,7 +320,7 @@ fn view_of(
     let market = rows
         .into_iter()
         .nth(counts)
-        .map(|market| market_view(tx, prices, &market, now, window))
+        .map(|market| market_view(tx, prices, &market, looked))
         .transpose()?;
     Ok(RunView {
         run: uid,
@@ -263,6 +331,7 @@ fn view_of(
         held,
         lift: false,
         withdrawn: run.status == "finished",
+        orders: Vec::new(),
     })
 }
 
@@ -271,10 +340,10 @@ fn market_view(
     tx: &mut Tx,
     windows: &mut PriceWindows,
     market: &Market,
-    now: Millis,
-    window: Millis,
+    looked: Looked,
 ) -> Result<MarketView> {
-    let uid: Uuid = market.id.parse().map_err(ServiceError::internal)?;
+    let (now, window) = (looked.now, looked.window);
+    let uid: Uuid = id_of(&market.id)?;
     let last = prices::last_before(tx, &market.id, now)?;
     let moved_at = last.map_or(market.opened_at, |price| price.at);
     let assessment: Option<Assessment> = market
@@ -350,7 +419,7 @@ fn book_decision(tx: &mut Tx, row: &Decision, now: Millis) -> Result<()> {
 pub(crate) fn check_text(text: &str) -> Result<String> {
     Policy::parse(text)
         .map(|_| text.to_owned())
-        .map_err(|error| ServiceError::invalid("bad-policy", error.to_string()))
+        .map_err(|error| ServiceError::invalid(error.code(), error.to_string()))
 }
 
 /// Puts `text` in force if no policy is.
@@ -359,18 +428,28 @@ pub(crate) fn ensure_active(tx: &mut Tx, text: &str, now: Millis) -> Result<()> 
         return Ok(());
     }
     let policy = Policy::parse(text).map_err(ServiceError::internal)?;
-    policies::insert_active(tx, policy.hash(), text, TREASURY, now)?;
+    policies::insert_active(tx, policy.hash(), text, TREASURY, None, now)?;
     Ok(())
 }
 
-fn policy_view(row: PolicyVersion) -> PolicyView {
-    PolicyView {
+fn policy_view(row: PolicyVersion) -> Result<PolicyView> {
+    let policy = Policy::parse(&row.toml).map_err(ServiceError::internal)?;
+    let document = policy.document();
+    Ok(PolicyView {
         version: row.version,
         hash: row.hash,
+        name: document.name.clone(),
+        document_version: document.version,
+        mode: match document.mode {
+            Mode::Shadow => "shadow",
+            Mode::Enforce => "enforce",
+        }
+        .to_owned(),
         toml: row.toml,
         created_at: rfc3339(row.created_at),
         active: row.active,
-    }
+        proposal_id: row.proposal_id,
+    })
 }
 
 pub(crate) fn timestamp(at: Millis) -> Result<Timestamp> {

@@ -74,6 +74,63 @@ impl Service {
     }
 }
 
+/// Checks the names of roles.
+pub(crate) fn check<'a>(names: impl Iterator<Item = &'a String>) -> Result<()> {
+    for name in names {
+        check_role(name)?;
+    }
+    Ok(())
+}
+
+/// Gives and takes roles because a vote said so. Somebody has to be operator.
+pub(crate) fn by_vote(
+    tx: &mut Tx,
+    handle: &str,
+    grant: &[String],
+    revoke: &[String],
+    proposal_id: &str,
+    now: Millis,
+) -> Result<RolesView> {
+    let operator = |role: &String| role == "operator";
+    if revoke.iter().any(operator) && !grant.iter().any(operator) {
+        let account = accounts::by_handle(tx, handle)?;
+        let id = account.map(|account| account.id).unwrap_or_default();
+        if !another_operator(tx, &id)? {
+            return Err(ServiceError::refused(
+                "last-operator",
+                "nobody else is operator; give the role to another account first",
+            ));
+        }
+    }
+    change(tx, handle, proposal_id, now, |roles| {
+        roles.retain(|held| !revoke.contains(held));
+        for role in grant {
+            if !roles.contains(role) {
+                roles.push(role.clone());
+            }
+        }
+    })
+}
+
+fn another_operator(tx: &mut Tx, but: &str) -> Result<bool> {
+    let mut after = None;
+    loop {
+        let page = accounts::list(tx, after.as_deref(), 500)?;
+        let operates = |account: &accounts::Account| {
+            account.id != but
+                && account.password_hash.is_some()
+                && account.roles.iter().any(|role| role == "operator")
+        };
+        if page.iter().any(operates) {
+            return Ok(true);
+        }
+        match page.last() {
+            Some(last) => after = Some(last.id.clone()),
+            None => return Ok(false),
+        }
+    }
+}
+
 fn check_role(role: &str) -> Result<()> {
     if ROLES.contains(&role) {
         return Ok(());

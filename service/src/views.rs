@@ -10,6 +10,7 @@ mod panels;
 mod portfolio;
 mod settlement;
 mod training;
+mod voting;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -32,6 +33,7 @@ pub use settlement::{
     WindowsView,
 };
 pub use training::{BanView, ContributionView, ModelView, NodeView, RoundView, TrainingView};
+pub use voting::*;
 
 /// One page of a list.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -412,6 +414,14 @@ pub struct PolicyView {
     pub created_at: String,
     /// Whether it is the one in force.
     pub active: bool,
+    /// Name of the document.
+    pub name: String,
+    /// Version under that name.
+    pub document_version: u32,
+    /// `enforce` or `shadow`.
+    pub mode: String,
+    /// The vote that put it in force; absent for the first.
+    pub proposal_id: Option<String>,
 }
 
 /// One line of an account's statement.

@@ -286,6 +286,22 @@ pub fn transfers(
     })
 }
 
+/// Kind and amount of the first transfer that touched the account.
+///
+/// # Errors
+/// Those of the database.
+pub fn first(tx: &mut Tx<'_>, account_id: &str) -> Result<Option<(String, i64)>, StoreError> {
+    tx.run(|conn| {
+        entries::table
+            .inner_join(transfers::table.on(transfers::seq.eq(entries::transfer_seq)))
+            .filter(entries::account_id.eq(account_id))
+            .order(entries::transfer_seq)
+            .select((transfers::kind, entries::amount_micro))
+            .first(conn)
+            .optional()
+    })
+}
+
 /// The entries of one transfer, in the order posted: account and amount in micro-credits.
 ///
 /// # Errors

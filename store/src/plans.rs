@@ -51,6 +51,7 @@ fn every_read(tx: &mut Tx<'_>) -> Result<(), StoreError> {
     tokens::list(tx, "ada")?;
     ledger::transfers(tx, "ada", None, 10)?;
     ledger::entries(tx, 1)?;
+    ledger::first(tx, "ada")?;
     ledger::newest(tx)?;
     idempotency::get(tx, "ada", "k")?;
     let _ = runs::get(tx, "r1")?;

@@ -67,6 +67,8 @@ needs! {
     Witness = Access::Scoped(Scope::Evidence);
     /// May vote, as a juror where it has a seat.
     Juror = Access::Scoped(Scope::Govern);
+    /// May stake, propose, vote and delegate.
+    Voter = Access::Scoped(Scope::Govern);
     /// May register runs and checkpoints and acknowledge decisions.
     Scheduler = Access::Scoped(Scope::Schedule);
     /// May read with an account of their own; completions cost compute, so visitors are left out.

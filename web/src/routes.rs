@@ -9,7 +9,7 @@ use crate::api::{
     accounts, allocations, audit, evidence, health, juries, ledger, markets, oracle, orders,
     portfolio, reference, runs, settlement, training,
 };
-use crate::api::{attachments, comments};
+use crate::api::{attachments, comments, voting};
 use crate::{gateway, pages, static_files};
 
 /// Mounts everything.
@@ -85,6 +85,7 @@ fn api(app: &mut ServiceConfig) {
             .configure(outcomes)
             .configure(settlement)
             .configure(beside_evidence)
+            .configure(votes)
             .configure(governance)
             // events
             .service(resource("/events").route(get().to(health::events))),
@@ -177,6 +178,43 @@ fn beside_evidence(api: &mut ServiceConfig) {
         .service(resource("/comments/{id}").route(delete().to(comments::remove)))
         .service(resource("/attachments").route(post().to(attachments::attach)))
         .service(resource("/attachments/{hash}").route(get().to(attachments::show)));
+}
+
+/// Proposals, stakes, delegations, seals.
+fn votes(api: &mut ServiceConfig) {
+    api.service(
+        resource("/proposals")
+            .route(get().to(voting::list))
+            .route(post().to(voting::create)),
+    )
+    .service(resource("/proposals/preview").route(post().to(voting::preview)))
+    .service(
+        resource("/proposals/{id}")
+            .route(get().to(voting::show))
+            .route(delete().to(voting::withdraw)),
+    )
+    .service(resource("/proposals/{id}/deposits").route(post().to(voting::deposit)))
+    .service(
+        resource("/proposals/{id}/votes")
+            .route(get().to(voting::votes))
+            .route(post().to(voting::vote)),
+    )
+    .service(resource("/proposals/{id}/execution").route(post().to(voting::execute)))
+    .service(resource("/tracks").route(get().to(voting::tracks)))
+    .service(
+        resource("/stakes")
+            .route(get().to(voting::own_stake))
+            .route(post().to(voting::stake)),
+    )
+    .service(resource("/stakes/withdrawals").route(post().to(voting::withdraw_stake)))
+    .service(resource("/delegations").route(post().to(voting::delegate)))
+    .service(resource("/delegations/{track}").route(delete().to(voting::undelegate)))
+    .service(resource("/seals").route(get().to(voting::seals)))
+    .service(resource("/seals/{id}").route(get().to(voting::seal)))
+    .service(resource("/seals/{id}/use").route(post().to(voting::use_seal)))
+    .service(resource("/standing-orders").route(get().to(voting::orders)))
+    .service(resource("/policy/simulate").route(post().to(voting::simulate)))
+    .service(resource("/policy/assume").route(get().to(voting::assume)));
 }
 
 fn governance(api: &mut ServiceConfig) {

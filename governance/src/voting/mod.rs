@@ -6,6 +6,7 @@
 //! | [`ballot`] | sides, convictions, and the weight of a ballot |
 //! | [`tally`](mod@tally) | electors with their delegates, and the count |
 //! | [`proposal`] | the life of a proposal as a pure machine |
+//! | [`split`] | dividing a sum by weights, in integers |
 //! | [`seal`] | emergency authority that was approved before, k of n, for one use |
 //!
 //! Laws, each with a property test: a stake counts once in a proposal however it is delegated; a
@@ -15,5 +16,6 @@
 pub mod ballot;
 pub mod proposal;
 pub mod seal;
+pub mod split;
 pub mod tally;
 pub mod tracks;

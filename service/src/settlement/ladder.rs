@@ -13,6 +13,7 @@ use crate::outcomes::require_binary;
 use crate::panels::PanelOutcome;
 use crate::time::Millis;
 use crate::views::SettlementRecord;
+use crate::voting::is_disputed;
 use crate::{Result, Service, ServiceConfig, ServiceError};
 
 const MAX_REASON: usize = 2_000;
@@ -77,10 +78,7 @@ impl Service {
         let why = checked_reason(&cmd.reason, 1, MAX_VOID_REASON)?;
         let id = market_id.to_owned();
         self.write_once(ctx, move |tx, now| {
-            let mut matter = Matter::load(tx, &id)?;
-            matter.step(&Event::Void, now)?;
-            matter.refund(tx, &why, now)?;
-            matter.save(tx)?;
+            call_off(tx, &id, &why, now)?;
             super::record::case_view(tx, &id, now)
         })
     }
@@ -109,6 +107,8 @@ impl Service {
                     let why = "nobody proposed a settlement in time";
                     matter.hand_over(tx, &config, why, now)?;
                 }
+                // A vote that may call the market off comes first.
+                None if is_disputed(tx, &id)? => return Ok(()),
                 None if matter.life.status == Status::Settling => {
                     let effects = matter.step(&Event::Finalise, now)?;
                     matter.pursue(tx, &config, effects, now)?;
@@ -118,6 +118,14 @@ impl Service {
             matter.save(tx).map(drop)
         })
     }
+}
+
+/// Calls a market off before it is final: everybody gets back what they put in.
+pub(crate) fn call_off(tx: &mut Tx, market_id: &str, why: &str, now: Millis) -> Result<()> {
+    let mut matter = Matter::load(tx, market_id)?;
+    matter.step(&Event::Void, now)?;
+    matter.refund(tx, why, now)?;
+    matter.save(tx).map(drop)
 }
 
 fn challenge(

@@ -27,7 +27,7 @@ mod self_resolving;
 pub(crate) mod terms;
 
 pub(crate) use bonds::release_bonds;
-pub(crate) use ladder::{open_disputes, settlement_ruled};
+pub(crate) use ladder::{call_off, open_disputes, settlement_ruled};
 pub(crate) use matter::open_case;
 pub(crate) use self_resolving::{
     SELF_RESOLVING, after_trade, check_fill, refuse_evidence, refuse_orders,

@@ -2,6 +2,7 @@
 //! that reads a number out of reports, and a clock that the test moves.
 #![allow(clippy::unwrap_used, dead_code, unreachable_pub)]
 
+pub mod assembly;
 pub mod court;
 pub mod death;
 pub mod recount;

@@ -175,12 +175,17 @@ pub(crate) async fn policy(state: State, caller: Caller<Reader>) -> Answer {
     .await?)
 }
 
-/// Every version of the policy
-#[utoipa::path(get, path = "/api/v1/policy/versions", tag = "policy",
-    responses((status = 200, description = "The versions", body = Vec<PolicyView>)))]
-pub(crate) async fn policy_versions(state: State, caller: Caller<Reader>) -> Answer {
+/// Every version of the policy, newest first
+#[utoipa::path(get, path = "/api/v1/policy/versions", tag = "policy", params(Paging),
+    responses((status = 200, description = "A page of versions", body = Page<PolicyView>)))]
+pub(crate) async fn policy_versions(
+    state: State,
+    caller: Caller<Reader>,
+    paging: Params<Paging>,
+) -> Answer {
+    let (cursor, limit) = paging.0.read()?;
     ok(&blocking(&state.service, move |service| {
-        service.policy_versions(&caller.context())
+        service.policy_versions(&caller.context(), cursor.as_deref(), limit)
     })
     .await?)
 }

@@ -18,6 +18,7 @@ pub(crate) mod reference;
 pub(crate) mod runs;
 pub(crate) mod settlement;
 pub(crate) mod training;
+pub(crate) mod voting;
 
 use actix_web::HttpResponse;
 use serde::Serialize;

@@ -8,6 +8,9 @@ use crate::api::Answer;
 use crate::auth::{Reader, State};
 use crate::templates::Page;
 
+/// Versions on the page.
+const SHOWN: usize = 50;
+
 /// The policy page's context.
 #[derive(Debug, Serialize)]
 pub(crate) struct PolicyPage {
@@ -25,11 +28,9 @@ impl Page for PolicyPage {
 pub(crate) async fn show(state: State, visit: Visit<Reader>) -> Answer {
     visit
         .page(&state, |service, context| {
-            let mut versions = service.policy_versions(context)?;
-            versions.sort_by_key(|version| std::cmp::Reverse(version.version));
             Ok(PolicyPage {
                 policy: service.policy(context)?,
-                versions,
+                versions: service.policy_versions(context, None, SHOWN)?.items,
             })
         })
         .await

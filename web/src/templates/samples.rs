@@ -380,7 +380,8 @@ pub(crate) fn checkpoints() -> Vec<CheckpointView> {
 pub(crate) fn policy() -> PolicyView {
     let toml = "schema = 1\nname = \"demo\"\n\n[thresholds]\ntrip = 0.85\nclear = 0.60\n\n[[rule]]\nid = \"settled-misaligned\"\nwhen = \"settled && settlement >= 0.5\"\naction = \"throttle\"\ncap_bps = 500\n";
     view(
-        json!({"version": 1, "hash": HASH, "toml": toml, "created_at": "2026-11-22T09:59:59Z", "active": true}),
+        json!({"version": 1, "hash": HASH, "toml": toml, "created_at": "2026-11-22T09:59:59Z", "active": true,
+        "name": "demo", "document_version": 1, "mode": "enforce", "proposal_id": null}),
     )
 }
 

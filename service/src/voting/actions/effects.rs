@@ -1,0 +1,254 @@
+//! What a proposal would do, computed before anybody votes on it.
+
+use plumbline_governance::Bps;
+use plumbline_governance::orders::{OrderEffect, OrderSource, StandingOrder};
+use plumbline_governance::voting::split::largest_remainder;
+use plumbline_store::{Tx, accounts, markets, positions, proposals, runs};
+use uuid::Uuid;
+
+use super::super::motion::person;
+use super::parse_policy;
+use crate::commands::{ProposedAction, RevenueShare};
+use crate::ledger::TREASURY;
+use crate::policy::timestamp;
+use crate::policy_simulation::WhatIf;
+use crate::time::rfc3339;
+use crate::views::{EffectFact, EffectView};
+use crate::{Result, Service, ServiceError};
+
+fn fact(name: impl Into<String>, value: impl Into<String>) -> EffectFact {
+    EffectFact {
+        name: name.into(),
+        value: value.into(),
+    }
+}
+
+fn credits(micro: i64) -> String {
+    format!("{:.6} credits", micro as f64 / 1e6)
+}
+
+impl Service {
+    /// What an action that was checked would do if it were done now.
+    pub(in crate::voting) fn effect_of(&self, action: &ProposedAction) -> Result<EffectView> {
+        let effect = match action {
+            ProposedAction::Loosen {
+                run,
+                cap_bps,
+                term_s,
+            } => {
+                let effect = OrderEffect::Permit {
+                    bps: Bps::saturating((*cap_bps).into()),
+                };
+                self.order_effect(run, effect, *term_s)?
+            }
+            ProposedAction::Tighten {
+                run,
+                cap_bps,
+                term_s,
+                ..
+            } => {
+                let effect = cap_bps.map_or(OrderEffect::Pause, |cap| OrderEffect::Cap {
+                    bps: Bps::saturating(cap.into()),
+                });
+                self.order_effect(run, effect, *term_s)?
+            }
+            ProposedAction::PolicyChange { toml } => self.policy_effect(toml)?,
+            other => self.read(|tx| organisation_effect(tx, other))?,
+        };
+        Ok(EffectView {
+            at: rfc3339(self.now()),
+            ..effect
+        })
+    }
+
+    fn order_effect(&self, run: &str, effect: OrderEffect, term_s: u64) -> Result<EffectView> {
+        let uid: Uuid = run.parse().map_err(ServiceError::internal)?;
+        let policy = self.active_policy()?;
+        let now = self.now();
+        let order = StandingOrder {
+            effect,
+            source: OrderSource::Proposal { id: Uuid::nil() },
+            from: timestamp(now)?,
+            until: timestamp(now + 1_000)?,
+            before: None,
+        };
+        let all = self.run_effects(&WhatIf {
+            policy: &policy,
+            orders: &[(uid, order)],
+            prices: &[],
+        })?;
+        let name = self.read(|tx| Ok(runs::get(tx, run)?.name))?;
+        let what = match effect {
+            OrderEffect::Cap { bps } => format!("{name} gets at most {bps}"),
+            OrderEffect::Pause => format!("{name} is paused; only a vote lifts that"),
+            OrderEffect::Permit { bps } => {
+                format!("{name} may grow to {bps} whatever the rules say, by the policy's steps")
+            }
+        };
+        let changed = |run: &crate::views::RunEffect| {
+            run.run_id == *uid.to_string()
+                || (&run.action, run.share_bps) != (&run.then_action, run.then_share_bps)
+        };
+        Ok(EffectView {
+            summary: format!("{what}, for {term_s} seconds."),
+            runs: all.into_iter().filter(changed).collect(),
+            ..EffectView::default()
+        })
+    }
+
+    fn policy_effect(&self, toml: &str) -> Result<EffectView> {
+        let (candidate, current) = (parse_policy(toml)?, self.active_policy()?);
+        let replay = self.replay_recent(&candidate)?;
+        let runs = self.run_effects(&WhatIf {
+            policy: &candidate,
+            orders: &[],
+            prices: &[],
+        })?;
+        let (new, old) = (candidate.document(), current.document());
+        Ok(EffectView {
+            summary: format!(
+                "{} version {} takes the place of {} version {}. Of {} recorded decisions {} would have been others.",
+                new.name, new.version, old.name, old.version, replay.compared, replay.different
+            ),
+            facts: vec![
+                fact("hash", candidate.hash()),
+                fact("hash in force", current.hash()),
+            ],
+            runs,
+            replay: Some(replay),
+            ..EffectView::default()
+        })
+    }
+}
+
+/// Effects that no run feels.
+fn organisation_effect(tx: &mut Tx, action: &ProposedAction) -> Result<EffectView> {
+    let (summary, facts) = match action {
+        ProposedAction::Treasury {
+            account,
+            amount_micro,
+            memo,
+        } => {
+            let facts = payments(tx, *amount_micro, &[(account.clone(), *amount_micro)])?;
+            let paid = credits(*amount_micro);
+            (format!("The treasury pays {account} {paid}: {memo}"), facts)
+        }
+        ProposedAction::RevenueSplit {
+            amount_micro,
+            period,
+            shares,
+        } => {
+            let facts = payments(tx, *amount_micro, &parts(*amount_micro, shares))?;
+            let paid = credits(*amount_micro);
+            let count = shares.len();
+            (
+                format!("The treasury divides {paid} over {count} accounts for {period}."),
+                facts,
+            )
+        }
+        ProposedAction::Membership {
+            account,
+            grant,
+            revoke,
+        } => {
+            let held = person(tx, account)?.roles;
+            let mut then = held.clone();
+            then.retain(|role| !revoke.contains(role));
+            then.extend(grant.iter().filter(|role| !held.contains(role)).cloned());
+            let facts = vec![
+                fact("roles", held.join(", ")),
+                fact("roles then", then.join(", ")),
+            ];
+            (format!("The roles of {account} change."), facts)
+        }
+        ProposedAction::SettlementDispute { market_id } => {
+            let market = markets::get(tx, market_id)?;
+            let positions = positions::list(tx, market_id, None, 1_000)?;
+            let facts = vec![
+                fact("claim", market.claim),
+                fact("status", market.status),
+                fact("positions refunded", positions.len().to_string()),
+                fact("subsidy returned", credits(market.subsidy_micro)),
+            ];
+            let summary = "The market is called off: everybody gets back what they put in. \
+                           Its settlement waits for the end of this vote.";
+            (summary.to_owned(), facts)
+        }
+        ProposedAction::Cancel { proposal_id } => {
+            let target = proposals::get(tx, proposal_id)?;
+            let facts = vec![
+                fact("proposal", target.title),
+                fact("track", target.track),
+                fact("state", target.state),
+            ];
+            (
+                "The proposal ends, and its deposit is forfeit if it is not approved yet."
+                    .to_owned(),
+                facts,
+            )
+        }
+        ProposedAction::SealCreation {
+            guardians,
+            threshold,
+            runs: covered,
+            cap_bps,
+            term_s,
+            valid_s,
+            ..
+        } => {
+            let mut names = Vec::new();
+            for run in covered {
+                names.push(runs::get(tx, run)?.name);
+            }
+            let scope = if names.is_empty() {
+                "any run".to_owned()
+            } else {
+                names.join(", ")
+            };
+            let summary = format!(
+                "{threshold} of {} guardians can cap {scope} at {cap_bps} bps once within {valid_s} seconds, for \
+                 {term_s} seconds; a vote about it opens by itself.",
+                guardians.len()
+            );
+            (summary, vec![fact("guardians", guardians.join(", "))])
+        }
+        _ => (String::new(), Vec::new()),
+    };
+    Ok(EffectView {
+        summary,
+        facts,
+        ..EffectView::default()
+    })
+}
+
+fn parts(amount_micro: i64, shares: &[RevenueShare]) -> Vec<(String, i64)> {
+    let weights: Vec<u64> = shares.iter().map(|share| share.weight).collect();
+    let parts = largest_remainder(u64::try_from(amount_micro).unwrap_or(0), &weights);
+    shares
+        .iter()
+        .zip(parts)
+        .map(|(share, part)| {
+            (
+                share.account.clone(),
+                i64::try_from(part).unwrap_or(i64::MAX),
+            )
+        })
+        .collect()
+}
+
+fn payments(tx: &mut Tx, amount_micro: i64, lines: &[(String, i64)]) -> Result<Vec<EffectFact>> {
+    let treasury = accounts::get(tx, TREASURY)?.balance_micro;
+    let mut facts = vec![
+        fact("treasury", credits(treasury)),
+        fact(
+            "treasury then",
+            credits(treasury.saturating_sub(amount_micro)),
+        ),
+    ];
+    facts.extend(
+        lines
+            .iter()
+            .map(|(account, micro)| fact(account, credits(*micro))),
+    );
+    Ok(facts)
+}

@@ -1,0 +1,810 @@
+//! Proposals from the draft to their effect, and every way in which one does not get there.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use plumbline_governance::policy::Policy;
+use plumbline_service::commands::*;
+use plumbline_service::views::*;
+use support::assembly::{Assembly, gift, proposal, stake};
+use support::{CREDIT, with_key};
+
+fn code<T: std::fmt::Debug>(result: plumbline_service::Result<T>) -> &'static str {
+    result.unwrap_err().code()
+}
+
+fn run(assembly: &Assembly, name: &str) -> String {
+    let cmd = RegisterRun {
+        name: name.into(),
+        parameters: 0,
+    };
+    let run = assembly
+        .world
+        .service
+        .register_run(&assembly.world.operator, &cmd);
+    run.unwrap().id
+}
+
+/// The share of a run in the newest decision, with the decision.
+fn granted(assembly: &Assembly, run_id: &str) -> (u64, String, serde_json::Value) {
+    let all = assembly.world.service.allocations(&assembly.ada).unwrap();
+    let of = |one: &&DecisionView| one.decision["target"]["uid"] == run_id;
+    let decision = all.items.iter().find(of).unwrap().decision.clone();
+    let action = decision["action"].as_str().unwrap().to_owned();
+    (
+        decision["share_bps"].as_u64().unwrap(),
+        action,
+        decision["basis"].clone(),
+    )
+}
+
+#[test]
+fn a_payment_is_proposed_voted_locked_and_made_once() {
+    let assembly = Assembly::new();
+    let before = [&assembly.ada, &assembly.cyd].map(|who| assembly.balance(who));
+    let draft = assembly
+        .world
+        .service
+        .create_proposal(&assembly.ada, &proposal(gift(), 0))
+        .unwrap();
+    assert_eq!(
+        (draft.state.as_str(), draft.track.as_str()),
+        ("draft", "treasury")
+    );
+    let effect = draft.effect.clone().unwrap();
+    assert!(effect.summary.contains("10.000000 credits"), "{effect:?}");
+    let voting = assembly.pay(draft);
+    assert_eq!(voting.state, "voting");
+    assert_eq!(
+        voting.tally.as_ref().unwrap().electorate_micro,
+        700 * CREDIT as u64
+    );
+    assert_eq!(assembly.balance(&assembly.ada), before[0] - 100 * CREDIT);
+    assembly.vote(&assembly.ada, &voting.id, "for", 2);
+    let voted = assembly.vote(&assembly.bob, &voting.id, "against", 0);
+    let tally = voted.tally.unwrap();
+    // 400 at conviction 2 against 200 at a tenth.
+    assert_eq!(tally.approval_bps, (8_000_u32 * 10_000 / 8_200) as u16);
+    assert_eq!((tally.support_bps, tally.counted), (5_714, 2));
+    let queued = assembly.until(&voting.id, "queued");
+    assert_eq!(
+        assembly.balance(&assembly.ada),
+        before[0],
+        "the deposit is back"
+    );
+    let early = assembly
+        .world
+        .service
+        .execute_proposal(&assembly.bob, &queued.id);
+    assert_eq!(code(early), "time-locked");
+    let done = assembly.until(&voting.id, "executed");
+    assert_eq!(assembly.balance(&assembly.cyd), before[1] + 10 * CREDIT);
+    assert_eq!(done.outcome.unwrap()["paid_micro"], 10 * CREDIT);
+    let states: Vec<_> = done.steps.iter().map(|step| step.state.as_str()).collect();
+    assert_eq!(
+        states,
+        ["draft", "voting", "confirming", "queued", "executed"]
+    );
+    let again = assembly
+        .world
+        .service
+        .execute_proposal(&assembly.bob, &voting.id);
+    assert_eq!(code(again), "executed-already");
+    assert_eq!(
+        code(
+            assembly
+                .world
+                .service
+                .cast_vote(&assembly.bob, &voting.id, &for_it())
+        ),
+        "voting-over"
+    );
+    assembly.pass(100);
+    assert_eq!(assembly.balance(&assembly.cyd), before[1] + 10 * CREDIT);
+    assert_eq!(assembly.world.sum(), 0);
+}
+
+fn for_it() -> CastVote {
+    CastVote {
+        side: "for".into(),
+        conviction: 1,
+    }
+}
+
+#[test]
+fn a_restart_forgets_nothing_and_a_key_pays_once() {
+    let mut assembly = Assembly::new();
+    let key = with_key(&assembly.ada, "k1", "body");
+    let cmd = proposal(gift(), 40 * CREDIT);
+    let first = assembly.world.service.create_proposal(&key, &cmd).unwrap();
+    let second = assembly.world.service.create_proposal(&key, &cmd).unwrap();
+    assert_eq!(
+        (first.id.as_str(), first.state.as_str()),
+        (second.id.as_str(), "deposit")
+    );
+    let too_much = PayDeposit {
+        amount_micro: 60 * CREDIT + 1,
+    };
+    assert_eq!(
+        code(
+            assembly
+                .world
+                .service
+                .pay_deposit(&assembly.bob, &first.id, &too_much)
+        ),
+        "deposit-too-large"
+    );
+    let rest = PayDeposit {
+        amount_micro: 60 * CREDIT,
+    };
+    assembly
+        .world
+        .service
+        .pay_deposit(&assembly.bob, &first.id, &rest)
+        .unwrap();
+    assembly.vote(&assembly.ada, &first.id, "for", 1);
+    assembly.world = assembly.world.reopen();
+    let there = assembly.show(&first.id);
+    assert_eq!(
+        (there.state.as_str(), there.tally.unwrap().counted),
+        ("confirming", 1)
+    );
+    assembly.until(&first.id, "executed");
+    assert_eq!(
+        assembly.balance(&assembly.bob),
+        800 * CREDIT,
+        "each has the own part back"
+    );
+    assert_eq!(assembly.world.sum(), 0);
+}
+
+#[test]
+fn deposits_come_back_unless_nobody_turned_out() {
+    let assembly = Assembly::new();
+    let before = assembly.balance(&assembly.ada);
+    let service = &assembly.world.service;
+    let withdrawn = service
+        .create_proposal(&assembly.ada, &proposal(gift(), 5 * CREDIT))
+        .unwrap();
+    assert_eq!(
+        code(service.withdraw_proposal(&assembly.bob, &withdrawn.id)),
+        "forbidden"
+    );
+    let withdrawn = service
+        .withdraw_proposal(&assembly.ada, &withdrawn.id)
+        .unwrap();
+    assert_eq!(
+        (withdrawn.state.as_str(), withdrawn.ended_by.as_deref()),
+        ("cancelled", Some("author"))
+    );
+    let expired = service
+        .create_proposal(&assembly.ada, &proposal(gift(), 5 * CREDIT))
+        .unwrap();
+    let expired = assembly.until(&expired.id, "expired");
+    assert_eq!(expired.ended_by.as_deref(), Some("deposit"));
+    assert_eq!(assembly.balance(&assembly.ada), before);
+    let lost = assembly.propose(gift());
+    assembly.vote(&assembly.ada, &lost.id, "for", 1);
+    assembly.vote(&assembly.bob, &lost.id, "against", 6);
+    let lost = assembly.until(&lost.id, "rejected");
+    assert_eq!(lost.ended_by.as_deref(), Some("not_approved"));
+    assert_eq!(assembly.balance(&assembly.ada), before);
+    let ignored = assembly.propose(gift());
+    let ignored = assembly.until(&ignored.id, "rejected");
+    assert_eq!(ignored.ended_by.as_deref(), Some("no_quorum"));
+    assert_eq!(assembly.balance(&assembly.ada), before - 100 * CREDIT);
+    assert_eq!(assembly.world.sum(), 0);
+}
+
+#[test]
+fn stakes_are_locked_by_votes_and_delegations() {
+    let assembly = Assembly::new();
+    let service = &assembly.world.service;
+    let all = ChangeStake {
+        stake_micro: 200 * CREDIT,
+    };
+    let proposal = assembly.propose(gift());
+    assembly.vote(&assembly.bob, &proposal.id, "against", 1);
+    assert_eq!(
+        code(service.withdraw_stake(&assembly.bob, &all)),
+        "stake-locked"
+    );
+    assembly.pass(400);
+    let back = service.withdraw_stake(&assembly.bob, &all).unwrap();
+    assert_eq!(
+        (back.stake_micro, assembly.balance(&assembly.bob)),
+        (0, 1_000 * CREDIT)
+    );
+    let delegate = |who, to: &str| {
+        let cmd = Delegate {
+            track: "treasury".into(),
+            delegate: to.into(),
+            conviction: 1,
+        };
+        service.delegate(who, &cmd)
+    };
+    assert_eq!(
+        code(delegate(&assembly.cyd, "cyd")),
+        "delegation-to-oneself"
+    );
+    delegate(&assembly.cyd, "ada").unwrap();
+    delegate(&assembly.ada, "bob").unwrap();
+    assert_eq!(code(delegate(&assembly.bob, "cyd")), "delegation-cycle");
+    assert_eq!(code(delegate(&assembly.bob, "nobody")), "not-found");
+    let some = ChangeStake {
+        stake_micro: CREDIT,
+    };
+    assert_eq!(
+        code(service.withdraw_stake(&assembly.cyd, &some)),
+        "stake-delegated"
+    );
+    service.undelegate(&assembly.cyd, "treasury").unwrap();
+    assert_eq!(
+        code(service.withdraw_stake(&assembly.cyd, &some)),
+        "stake-locked"
+    );
+    assert_eq!(
+        code(service.undelegate(&assembly.cyd, "treasury")),
+        "not-found"
+    );
+    assert_eq!(assembly.world.sum(), 0);
+}
+
+#[test]
+fn delegates_carry_stakes_until_their_owners_vote() {
+    let assembly = Assembly::new();
+    let cmd = Delegate {
+        track: "treasury".into(),
+        delegate: "bob".into(),
+        conviction: 2,
+    };
+    assembly
+        .world
+        .service
+        .delegate(&assembly.ada, &cmd)
+        .unwrap();
+    let proposal = assembly.propose(gift());
+    let carried = assembly.vote(&assembly.bob, &proposal.id, "for", 1);
+    let tally = carried.tally.unwrap();
+    assert_eq!((tally.for_micro, tally.delegated), (600 * CREDIT as u64, 1));
+    let own = assembly.vote(&assembly.ada, &proposal.id, "against", 1);
+    let tally = own.tally.unwrap();
+    let expected = (200 * CREDIT as u64, 400 * CREDIT as u64, 0);
+    assert_eq!(
+        (tally.for_micro, tally.against_micro, tally.delegated),
+        expected
+    );
+    // A delegation on one track is none on another.
+    let other = assembly.propose(ProposedAction::Membership {
+        account: "cyd".into(),
+        grant: vec!["juror".into()],
+        revoke: vec![],
+    });
+    let tally = assembly
+        .vote(&assembly.bob, &other.id, "for", 1)
+        .tally
+        .unwrap();
+    assert_eq!((tally.for_micro, tally.delegated), (200 * CREDIT as u64, 0));
+}
+
+fn strict_policy() -> String {
+    Policy::demo_toml()
+        .replace("version = 1\n", "version = 2\n")
+        .replace("cap_bps = 5_000", "cap_bps = 3_000")
+}
+
+#[test]
+fn a_policy_comes_into_force_by_a_vote_that_saw_its_replay() {
+    let assembly = Assembly::new();
+    let run_id = run(&assembly, "subject");
+    assembly.pass(30);
+    assert_eq!(
+        granted(&assembly, &run_id).0,
+        5_000,
+        "unpriced runs get half"
+    );
+    let proposal = assembly.propose(ProposedAction::PolicyChange {
+        toml: strict_policy(),
+    });
+    let effect = proposal.effect.clone().unwrap();
+    let replay = effect.replay.unwrap();
+    assert!(
+        replay.compared >= 1 && replay.different == replay.compared,
+        "{replay:?}"
+    );
+    assert_eq!(
+        (
+            replay.differences[0].share_bps,
+            replay.differences[0].then_share_bps
+        ),
+        (5_000, 3_000)
+    );
+    assert_eq!(effect.runs[0].then_share_bps, 3_000);
+    for who in [&assembly.ada, &assembly.bob] {
+        assembly.vote(who, &proposal.id, "for", 1);
+    }
+    assembly.until(&proposal.id, "executed");
+    assembly.pass(1);
+    let policy = assembly.world.service.policy(&assembly.ada).unwrap();
+    assert_eq!((policy.version, policy.document_version), (2, 2));
+    assert_eq!(policy.proposal_id.as_deref(), Some(proposal.id.as_str()));
+    let (share, _, basis) = granted(&assembly, &run_id);
+    assert_eq!(
+        (share, &basis["policy_hash"]),
+        (3_000, &serde_json::json!(policy.hash))
+    );
+    // The old one can still be replayed, and would have granted more.
+    let back = SimulatePolicy {
+        version: Some(1),
+        ..SimulatePolicy::default()
+    };
+    let simulation = assembly
+        .world
+        .service
+        .simulate_policy(&assembly.ada, &back)
+        .unwrap();
+    assert_eq!(simulation.version, 1);
+    let versions = assembly
+        .world
+        .service
+        .policy_versions(&assembly.ada, None, 1)
+        .unwrap();
+    assert_eq!(
+        (versions.items[0].version, versions.next_cursor.is_some()),
+        (2, true)
+    );
+}
+
+#[test]
+fn replaying_the_policy_in_force_finds_no_difference() {
+    let assembly = Assembly::new();
+    let market = assembly.world.market();
+    for (n, outcome) in ["yes", "no", "yes", "yes", "no"].into_iter().enumerate() {
+        let order = support::spend(outcome, (7 + 9 * n as i64) * CREDIT);
+        assembly
+            .world
+            .service
+            .trade(&assembly.ada, &market.id, &order)
+            .unwrap();
+        assembly.pass(9);
+    }
+    let cmd = SimulatePolicy::default();
+    let simulation = assembly
+        .world
+        .service
+        .simulate_policy(&assembly.ada, &cmd)
+        .unwrap();
+    let replay = simulation.replay.unwrap();
+    assert!(replay.compared >= 3, "{replay:?}");
+    assert_eq!(replay.different, 0, "{:?}", replay.differences);
+    let price = |probability| AssumedPrice {
+        run: "subject".into(),
+        probability,
+    };
+    let dragged = |p| {
+        let all = assembly
+            .world
+            .service
+            .assume_prices(&assembly.ada, &[price(p)])
+            .unwrap();
+        (all.runs[0].then_share_bps, all.runs[0].reason.clone())
+    };
+    assert_eq!(dragged(0.97), (2_500, "risk_upper_bound".to_owned()));
+    assert_eq!(dragged(0.5).1, "no_rule_fired");
+    for bad in [0.0, 1.0, f64::NAN] {
+        assert_eq!(
+            code(
+                assembly
+                    .world
+                    .service
+                    .assume_prices(&assembly.ada, &[price(bad)])
+            ),
+            "bad-price"
+        );
+    }
+}
+
+#[test]
+fn votes_cap_pause_and_permit_runs_for_a_term() {
+    let assembly = Assembly::new();
+    let run_id = run(&assembly, "subject");
+    assembly.pass(2);
+    let carried = assembly.carry(ProposedAction::Tighten {
+        run: "subject".into(),
+        cap_bps: Some(1_000),
+        pause: false,
+        term_s: 60,
+    });
+    assembly.pass(1);
+    let (share, action, basis) = granted(&assembly, &run_id);
+    assert_eq!((share, action.as_str()), (1_000, "throttle"));
+    assert_eq!(basis["proposal_id"], carried.id);
+    assert_eq!(basis["reason_code"], "voted_cap");
+    assembly.pass(70);
+    assert_eq!(
+        granted(&assembly, &run_id).0,
+        1_000,
+        "nothing to loosen on: nobody prices the run"
+    );
+    // A permit is a basis, by the policy's steps: 1,000 every three seconds.
+    let permit = ProposedAction::Loosen {
+        run: run_id.clone(),
+        cap_bps: 2_500,
+        term_s: 1_000,
+    };
+    let permit = assembly.carry(permit);
+    assembly.pass(1);
+    assert_eq!(granted(&assembly, &run_id).0, 2_000);
+    assembly.pass(3);
+    let (share, _, basis) = granted(&assembly, &run_id);
+    assert_eq!(
+        (share, &basis["reason_code"]),
+        (2_500, &serde_json::json!("no_market"))
+    );
+    let pause = ProposedAction::Tighten {
+        run: run_id.clone(),
+        cap_bps: None,
+        pause: true,
+        term_s: 5,
+    };
+    assembly.carry(pause);
+    assembly.pass(1);
+    assert_eq!(granted(&assembly, &run_id).1, "pause");
+    assembly.pass(20);
+    let (share, action, _) = granted(&assembly, &run_id);
+    assert!(
+        share > 0 && action != "pause",
+        "the permit in force lifts it when the pause's term is over"
+    );
+    let orders = assembly
+        .world
+        .service
+        .orders_in_force(&assembly.ada)
+        .unwrap();
+    assert_eq!(
+        (orders.len(), orders[0].source_id.as_str()),
+        (1, permit.id.as_str())
+    );
+}
+
+#[test]
+fn a_seal_caps_at_once_and_its_vote_decides_what_stays() {
+    for (side, kept) in [("against", false), ("for", true)] {
+        let assembly = Assembly::new();
+        let service = &assembly.world.service;
+        let run_id = run(&assembly, "subject");
+        assembly.pass(2);
+        let made = assembly.carry(ProposedAction::SealCreation {
+            title: "Brake".into(),
+            guardians: vec!["ada".into(), "bob".into(), "cyd".into()],
+            threshold: 2,
+            runs: vec!["subject".into()],
+            cap_bps: 500,
+            term_s: 100,
+            valid_s: 1_000,
+        });
+        let id = made.outcome.unwrap()["seal_id"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        let at = |run: &str| UseSeal { run: run.into() };
+        let eve = assembly.world.person("eve");
+        assert_eq!(
+            code(service.use_seal(&eve, &id, &at("subject"))),
+            "no-guardian"
+        );
+        run(&assembly, "other");
+        assert_eq!(
+            code(service.use_seal(&assembly.ada, &id, &at("other"))),
+            "seal-out-of-scope"
+        );
+        let one = service
+            .use_seal(&assembly.ada, &id, &at("subject"))
+            .unwrap();
+        assert_eq!((one.status.as_str(), one.order), ("signing", None));
+        assembly.pass(1);
+        assert_eq!(granted(&assembly, &run_id).0, 5_000);
+        let used = service.use_seal(&assembly.bob, &id, &at(&run_id)).unwrap();
+        assert_eq!(used.status, "used");
+        assert_eq!(
+            code(service.use_seal(&assembly.cyd, &id, &at("subject"))),
+            "seal-used"
+        );
+        assembly.pass(1);
+        let (share, _, basis) = granted(&assembly, &run_id);
+        assert_eq!((share, &basis["seal_id"]), (500, &serde_json::json!(id)));
+        let vote = used.vote_id.unwrap();
+        assert_eq!(assembly.show(&vote).state, "voting");
+        for who in [&assembly.ada, &assembly.bob, &assembly.cyd] {
+            assembly.vote(who, &vote, side, 1);
+        }
+        assembly.until(&vote, if kept { "executed" } else { "rejected" });
+        let until = service.seal(&eve, &id).unwrap().order.unwrap().until;
+        let in_force = !service.orders_in_force(&eve).unwrap().is_empty();
+        assert_eq!(in_force, kept, "{until}");
+        assembly.pass(2);
+        assert_eq!(granted(&assembly, &run_id).0, 500, "nothing jumps back");
+    }
+}
+
+#[test]
+fn roles_seals_and_shares_of_revenue_are_voted() {
+    let assembly = Assembly::new();
+    let grant = ProposedAction::Membership {
+        account: "cyd".into(),
+        grant: vec!["juror".into(), "operator".into()],
+        revoke: vec![],
+    };
+    let done = assembly.carry(grant);
+    let roles = done.outcome.unwrap()["roles"].clone();
+    assert!(
+        roles
+            .as_array()
+            .unwrap()
+            .contains(&serde_json::json!("juror"))
+    );
+    let before = [&assembly.ada, &assembly.bob, &assembly.cyd].map(|who| assembly.balance(who));
+    let share = |account: &str, weight| RevenueShare {
+        account: account.into(),
+        weight,
+    };
+    let split = ProposedAction::RevenueSplit {
+        amount_micro: 100,
+        period: "2026-11".into(),
+        shares: vec![share("ada", 1), share("bob", 1), share("cyd", 1)],
+    };
+    let done = assembly.carry(split.clone());
+    let after = [&assembly.ada, &assembly.bob, &assembly.cyd].map(|who| assembly.balance(who));
+    let paid: Vec<i64> = before
+        .iter()
+        .zip(after)
+        .map(|(before, after)| after - before)
+        .collect();
+    assert_eq!(paid, [34, 33, 33]);
+    assert_eq!(done.outcome.unwrap()["lines"][0]["paid_micro"], 34);
+    let twice = assembly
+        .world
+        .service
+        .create_proposal(&assembly.bob, &proposal(split, 0));
+    assert_eq!(code(twice), "already-proposed");
+    assert_eq!(assembly.world.sum(), 0);
+}
+
+#[test]
+fn a_vote_stops_another_until_it_is_executed() {
+    let assembly = Assembly::new();
+    let target = assembly.propose(gift());
+    for who in [&assembly.ada, &assembly.bob] {
+        assembly.vote(who, &target.id, "for", 1);
+    }
+    let done = assembly.carry(ProposedAction::Cancel {
+        proposal_id: target.id.clone(),
+    });
+    assert_eq!(done.outcome.unwrap()["state"], "cancelled");
+    let target = assembly.show(&target.id);
+    assert_eq!(
+        (target.state.as_str(), target.ended_by.as_deref()),
+        ("cancelled", Some("vote"))
+    );
+    let again = proposal(
+        ProposedAction::Cancel {
+            proposal_id: target.id,
+        },
+        0,
+    );
+    assert_eq!(
+        code(
+            assembly
+                .world
+                .service
+                .create_proposal(&assembly.ada, &again)
+        ),
+        "proposal-over"
+    );
+    assert_eq!(assembly.world.sum(), 0);
+}
+
+#[test]
+fn an_effect_that_cannot_be_made_is_recorded_tried_again_and_expires() {
+    let assembly = Assembly::new();
+    let last = ProposedAction::Membership {
+        account: "operator".into(),
+        grant: vec![],
+        revoke: vec!["operator".into()],
+    };
+    let proposal = assembly.propose(last);
+    for who in [&assembly.ada, &assembly.bob, &assembly.cyd] {
+        assembly.vote(who, &proposal.id, "for", 1);
+    }
+    let expired = assembly.until(&proposal.id, "expired");
+    assert_eq!(expired.outcome.unwrap()["error"], "last-operator");
+    assert_eq!(expired.ended_by.as_deref(), Some("execution"));
+}
+
+#[test]
+fn what_can_never_be_done_is_refused_by_name_when_it_is_written() {
+    let assembly = Assembly::new();
+    let market = assembly.world.market();
+    let service = &assembly.world.service;
+    let policy = |from: &str, to: &str| {
+        let toml = Policy::demo_toml().replacen(from, to, 1);
+        ProposedAction::PolicyChange { toml }
+    };
+    let table = [
+        (policy("schema = 1", "schema ="), "policy-does-not-parse"),
+        (
+            policy("clear = 0.60", "clear = 0.99"),
+            "policy-contradicts-itself",
+        ),
+        (
+            policy("risk = 1.0", "risk = 0.0"),
+            "policy-starves-every-run",
+        ),
+        (
+            policy("upper > trip", "1.0 / price > 3.0"),
+            "policy-divides-by-nothing",
+        ),
+        (
+            policy("loosen = 1", "loosen = 2"),
+            "policy-needs-more-signers",
+        ),
+        (
+            ProposedAction::OracleChange {
+                version_id: "v9".into(),
+            },
+            "unknown-oracle-version",
+        ),
+        (
+            ProposedAction::SettlementDispute {
+                market_id: market.id,
+            },
+            "no-appeal-window",
+        ),
+        (
+            ProposedAction::Ratify {
+                seal_id: "s".into(),
+                run: "subject".into(),
+                keep_s: 1,
+            },
+            "ratification-by-seal",
+        ),
+        (
+            ProposedAction::Loosen {
+                run: "nobody".into(),
+                cap_bps: 1,
+                term_s: 1,
+            },
+            "not-found",
+        ),
+        (
+            ProposedAction::Loosen {
+                run: "subject".into(),
+                cap_bps: 0,
+                term_s: 1,
+            },
+            "bad-action",
+        ),
+        (
+            ProposedAction::Tighten {
+                run: "subject".into(),
+                cap_bps: None,
+                pause: false,
+                term_s: 1,
+            },
+            "bad-action",
+        ),
+        (
+            ProposedAction::Membership {
+                account: "ada".into(),
+                grant: vec!["god".into()],
+                revoke: vec![],
+            },
+            "bad-role",
+        ),
+        (
+            ProposedAction::Treasury {
+                account: "cyd".into(),
+                amount_micro: -5,
+                memo: "x".into(),
+            },
+            "bad-action",
+        ),
+        (
+            ProposedAction::Cancel {
+                proposal_id: "none".into(),
+            },
+            "not-found",
+        ),
+    ];
+    for (action, expected) in table {
+        let result = service.create_proposal(&assembly.ada, &proposal(action.clone(), 0));
+        assert_eq!(code(result), expected, "{action:?}");
+    }
+    let wrong = CreateProposal {
+        track: Some("tighten".into()),
+        ..proposal(gift(), 0)
+    };
+    assert_eq!(
+        code(service.create_proposal(&assembly.ada, &wrong)),
+        "wrong-track"
+    );
+    let wrong = CreateProposal {
+        track: Some("bribes".into()),
+        ..proposal(gift(), 0)
+    };
+    assert_eq!(
+        code(service.create_proposal(&assembly.ada, &wrong)),
+        "bad-track"
+    );
+    let wrong = CreateProposal {
+        title: "a\nb".into(),
+        ..proposal(gift(), 0)
+    };
+    assert_eq!(
+        code(service.create_proposal(&assembly.ada, &wrong)),
+        "bad-proposal"
+    );
+    assert!(
+        service
+            .proposals(&assembly.ada, None, None, None, 9)
+            .unwrap()
+            .items
+            .is_empty()
+    );
+    for _ in 0..5 {
+        service
+            .create_proposal(&assembly.ada, &proposal(gift(), 0))
+            .unwrap();
+    }
+    assert_eq!(
+        code(service.create_proposal(&assembly.ada, &proposal(gift(), 0))),
+        "too-many-proposals"
+    );
+}
+
+#[test]
+fn a_ballot_needs_weight_and_words() {
+    let assembly = Assembly::new();
+    let service = &assembly.world.service;
+    let voting = assembly.propose(gift());
+    let eve = assembly.world.person("eve");
+    assert_eq!(
+        code(service.cast_vote(&eve, &voting.id, &for_it())),
+        "no-weight"
+    );
+    let odd = CastVote {
+        side: "maybe".into(),
+        conviction: 1,
+    };
+    assert_eq!(
+        code(service.cast_vote(&assembly.ada, &voting.id, &odd)),
+        "bad-side"
+    );
+    let odd = CastVote {
+        side: "for".into(),
+        conviction: 7,
+    };
+    assert_eq!(
+        code(service.cast_vote(&assembly.ada, &voting.id, &odd)),
+        "bad-conviction"
+    );
+    let visitor =
+        plumbline_service::context::Context::of(plumbline_service::context::Actor::visitor());
+    assert_eq!(
+        code(service.cast_vote(&visitor, &voting.id, &for_it())),
+        "unauthenticated"
+    );
+    let small = ChangeStake { stake_micro: 5 };
+    assert_eq!(code(service.stake(&eve, &small)), "bad-stake");
+    let much = ChangeStake {
+        stake_micro: 1_001 * CREDIT,
+    };
+    assert_eq!(code(service.stake(&eve, &much)), "insufficient-funds");
+    stake(&assembly.world, &eve, 10);
+    assert_eq!(
+        code(service.cast_vote(&eve, &voting.id, &for_it())),
+        "no-weight"
+    );
+    let ballots = service.votes(&eve, &voting.id, None, 9).unwrap();
+    assert!(ballots.items.is_empty());
+}
