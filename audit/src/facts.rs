@@ -10,6 +10,7 @@ use crate::ledger::Balances;
 use crate::orders;
 use crate::record::Export;
 use crate::report::Report;
+use crate::votes;
 
 /// Kind of a transfer and the id of the fact it names.
 type Cause = (&'static str, String);
@@ -92,15 +93,27 @@ const KINDS: &[&str] = &[
     "juror-stake",
     "jury",
     "denouncement",
+    "vote-stake",
+    "proposal-deposit",
+    "deposit-returned",
+    "deposit-forfeited",
+    "treasury-payment",
+    "revenue",
 ];
 
 /// Kinds whose amounts follow from more than the fact that they name.
-const CHECKED_ELSEWHERE: [&str; 5] = [
+const CHECKED_ELSEWHERE: [&str; 11] = [
     "order",
     "order-refund",
     "juror-stake",
     "jury",
     "denouncement",
+    "vote-stake",
+    "proposal-deposit",
+    "deposit-returned",
+    "deposit-forfeited",
+    "treasury-payment",
+    "revenue",
 ];
 
 /// Compares what was due with what was moved.
@@ -118,6 +131,7 @@ pub(crate) fn compare(export: &Export, facts: Facts, balances: &Balances, report
     let mut moved = moved(export, &at, &parts, report);
     orders::compare(export, &of_orders, &moved, report);
     juries::check(export, &moved, balances, report);
+    votes::check(export, &moved, balances, report);
     moved.iter_mut().for_each(join_payers);
     // A run that came to nothing only gives the order's rest back to its owner.
     moved.retain(|cause, moves| cause.0 != "order-fill" || !moves.is_empty());
@@ -126,7 +140,7 @@ pub(crate) fn compare(export: &Export, facts: Facts, balances: &Balances, report
             check_grant(cause, moves, report);
             continue;
         }
-        // Checked by the order, and by the juror.
+        // Checked by the order, the juror, and the proposal.
         if CHECKED_ELSEWHERE.contains(&cause.0) {
             continue;
         }

@@ -30,6 +30,7 @@ mod report;
 mod settlement;
 mod statistics;
 mod trades;
+mod votes;
 
 use std::io::BufRead;
 

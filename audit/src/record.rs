@@ -6,8 +6,14 @@
 //! quotes, with all the digits that make them exact, because many readers of JSON round numbers. Unknown tables and columns are refused: what
 //! is not known is not checked.
 
+mod juries;
+mod voting;
+
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
+
+pub use juries::{DrawSecret, Juror, Panel, Seat};
+pub use voting::{Ballot, Deposit, Elector, Proposal, Stake};
 
 /// What the first line must name.
 pub const FORMAT: &str = "plumbline-audit";
@@ -90,6 +96,16 @@ pub enum Record {
     OutcomeTrades(OutcomeTrade),
     /// What an account holds of one of several outcomes.
     OutcomeHoldings(OutcomeHolding),
+    /// A stake for voting.
+    Stakes(Stake),
+    /// A proposal.
+    Proposals(Box<Proposal>),
+    /// What somebody paid for one.
+    ProposalDeposits(Deposit),
+    /// Somebody who could vote on one.
+    ProposalElectors(Elector),
+    /// A ballot on one.
+    ProposalVotes(Ballot),
 }
 
 /// Every row, by table, in the order of the export.
@@ -147,6 +163,16 @@ pub struct Export {
     pub outcome_trades: Vec<OutcomeTrade>,
     /// Holdings of them.
     pub outcome_holdings: Vec<OutcomeHolding>,
+    /// Stakes for voting.
+    pub stakes: Vec<Stake>,
+    /// Proposals.
+    pub proposals: Vec<Proposal>,
+    /// What was paid for them.
+    pub deposits: Vec<Deposit>,
+    /// Who could vote on them.
+    pub electors: Vec<Elector>,
+    /// Who did.
+    pub ballots: Vec<Ballot>,
 }
 
 impl Export {
@@ -177,6 +203,11 @@ impl Export {
             Record::MarketOutcomes(row) => self.outcomes.push(row),
             Record::OutcomeTrades(row) => self.outcome_trades.push(row),
             Record::OutcomeHoldings(row) => self.outcome_holdings.push(row),
+            Record::Stakes(row) => self.stakes.push(row),
+            Record::Proposals(row) => self.proposals.push(*row),
+            Record::ProposalDeposits(row) => self.deposits.push(row),
+            Record::ProposalElectors(row) => self.electors.push(row),
+            Record::ProposalVotes(row) => self.ballots.push(row),
         }
     }
 }
@@ -513,66 +544,6 @@ pub struct FrozenExhibit {
     pub ordinal: i64,
     pub evidence_id: String,
     pub content_hash: String,
-}
-
-/// A juror.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[allow(missing_docs, reason = "named as in docs/audit.md")]
-pub struct Juror {
-    pub account_id: String,
-    pub stake_micro: i64,
-}
-
-/// A panel of jurors. What is secret while it sits is absent.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[allow(missing_docs, reason = "named as in docs/audit.md")]
-pub struct Panel {
-    pub id: String,
-    pub subject: String,
-    pub market_id: Option<String>,
-    pub round: Option<i64>,
-    pub evidence_id: Option<String>,
-    pub challenge_id: Option<String>,
-    pub case_id: Option<String>,
-    pub status: String,
-    pub pi: Option<i64>,
-    pub final_pi: Option<i64>,
-    pub public_seed: String,
-    pub secret_number: Option<i64>,
-    pub candidates: String,
-    pub listed: i64,
-}
-
-/// A seat of a panel.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[allow(missing_docs, reason = "named as in docs/audit.md")]
-pub struct Seat {
-    pub panel_id: String,
-    pub account_id: String,
-    pub ordinal: i64,
-    pub deposit_micro: i64,
-    pub state: String,
-    pub commitment: Option<String>,
-    pub vote_bps: Option<i64>,
-    pub nonce: Option<String>,
-    pub justification: Option<String>,
-    pub denounced_by: Option<String>,
-    pub verdict: Option<String>,
-    pub paid_micro: i64,
-    pub slashed_micro: i64,
-}
-
-/// A committed secret of a draw; the secret itself once its panel is published.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[allow(missing_docs, reason = "named as in docs/audit.md")]
-pub struct DrawSecret {
-    pub number: i64,
-    pub commitment: String,
-    pub secret: Option<String>,
 }
 
 fn double<'de, D: Deserializer<'de>>(source: D) -> Result<f64, D::Error> {

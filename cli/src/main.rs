@@ -26,6 +26,7 @@ mod oracle;
 mod order;
 mod panel;
 mod policy;
+mod proposal;
 mod remote;
 mod scheduler;
 mod serve;
@@ -61,9 +62,20 @@ enum Command {
     /// Train and evaluate the lexical judge
     #[command(subcommand)]
     Oracle(oracle::Oracle),
-    /// Check an allocation policy
+    /// Check an allocation policy, replay it on the record, list its versions
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
+    /// Proposals: list, show, write, pay for, vote
+    #[command(subcommand)]
+    Proposal(proposal::ProposalCommand),
+    /// Your stake in votes
+    #[command(subcommand)]
+    Stake(proposal::StakeCommand),
+    /// Have another account vote with your stake on a track
+    Delegate(proposal::Delegate),
+    /// Seals: list them, sign their use
+    #[command(subcommand)]
+    Seal(proposal::SealCommand),
     /// Export the books, check an export with independent code, recompute draws
     #[command(subcommand)]
     Audit(audit::Audit),
@@ -118,6 +130,10 @@ fn dispatch(command: Command) -> anyhow::Result<()> {
         Command::Enforce(command) => command.run(),
         Command::Oracle(command) => command.run(),
         Command::Policy(command) => command.run(),
+        Command::Proposal(command) => command.run(),
+        Command::Stake(command) => command.run(),
+        Command::Delegate(command) => command.run(),
+        Command::Seal(command) => command.run(),
         Command::Audit(command) => command.run(),
         Command::Market(command) => command.run(),
         Command::Quote(command) => command.run(),

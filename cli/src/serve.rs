@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use clap::Args;
 use plumbline_governance::policy::Policy;
-use plumbline_service::{EvidenceTerms, PanelConfig, ServiceConfig};
+use plumbline_service::{EvidenceTerms, PanelConfig, ServiceConfig, VotingConfig};
 use plumbline_web::WebConfig;
 
 use crate::data_dir::DataDir;
@@ -34,6 +34,9 @@ pub struct Serve {
     /// A stake is enough to be drawn as a juror, without the role
     #[arg(long)]
     open_juries: bool,
+    /// Credits granted at sign-up give weight in votes: for groups whose members are known
+    #[arg(long)]
+    grants_vote: bool,
     /// Seconds in which a commitment to evidence must be revealed
     #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u32).range(1..=86_400))]
     reveal_window: u32,
@@ -65,6 +68,10 @@ impl Serve {
                 panels: PanelConfig {
                     open_juries: self.open_juries,
                     ..PanelConfig::default()
+                },
+                voting: VotingConfig {
+                    grants_count: self.grants_vote,
+                    ..VotingConfig::default()
                 },
                 ..ServiceConfig::default()
             },

@@ -4,6 +4,7 @@
 mod support;
 
 use plumbline_governance::policy::Policy;
+use plumbline_governance::voting::tracks::{Track, TrackTerms};
 use plumbline_service::commands::*;
 use plumbline_service::views::*;
 use support::assembly::{Assembly, gift, proposal, stake};
@@ -102,6 +103,7 @@ fn a_payment_is_proposed_voted_locked_and_made_once() {
     assembly.pass(100);
     assert_eq!(assembly.balance(&assembly.cyd), before[1] + 10 * CREDIT);
     assert_eq!(assembly.world.sum(), 0);
+    assembly.audited();
 }
 
 fn for_it() -> CastVote {
@@ -156,6 +158,7 @@ fn a_restart_forgets_nothing_and_a_key_pays_once() {
         "each has the own part back"
     );
     assert_eq!(assembly.world.sum(), 0);
+    assembly.audited();
 }
 
 #[test]
@@ -194,6 +197,7 @@ fn deposits_come_back_unless_nobody_turned_out() {
     assert_eq!(ignored.ended_by.as_deref(), Some("no_quorum"));
     assert_eq!(assembly.balance(&assembly.ada), before - 100 * CREDIT);
     assert_eq!(assembly.world.sum(), 0);
+    assembly.audited();
 }
 
 #[test]
@@ -248,6 +252,7 @@ fn stakes_are_locked_by_votes_and_delegations() {
         "not-found"
     );
     assert_eq!(assembly.world.sum(), 0);
+    assembly.audited();
 }
 
 #[test]
@@ -568,6 +573,7 @@ fn roles_seals_and_shares_of_revenue_are_voted() {
         .create_proposal(&assembly.bob, &proposal(split, 0));
     assert_eq!(code(twice), "already-proposed");
     assert_eq!(assembly.world.sum(), 0);
+    assembly.audited();
 }
 
 #[test]
@@ -602,6 +608,7 @@ fn a_vote_stops_another_until_it_is_executed() {
         "proposal-over"
     );
     assert_eq!(assembly.world.sum(), 0);
+    assembly.audited();
 }
 
 #[test]
@@ -805,6 +812,113 @@ fn a_ballot_needs_weight_and_words() {
         code(service.cast_vote(&eve, &voting.id, &for_it())),
         "no-weight"
     );
+    // What is taken back before it is locked does not count either.
+    let most = ChangeStake {
+        stake_micro: 80 * CREDIT,
+    };
+    service.withdraw_stake(&assembly.cyd, &most).unwrap();
+    let tally = assembly
+        .vote(&assembly.cyd, &voting.id, "for", 1)
+        .tally
+        .unwrap();
+    assert_eq!(tally.for_micro, 20 * CREDIT as u64);
+    let all = ChangeStake {
+        stake_micro: 200 * CREDIT,
+    };
+    service.withdraw_stake(&assembly.bob, &all).unwrap();
+    assert_eq!(
+        code(service.cast_vote(&assembly.bob, &voting.id, &for_it())),
+        "no-weight"
+    );
     let ballots = service.votes(&eve, &voting.id, None, 9).unwrap();
-    assert!(ballots.items.is_empty());
+    assert_eq!(ballots.items.len(), 1);
+}
+
+/// A market whose settlement stands for a short while, with a trade of Bob's.
+fn settling(assembly: &Assembly) -> String {
+    let world = &assembly.world;
+    let subject = run(assembly, "subject");
+    let mut terms = world.terms(&subject);
+    terms.settlement.challenge_window_s = Some(60);
+    let market = world.service.open_market(&world.operator, &terms).unwrap();
+    let order = support::spend("yes", 30 * CREDIT);
+    world
+        .service
+        .trade(&assembly.bob, &market.id, &order)
+        .unwrap();
+    world.pass(61_000);
+    world.service.run_due_jobs().unwrap();
+    let status = world
+        .service
+        .market(&world.operator, &market.id)
+        .unwrap()
+        .status;
+    assert_eq!(status, "settling");
+    market.id
+}
+
+#[test]
+fn a_vote_calls_a_disputed_market_off_or_lets_it_become_final() {
+    for (side, end) in [("for", "void"), ("against", "paid")] {
+        let assembly = Assembly::with(|config| {
+            let track = Track::SettlementDispute;
+            let voting_s = 150;
+            let terms = TrackTerms {
+                voting_s,
+                ..config.voting.tracks.of(track)
+            };
+            config.voting.tracks.set(track, terms).unwrap();
+        });
+        let before = assembly.balance(&assembly.bob);
+        let market_id = settling(&assembly);
+        let action = ProposedAction::SettlementDispute {
+            market_id: market_id.clone(),
+        };
+        let dispute = assembly.propose(action.clone());
+        assert!(
+            dispute
+                .effect
+                .as_ref()
+                .unwrap()
+                .summary
+                .contains("called off")
+        );
+        for who in [&assembly.ada, &assembly.bob, &assembly.cyd] {
+            assembly.vote(who, &dispute.id, side, 1);
+        }
+        // The window for challenges is over long before the vote.
+        let status = |expected: &str| {
+            assembly.world.service.run_due_jobs().unwrap();
+            let market = assembly
+                .world
+                .service
+                .market(&assembly.ada, &market_id)
+                .unwrap();
+            assert_eq!(market.status, expected, "{side}");
+        };
+        if side == "against" {
+            assembly.pass(100);
+            status("settling");
+        }
+        assembly.until(
+            &dispute.id,
+            if side == "for" {
+                "executed"
+            } else {
+                "rejected"
+            },
+        );
+        assembly.pass(30);
+        status(end);
+        if side == "for" {
+            assert_eq!(assembly.balance(&assembly.bob), before, "refunded exactly");
+        }
+        let again = assembly
+            .world
+            .service
+            .create_proposal(&assembly.ada, &proposal(action, 0));
+        assert!(["no-appeal-window", "already-proposed"].contains(&code(again)));
+        assert_eq!(assembly.world.sum(), 0);
+        assembly.audited();
+    }
 }

@@ -3,7 +3,7 @@
 use diesel::prelude::*;
 
 use crate::schema::{proposal_electors, proposal_votes};
-use crate::{StoreError, Tx};
+use crate::{StoreError, Tx, changed};
 
 /// Somebody with a stake or a delegate when the vote began.
 #[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable, Insertable)]
@@ -96,6 +96,24 @@ pub fn elector(
     })
 }
 
+/// Lowers what counts of an elector's stake.
+///
+/// # Errors
+/// [`StoreError::NotFound`].
+pub fn lower_stake(
+    tx: &mut Tx<'_>,
+    proposal_id: &str,
+    account_id: &str,
+    stake_micro: i64,
+) -> Result<(), StoreError> {
+    let rows = tx.run(|conn| {
+        diesel::update(proposal_electors::table.find((proposal_id, account_id)))
+            .set(proposal_electors::stake_micro.eq(stake_micro))
+            .execute(conn)
+    })?;
+    changed(rows, "elector", account_id)
+}
+
 /// Stores a ballot in place of the voter's last on the same proposal.
 ///
 /// # Errors
@@ -182,6 +200,12 @@ mod tests {
             assert_eq!(votes(tx, "p1", None, 9)?, [vote("against")]);
             assert_eq!(votes(tx, "p1", Some("ada"), 9)?, []);
             assert_eq!(vote_of(tx, "p1", "bob")?, None);
+            lower_stake(tx, "p1", "bob", 3)?;
+            assert_eq!(
+                elector(tx, "p1", "bob")?.map(|row| row.stake_micro),
+                Some(3)
+            );
+            assert!(lower_stake(tx, "p1", "eve", 3).is_err());
             forget_electors(tx, "p1")?;
             assert_eq!(electors(tx, "p1")?, []);
             Ok(())

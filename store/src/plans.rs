@@ -346,6 +346,7 @@ fn every_lookup_of_a_write(tx: &mut Tx<'_>) -> Result<(), StoreError> {
     proposals::insert(tx, &proposal("p"))?;
     proposals::update(tx, &proposal("p"))?;
     proposals::add_step(tx, "p", "draft", "", 1)?;
+    let _ = ballots::lower_stake(tx, "p", "ada", 1).is_err();
     ballots::forget_electors(tx, "p")?;
     stakes::undelegate(tx, "ada", "treasury")?;
     standing::insert(tx, &standing_order("o", 5))?;

@@ -289,7 +289,7 @@ fn page_routes(app: &mut ServiceConfig) {
         .service(resource("/training/{id}").route(get().to(pages::training::show)))
         .service(resource("/oracle").route(get().to(pages::oracle::show)))
         .service(resource("/oracle/versions/{id}/adopt").route(post().to(pages::oracle::adopt)))
-        .service(resource("/policy").route(get().to(pages::policy::show)))
+        .configure(vote_pages)
         .service(resource("/ledger").route(get().to(pages::ledger::show)))
         .service(resource("/jobs").route(get().to(pages::ledger::jobs)))
         .configure(trading_pages)
@@ -316,6 +316,34 @@ fn page_routes(app: &mut ServiceConfig) {
         .configure(jury_pages)
         .service(resource("/logout").route(post().to(pages::session::logout)))
         .service(resource("/theme").route(get().to(pages::theme::choose)));
+}
+
+/// Proposals, stakes, seals, and the policy that votes change.
+fn vote_pages(app: &mut ServiceConfig) {
+    app.service(resource("/policy").route(get().to(pages::policy::show)))
+        .service(resource("/policy/versions/{version}").route(get().to(pages::policy::version)))
+        .service(
+            resource("/policy/simulation")
+                .route(get().to(pages::policy::simulation_form))
+                .route(post().to(pages::policy::simulate)),
+        )
+        .service(resource("/proposals").route(get().to(pages::proposals::list)))
+        .service(
+            resource("/proposals/new")
+                .route(get().to(pages::proposals::new))
+                .route(post().to(pages::proposals::create)),
+        )
+        .service(resource("/proposals/{id}").route(get().to(pages::proposals::show)))
+        .service(resource("/proposals/{id}/vote").route(post().to(pages::proposals::vote)))
+        .service(resource("/proposals/{id}/deposit").route(post().to(pages::proposals::deposit)))
+        .service(resource("/proposals/{id}/withdraw").route(post().to(pages::proposals::withdraw)))
+        .service(
+            resource("/stake")
+                .route(get().to(pages::stakes::show))
+                .route(post().to(pages::stakes::change)),
+        )
+        .service(resource("/seals").route(get().to(pages::stakes::seals)))
+        .service(resource("/seals/{id}/use").route(post().to(pages::stakes::use_seal)));
 }
 
 fn jury_pages(app: &mut ServiceConfig) {

@@ -33,6 +33,27 @@
   setInterval(tick, 5000);
   tick();
 
+  // ---- a slider shows its answer while it is dragged; without this its button does
+  for (const form of document.querySelectorAll("form[data-drag]")) {
+    let waiting, asked = 0;
+    const ask = async () => {
+      const mine = ++asked;
+      const query = new URLSearchParams(new FormData(form));
+      try {
+        const response = await fetch(`${form.action}?${query}`, { headers: { accept: "text/html" } });
+        const page = new DOMParser().parseFromString(await response.text(), "text/html");
+        const fresh = page.getElementById(form.dataset.drag);
+        if (fresh && mine === asked) document.getElementById(form.dataset.drag).replaceChildren(...fresh.childNodes);
+      } catch { /* the button still works */ }
+    };
+    form.addEventListener("input", () => {
+      const range = form.querySelector("input[type=range]");
+      form.querySelector("output").textContent = `${range.value} %`;
+      clearTimeout(waiting);
+      waiting = setTimeout(ask, 120);
+    });
+  }
+
   // ---- copying hashes and tokens
   document.addEventListener("click", async (event) => {
     const source = event.target.closest("[data-copy]");

@@ -8,9 +8,10 @@ use std::time::Duration;
 use anyhow::Result;
 use plumbline_agents::adversary::{Adversary, AdversaryConfig, Report};
 use plumbline_governance::policy::Policy;
+use plumbline_governance::voting::tracks::Tracks;
 use plumbline_service::commands::{CreateToken, OpenMarket, RegisterRun};
 use plumbline_service::context::Context;
-use plumbline_service::{EvidenceTerms, PanelConfig, ServiceConfig};
+use plumbline_service::{EvidenceTerms, PanelConfig, ServiceConfig, VotingConfig};
 use plumbline_training_net::corpus::{SourceData, SourceSpec};
 use plumbline_training_net::plant::{Planted, Recipe, organism_run, plant};
 use plumbline_training_net::run::RunSpec;
@@ -68,6 +69,13 @@ pub fn options(listen: SocketAddr) -> wiring::Options {
             panels: PanelConfig {
                 open_juries: true,
                 ..PanelConfig::default()
+            },
+            // Votes of seconds, and nobody has to earn a stake first.
+            voting: VotingConfig {
+                tracks: Tracks::demo(),
+                lock_period_ms: 60_000,
+                grants_count: true,
+                ..VotingConfig::default()
             },
             ..ServiceConfig::default()
         },

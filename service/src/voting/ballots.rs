@@ -40,6 +40,7 @@ impl Service {
             if !config.defences.stake_snapshot {
                 fix_electorate(tx, &config, &motion.row)?;
             }
+            keep_what_is_left(tx, &config, &id, &account)?;
             if !has_weight(tx, &id, &account)? {
                 return Err(ServiceError::refused(
                     "no-weight",
@@ -134,6 +135,23 @@ pub(super) fn fix_electorate(
         )
         .collect();
     Ok(ballots::add_electors(tx, &rows)?)
+}
+
+/// A stake that was taken back since the vote began does not count in it: nothing of it would be locked.
+fn keep_what_is_left(
+    tx: &mut Tx,
+    config: &ServiceConfig,
+    proposal_id: &str,
+    account_id: &str,
+) -> Result<()> {
+    let Some(elector) = ballots::elector(tx, proposal_id, account_id)? else {
+        return Ok(());
+    };
+    let left = stakes::get(tx, account_id)?.map_or(0, |stake| counts(config, &stake));
+    if left < elector.stake_micro {
+        ballots::lower_stake(tx, proposal_id, account_id, left)?;
+    }
+    Ok(())
 }
 
 /// Whether an account has a stake in a vote, or somebody's delegation.

@@ -101,6 +101,15 @@ impl Assembly {
         self.until(&proposal.id, "executed")
     }
 
+    /// The auditor, who shares no code with the service, agrees with everything.
+    pub fn audited(&self) {
+        let mut text = Vec::new();
+        self.world.service.export_books(&mut text).unwrap();
+        let report = plumbline_audit::verify(text.as_slice()).unwrap();
+        assert!(report.is_green(), "{:#?}", report.violations);
+        assert!(report.checked["proposals"] > 0);
+    }
+
     pub fn show(&self, id: &str) -> ProposalView {
         self.world.service.proposal(&self.ada, id).unwrap()
     }

@@ -61,6 +61,8 @@ pub(crate) struct Viewer {
     pub(crate) operates: bool,
     /// Is a juror, or may become one.
     pub(crate) sits: bool,
+    /// May stake, propose and vote.
+    pub(crate) votes: bool,
 }
 
 /// A message shown once.
@@ -126,6 +128,7 @@ impl Facts {
                 testifies: may(Scope::Evidence),
                 operates: may(Scope::Admin),
                 sits: actor.has_role("juror"),
+                votes: may(Scope::Govern),
             });
         }
         self.csrf = caller

@@ -27,6 +27,9 @@ pub(crate) fn register(tera: &mut Tera) {
     tera.register_filter("grouped", |value: f64, _: Kwargs, _: &State| {
         decimal(value, 0)
     });
+    tera.register_filter("duration", |value: i64, _: Kwargs, _: &State| {
+        duration(value)
+    });
     tera.register_filter("fixed", fixed);
     tera.register_filter("signed", |value: f64, _: Kwargs, _: &State| signed(value));
     tera.register_filter("bytes", |value: f64, _: Kwargs, _: &State| bytes(value));
@@ -53,6 +56,17 @@ pub(crate) fn register(tera: &mut Tera) {
     tera.register_filter("segment", |value: &str, _: Kwargs, _: &State| {
         segment(value)
     });
+}
+
+/// Seconds in the largest unit that divides them well: `90 s`, `45 min`, `36 h`, `14 d`.
+pub(crate) fn duration(seconds: i64) -> String {
+    match seconds {
+        0 => "none".to_owned(),
+        s if s < 120 => format!("{s} s"),
+        s if s < 2 * 3_600 => format!("{} min", s / 60),
+        s if s < 2 * 86_400 => format!("{} h", s / 3_600),
+        s => format!("{} d", s / 86_400),
+    }
 }
 
 /// The outcome that won, or else the most likely one, of a market's outcomes; none of no outcomes.
@@ -241,6 +255,20 @@ pub(crate) fn segment(id: &str) -> Value {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn durations() {
+        let table = [
+            (0, "none"),
+            (90, "90 s"),
+            (2_700, "45 min"),
+            (129_600, "36 h"),
+            (1_209_600, "14 d"),
+        ];
+        for (seconds, text) in table {
+            assert_eq!(duration(seconds), text);
+        }
+    }
 
     #[test]
     fn numbers() {

@@ -4,6 +4,7 @@
 mod juries;
 mod oracle;
 mod training;
+mod voting;
 
 use std::collections::BTreeSet;
 
@@ -25,7 +26,6 @@ use crate::pages::market::{EvidenceRow, MarketPage, OrderForm, outcome, steps};
 use crate::pages::markets::MarketsPage;
 use crate::pages::oracle::OraclePage;
 use crate::pages::outcomes::OutcomesPart;
-use crate::pages::policy::PolicyPage;
 use crate::pages::run::RunPage;
 use crate::pages::session::{LoginPage, SetUpPage, SignUpPage};
 use crate::pages::settlement::CasePart;
@@ -79,6 +79,7 @@ fn chrome(dress: Dress, theme: &str, path: &str) -> Chrome {
         testifies: true,
         operates: true,
         sits: dress != Dress::Empty,
+        votes: dress != Dress::Empty,
     };
     let flash = Flash {
         kind: "done".into(),
@@ -427,15 +428,6 @@ fn add_governance_pages(g: &mut Gallery, dress: Dress) {
     g.add("training-list", "/training", &training::list(dress));
     g.add("training", "/training/x", &training::one(dress));
     g.add("oracle", "/oracle", &OraclePage::of(oracle::state(dress)));
-    let versions = dress.many(vec![s::policy()]);
-    g.add(
-        "policy",
-        "/policy",
-        &PolicyPage {
-            policy: dress.one(s::policy()),
-            versions,
-        },
-    );
     g.add(
         "ledger",
         "/ledger",
@@ -454,6 +446,7 @@ fn add_governance_pages(g: &mut Gallery, dress: Dress) {
 
 fn add_account_pages(g: &mut Gallery, dress: Dress) {
     juries::add(g, dress);
+    voting::add(g, dress);
     g.add("account", "/account", &account(dress));
     let needs_setup = dress == Dress::Empty;
     g.add(

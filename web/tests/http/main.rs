@@ -10,4 +10,5 @@ mod oracle;
 mod outcomes;
 mod pages;
 mod trading;
+mod voting;
 mod world;

@@ -1,0 +1,65 @@
+//! The rows of votes.
+
+use serde::Deserialize;
+
+/// A stake.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "named as in docs/audit.md")]
+pub struct Stake {
+    pub account_id: String,
+    pub stake_micro: i64,
+    pub earned_micro: i64,
+}
+
+/// A proposal.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "named as in docs/audit.md")]
+pub struct Proposal {
+    pub id: String,
+    pub track: String,
+    pub author_id: String,
+    pub action: String,
+    pub terms: String,
+    pub state: String,
+    pub tally: String,
+    pub created_at: i64,
+    pub voting_at: Option<i64>,
+    pub ended_at: Option<i64>,
+}
+
+/// What somebody paid for a proposal.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "named as in docs/audit.md")]
+pub struct Deposit {
+    pub proposal_id: String,
+    pub account_id: String,
+    pub amount_micro: i64,
+    pub status: String,
+}
+
+/// Somebody with a stake or a delegate when a vote began.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "named as in docs/audit.md")]
+pub struct Elector {
+    pub proposal_id: String,
+    pub account_id: String,
+    pub stake_micro: i64,
+    pub delegate_id: Option<String>,
+    pub conviction: i64,
+}
+
+/// A ballot.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "named as in docs/audit.md")]
+pub struct Ballot {
+    pub proposal_id: String,
+    pub account_id: String,
+    pub side: String,
+    pub conviction: i64,
+    pub at: i64,
+}
