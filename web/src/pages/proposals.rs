@@ -221,7 +221,7 @@ pub(crate) fn curve(proposal: &ProposalView) -> LineChart {
         x_unit: "of the voting period",
         from_zero: true,
     };
-    draw(&series, labels, Frame::HALF, summary)
+    draw(&series, labels, Frame::NARROW, summary)
 }
 
 /// Shares over time, in hours from the first moment.
@@ -237,7 +237,7 @@ pub(crate) fn charts(replay: &ReplayView) -> Vec<RunChart> {
             .iter()
             .any(|point| point.share_bps != point.then_share_bps)
     };
-    let chart = |run: &RunReplayView| {
+    let chart = |run: &RunReplayView, frame: Frame| {
         let line = |pick: fn(&ReplayPoint) -> u16| {
             let mut points: Vec<(f64, f64)> = run
                 .points
@@ -283,16 +283,17 @@ pub(crate) fn charts(replay: &ReplayView) -> Vec<RunChart> {
         );
         RunChart {
             name: run.name.clone(),
-            chart: draw(&series, labels, Frame::HALF, summary),
+            chart: draw(&series, labels, frame, summary),
         }
     };
-    replay
-        .runs
-        .iter()
-        .filter(changed)
-        .take(4)
-        .map(chart)
-        .collect()
+    let shown: Vec<&RunReplayView> = replay.runs.iter().filter(changed).take(4).collect();
+    // One alone has the whole column.
+    let frame = if shown.len() == 1 {
+        Frame::WIDE
+    } else {
+        Frame::HALF
+    };
+    shown.into_iter().map(|run| chart(run, frame)).collect()
 }
 
 /// `POST /proposals/{id}/vote`
