@@ -922,3 +922,41 @@ fn a_vote_calls_a_disputed_market_off_or_lets_it_become_final() {
         assembly.audited();
     }
 }
+
+#[test]
+fn a_learnt_version_of_the_oracle_comes_into_force_by_a_vote() {
+    let assembly = Assembly::new();
+    let world = &assembly.world;
+    let market = world.market();
+    let report = world.report("1.5", 5 * CREDIT);
+    world
+        .service
+        .submit_evidence(&assembly.bob, &market.id, &report)
+        .unwrap();
+    world.service.run_due_jobs().unwrap();
+    for _ in 0..5 {
+        world.pass(61_000);
+        world.service.run_due_jobs().unwrap();
+    }
+    let versions = world
+        .service
+        .oracle_versions(&assembly.ada, None, 9)
+        .unwrap()
+        .items;
+    assert_eq!(
+        (versions[0].origin.as_str(), versions[0].status.as_str()),
+        ("learned", "candidate")
+    );
+    let version_id = versions[0].id.clone();
+    let done = assembly.carry(ProposedAction::OracleChange {
+        version_id: version_id.clone(),
+    });
+    assert_eq!(done.outcome.unwrap()["changed"], true);
+    let version = world
+        .service
+        .oracle_version(&assembly.ada, &version_id)
+        .unwrap();
+    assert_eq!(version.status, "in_force");
+    assert_eq!(version.adopted_by, Some(format!("proposal {}", done.id)));
+    assembly.audited();
+}

@@ -168,15 +168,23 @@ pub(crate) fn adopt(tx: &mut Tx, version_id: &str, by: &str, now: Millis) -> Res
 }
 
 impl Service {
+    /// Whether the judges of this process can be set to a version.
+    ///
+    /// Errors: `not-found`; `unfit-version`.
+    pub(crate) fn check_oracle_version(&self, id: &str) -> Result<()> {
+        let wanted = id.to_owned();
+        let (content, weights) = self.read(move |tx| load(tx, &wanted))?;
+        build(&self.ensemble, &content.parameters, &weights)
+            .map(drop)
+            .map_err(|error| ServiceError::refused("unfit-version", error.to_string()))
+    }
+
     /// Puts a version in force at the operator's word. A decision by vote calls [`adopt`] in its own transaction.
     ///
     /// Errors: `not-found`; `unfit-version` for one that the judges of this process cannot be set to.
     pub fn adopt_oracle_version(&self, ctx: &Context, id: &str) -> Result<OracleVersionView> {
         self.allow(&ctx.actor, Scope::Admin)?;
-        let wanted = id.to_owned();
-        let (content, weights) = self.read(move |tx| load(tx, &wanted))?;
-        build(&self.ensemble, &content.parameters, &weights)
-            .map_err(|error| ServiceError::refused("unfit-version", error.to_string()))?;
+        self.check_oracle_version(id)?;
         let (id, by) = (id.to_owned(), ctx.actor.handle.clone());
         self.write_once(ctx, move |tx, now| {
             adopt(tx, &id, &by, now)?;

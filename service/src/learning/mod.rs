@@ -18,4 +18,4 @@ mod state;
 mod versions;
 
 pub(crate) use cases::record;
-pub(crate) use force::{InForce, start};
+pub(crate) use force::{InForce, adopt, start};

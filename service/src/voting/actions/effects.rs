@@ -7,7 +7,7 @@ use plumbline_store::{Tx, accounts, markets, positions, proposals, runs};
 use uuid::Uuid;
 
 use super::super::motion::person;
-use super::parse_policy;
+use super::{oracle_change, parse_policy};
 use crate::commands::{ProposedAction, RevenueShare};
 use crate::ledger::TREASURY;
 use crate::policy::timestamp;
@@ -173,6 +173,10 @@ fn organisation_effect(tx: &mut Tx, action: &ProposedAction) -> Result<EffectVie
             let summary = "The market is called off: everybody gets back what they put in. \
                            Its settlement waits for the end of this vote.";
             (summary.to_owned(), facts)
+        }
+        ProposedAction::OracleChange { version_id } => {
+            let summary = "Submissions judged from then on are judged by this version. No price moves by itself.";
+            (summary.to_owned(), oracle_change::facts(tx, version_id)?)
         }
         ProposedAction::Cancel { proposal_id } => {
             let target = proposals::get(tx, proposal_id)?;

@@ -76,6 +76,9 @@ impl Service {
         } else {
             MAX_TERM
         };
+        if let ProposedAction::OracleChange { version_id } = &action {
+            self.check_version(version_id)?;
+        }
         let (cap, at) = (self.config.voting.treasury_cap_micro, self.timestamp()?);
         self.read(move |tx| check(tx, action, longest, cap, at))
     }
@@ -131,8 +134,8 @@ fn check(
             parse_policy(&toml)?;
             Ok(ProposedAction::PolicyChange { toml })
         }
+        // Checked before, as the judges are not in the store.
         ProposedAction::OracleChange { version_id } => {
-            oracle_change::check_version(tx, &version_id)?;
             Ok(ProposedAction::OracleChange { version_id })
         }
         ProposedAction::SettlementDispute { market_id } => {
