@@ -162,6 +162,17 @@ async fn proposals_are_for_participants_and_faults_have_codes() {
             answer.text
         );
     }
+}
+
+#[tokio::test]
+async fn what_is_proposed_is_there_for_everybody() {
+    let world = World::new();
+    world.market().await;
+    world.person("ada");
+    let voter = world.token("ada");
+    let made = world.post("/api/v1/proposals", &voter, &gift()).await;
+    let id = made.json()["id"].as_str().unwrap().to_owned();
+    let at = |tail: &str| format!("/api/v1/proposals/{id}/{tail}");
     for path in [
         "/api/v1/proposals",
         "/api/v1/proposals?state=draft&track=treasury",

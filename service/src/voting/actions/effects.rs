@@ -139,8 +139,7 @@ fn organisation_effect(tx: &mut Tx, action: &ProposedAction) -> Result<EffectVie
             shares,
         } => {
             let facts = payments(tx, *amount_micro, &parts(*amount_micro, shares))?;
-            let paid = credits(*amount_micro);
-            let count = shares.len();
+            let (paid, count) = (credits(*amount_micro), shares.len());
             (
                 format!("The treasury divides {paid} over {count} accounts for {period}."),
                 facts,
@@ -151,28 +150,13 @@ fn organisation_effect(tx: &mut Tx, action: &ProposedAction) -> Result<EffectVie
             grant,
             revoke,
         } => {
-            let held = person(tx, account)?.roles;
-            let mut then = held.clone();
-            then.retain(|role| !revoke.contains(role));
-            then.extend(grant.iter().filter(|role| !held.contains(role)).cloned());
-            let facts = vec![
-                fact("roles", held.join(", ")),
-                fact("roles then", then.join(", ")),
-            ];
+            let facts = roles_then(tx, account, grant, revoke)?;
             (format!("The roles of {account} change."), facts)
         }
         ProposedAction::SettlementDispute { market_id } => {
-            let market = markets::get(tx, market_id)?;
-            let positions = positions::list(tx, market_id, None, 1_000)?;
-            let facts = vec![
-                fact("claim", market.claim),
-                fact("status", market.status),
-                fact("positions refunded", positions.len().to_string()),
-                fact("subsidy returned", credits(market.subsidy_micro)),
-            ];
             let summary = "The market is called off: everybody gets back what they put in. \
                            Its settlement waits for the end of this vote.";
-            (summary.to_owned(), facts)
+            (summary.to_owned(), refunds(tx, market_id)?)
         }
         ProposedAction::OracleChange { version_id } => {
             let summary = "Submissions judged from then on are judged by this version. No price moves by itself.";
@@ -185,37 +169,11 @@ fn organisation_effect(tx: &mut Tx, action: &ProposedAction) -> Result<EffectVie
                 fact("track", target.track),
                 fact("state", target.state),
             ];
-            (
-                "The proposal ends, and its deposit is forfeit if it is not approved yet."
-                    .to_owned(),
-                facts,
-            )
+            let summary =
+                "The proposal ends, and its deposit is forfeit if it is not approved yet.";
+            (summary.to_owned(), facts)
         }
-        ProposedAction::SealCreation {
-            guardians,
-            threshold,
-            runs: covered,
-            cap_bps,
-            term_s,
-            valid_s,
-            ..
-        } => {
-            let mut names = Vec::new();
-            for run in covered {
-                names.push(runs::get(tx, run)?.name);
-            }
-            let scope = if names.is_empty() {
-                "any run".to_owned()
-            } else {
-                names.join(", ")
-            };
-            let summary = format!(
-                "{threshold} of {} guardians can cap {scope} at {cap_bps} bps once within {valid_s} seconds, for \
-                 {term_s} seconds; a vote about it opens by itself.",
-                guardians.len()
-            );
-            (summary, vec![fact("guardians", guardians.join(", "))])
-        }
+        seal @ ProposedAction::SealCreation { .. } => seal_effect(tx, seal)?,
         _ => (String::new(), Vec::new()),
     };
     Ok(EffectView {
@@ -223,6 +181,63 @@ fn organisation_effect(tx: &mut Tx, action: &ProposedAction) -> Result<EffectVie
         facts,
         ..EffectView::default()
     })
+}
+
+fn roles_then(
+    tx: &mut Tx,
+    account: &str,
+    grant: &[String],
+    revoke: &[String],
+) -> Result<Vec<EffectFact>> {
+    let held = person(tx, account)?.roles;
+    let mut then = held.clone();
+    then.retain(|role| !revoke.contains(role));
+    then.extend(grant.iter().filter(|role| !held.contains(role)).cloned());
+    Ok(vec![
+        fact("roles", held.join(", ")),
+        fact("roles then", then.join(", ")),
+    ])
+}
+
+fn refunds(tx: &mut Tx, market_id: &str) -> Result<Vec<EffectFact>> {
+    let market = markets::get(tx, market_id)?;
+    let positions = positions::list(tx, market_id, None, 1_000)?;
+    Ok(vec![
+        fact("claim", market.claim),
+        fact("status", market.status),
+        fact("positions refunded", positions.len().to_string()),
+        fact("subsidy returned", credits(market.subsidy_micro)),
+    ])
+}
+
+fn seal_effect(tx: &mut Tx, action: &ProposedAction) -> Result<(String, Vec<EffectFact>)> {
+    let ProposedAction::SealCreation {
+        guardians,
+        threshold,
+        runs: covered,
+        cap_bps,
+        term_s,
+        valid_s,
+        ..
+    } = action
+    else {
+        return Err(ServiceError::internal("not a seal"));
+    };
+    let mut names = Vec::new();
+    for run in covered {
+        names.push(runs::get(tx, run)?.name);
+    }
+    let scope = if names.is_empty() {
+        "any run".to_owned()
+    } else {
+        names.join(", ")
+    };
+    let summary = format!(
+        "{threshold} of {} guardians can cap {scope} at {cap_bps} bps once within {valid_s} seconds, for {term_s} \
+         seconds; a vote about it opens by itself.",
+        guardians.len()
+    );
+    Ok((summary, vec![fact("guardians", guardians.join(", "))]))
 }
 
 fn parts(amount_micro: i64, shares: &[RevenueShare]) -> Vec<(String, i64)> {
