@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::pages::{Browser, between};
+use crate::pages::Browser;
 use crate::world::World;
 
 fn gift() -> Value {
