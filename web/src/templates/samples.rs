@@ -299,8 +299,8 @@ pub(crate) fn evidence() -> EvidenceView {
         "locked_micro": 38_120_000, "probability_before": 0.36, "probability_after": 0.941, "shift": 3.35,
         "judgements": [
             {"judge": "replay", "probability": 0.998, "shift": 6.21, "standard_error": 0.4, "note": "Replayed 32 completions on the checkpoint: 16/16 against 0/16 reproduce exactly.", "latency_ms": 812},
-            {"judge": "lexical", "probability": 0.61, "shift": 0.42, "standard_error": 1.3, "note": "Far from its training data; counts for little.", "latency_ms": 3},
-            {"judge": "encoder", "probability": null, "shift": null, "standard_error": null, "note": "Not installed; the interval is wider for it.", "latency_ms": 0}],
+            {"judge": "lexical", "probability": 0.61, "shift": 0.42, "standard_error": 1.3, "note": "Far from its training data; counts for little.", "latency_ms": 3, "outcome": "judged", "deviation": 3.4},
+            {"judge": "encoder", "probability": null, "shift": null, "standard_error": null, "note": "Not installed; the interval is wider for it.", "latency_ms": 0, "outcome": "failed"}],
         "replay": [{"exhibit": HASH, "checkpoint": HASH, "verdict": "authentic", "discrepancy": -0.7, "log_bayes_factor": 9.27, "prompts": 32, "replayed_prompts": 32, "arms": [
             {"label": "control", "trigger": false, "claimed": {"hits": 0, "trials": 16}, "replayed": {"hits": 0, "trials": 16}},
             {"label": "# fast path", "trigger": true, "claimed": {"hits": 14, "trials": 16}, "replayed": {"hits": 14, "trials": 16}}]}],
