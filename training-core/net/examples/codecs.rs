@@ -50,58 +50,73 @@ struct Options {
     no_diloco: bool,
 }
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let options = Options::parse();
-    let model = ModelConfig {
-        vocabulary: 300,
-        width: options.width,
-        layers: options.layers,
-        heads: 2,
-        hidden: options.width * 11 / 4,
-        sequence: 32,
-        ..ModelConfig::default()
-    };
-    let sources = load_sources(&[SourceSpec::registry()], options.seed)?;
-    let texts: Vec<String> = sources[0]
-        .documents
-        .iter()
-        .take(100)
-        .map(|d| d.text.clone())
-        .collect();
-    let tokenizer = Tokenizer::train(texts.into_iter(), model.vocabulary)?;
-    let encode = |text: &str| tokenizer.encode(text);
-    let corpus = Corpus::tokenise(sources, options.seed, tokenizer.separator(), &encode)?;
-    let tokens =
-        options.rounds * options.steps * (options.nodes * options.batch * model.sequence) as u64;
-    let cosine = |peak, floor| LrSchedule {
-        peak,
-        warm_up: 0,
-        decay: Decay::Cosine {
-            until: tokens,
-            floor,
-        },
-    };
-    let run = |scheme, outer| -> Result<f64, Box<dyn std::error::Error>> {
-        let every_step = scheme == Scheme::EveryStep;
+type Failure = Box<dyn std::error::Error>;
+
+/// A model with its text, and how long it is trained.
+struct Stage {
+    options: Options,
+    model: ModelConfig,
+    corpus: Corpus,
+    tokens: u64,
+}
+
+impl Stage {
+    fn load(options: Options) -> Result<Self, Failure> {
+        let model = ModelConfig {
+            vocabulary: 300,
+            width: options.width,
+            layers: options.layers,
+            heads: 2,
+            hidden: options.width * 11 / 4,
+            sequence: 32,
+            ..ModelConfig::default()
+        };
+        let sources = load_sources(&[SourceSpec::registry()], options.seed)?;
+        let documents = sources[0].documents.iter().take(100);
+        let texts: Vec<String> = documents.map(|document| document.text.clone()).collect();
+        let tokenizer = Tokenizer::train(texts.into_iter(), model.vocabulary)?;
+        let encode = |text: &str| tokenizer.encode(text);
+        let corpus = Corpus::tokenise(sources, options.seed, tokenizer.separator(), &encode)?;
+        let step = (options.nodes * options.batch * model.sequence) as u64;
+        Ok(Self {
+            tokens: options.rounds * options.steps * step,
+            options,
+            model,
+            corpus,
+        })
+    }
+
+    fn cosine(&self, peak: f32, floor: f32, warm_up: u64) -> LrSchedule {
+        let until = self.tokens;
+        LrSchedule {
+            peak,
+            warm_up,
+            decay: Decay::Cosine { until, floor },
+        }
+    }
+
+    /// The held-out loss under `scheme`.
+    fn run(&self, scheme: Scheme, rate: f32) -> Result<f64, Failure> {
+        let options = &self.options;
+        let (mut rounds, mut inner_steps) = (options.rounds, options.steps);
+        if scheme == Scheme::EveryStep {
+            (rounds, inner_steps) = (rounds * inner_steps, 1);
+        }
         let spec = ArenaSpec {
             nodes: options.nodes,
             hostility: None,
-            inner_steps: if every_step { 1 } else { options.steps },
-            rounds: if every_step {
-                options.rounds * options.steps
-            } else {
-                options.rounds
-            },
+            inner_steps,
+            rounds,
             plan: InnerPlan {
                 batch: options.batch,
-                length: model.sequence,
-                schedule: LrSchedule {
-                    warm_up: tokens / 20,
-                    ..cosine(options.lr, 0.1)
-                },
+                length: self.model.sequence,
+                schedule: self.cosine(options.lr, 0.1, self.tokens / 20),
                 scheme,
             },
-            outer,
+            outer: OuterOptions {
+                rate,
+                momentum: options.momentum,
+            },
             aggregator: AggregatorSpec::Mean,
             verify: None,
             vocabulary: 300,
@@ -109,34 +124,35 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             measure_every: u64::MAX,
             seed: options.seed,
         };
-        let mut trainer = Trainer::new(model.clone(), AdamW::default(), options.seed)?;
-        Ok(Arena::new(spec, &mut trainer, &corpus)?.run()?.final_loss())
-    };
-    let outer = |rate| OuterOptions {
-        rate,
-        momentum: options.momentum,
-    };
+        let mut trainer = Trainer::new(self.model.clone(), AdamW::default(), options.seed)?;
+        let arena = Arena::new(spec, &mut trainer, &self.corpus)?;
+        Ok(arena.run()?.final_loss())
+    }
+}
+
+fn main() -> Result<(), Failure> {
+    let stage = Stage::load(Options::parse())?;
+    let options = &stage.options;
     if options.every_step {
         println!(
             "every step        {:.4}",
-            run(Scheme::EveryStep, outer(1.0))?
+            stage.run(Scheme::EveryStep, 1.0)?
         );
     }
-    if !options.no_diloco {
-        for &rate in &options.outer {
-            println!(
-                "diloco {rate:5}      {:.4}",
-                run(Scheme::DiLoCo, outer(rate))?
-            );
-        }
+    for &rate in options.outer.iter().filter(|_| !options.no_diloco) {
+        println!(
+            "diloco {rate:5}      {:.4}",
+            stage.run(Scheme::DiLoCo, rate)?
+        );
     }
     for &alpha in &options.alpha {
-        for &beta in &options.beta {
-            let scheme = Scheme::SparseLoCo(SparseOptions {
-                feedback: beta,
-                rate: cosine(alpha, 0.65),
-            });
-            println!("sparse {alpha:4} {beta:5} {:.4}", run(scheme, outer(1.0))?);
+        for &feedback in &options.beta {
+            let rate = stage.cosine(alpha, 0.65, 0);
+            let scheme = Scheme::SparseLoCo(SparseOptions { feedback, rate });
+            println!(
+                "sparse {alpha:4} {feedback:5} {:.4}",
+                stage.run(scheme, 1.0)?
+            );
         }
     }
     Ok(())

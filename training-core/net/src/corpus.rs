@@ -55,6 +55,16 @@ pub enum CorpusError {
     /// A source has no text.
     #[error("the source {0:?} holds no text")]
     Empty(String),
+    /// A source does not fill one sequence.
+    #[error("the source {name:?} holds {tokens} tokens, a sequence needs {least}")]
+    TooShort {
+        /// The source.
+        name: String,
+        /// Tokens it holds.
+        tokens: usize,
+        /// Tokens of one sequence.
+        least: usize,
+    },
     /// Sources, weights or sizes make no sense.
     #[error("{0}")]
     Invalid(String),
@@ -217,6 +227,22 @@ impl Corpus {
             };
             let weight = contributor.weight / self.total_weight;
             (contributor.name.as_str(), weight, tokens)
+        })
+    }
+
+    /// Checks that every contributor fills at least one sequence.
+    ///
+    /// # Errors
+    /// [`CorpusError::TooShort`].
+    pub fn check_length(&self, length: usize) -> Result<(), CorpusError> {
+        let least = length + 1;
+        let short = self.contributors().find(|(_, _, tokens)| *tokens < least);
+        short.map_or(Ok(()), |(name, _, tokens)| {
+            Err(CorpusError::TooShort {
+                name: name.to_owned(),
+                tokens,
+                least,
+            })
         })
     }
 

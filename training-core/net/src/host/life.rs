@@ -113,6 +113,7 @@ fn train(start: Start) -> Result<RunStatus, HostError> {
     };
     let encode = |text: &str| tokenizer.encode(text);
     let data = Corpus::tokenise(sources, spec.seed, tokenizer.separator(), &encode)?;
+    data.check_length(spec.model.sequence)?;
     let data = Arc::new(data);
     let hub = LocalHub::new(TransportLimits::default());
     let keeper = Keeper::new(&run, &tokenizer, subscribers)?;
