@@ -1,20 +1,27 @@
-//! Honest measurement of the lexical judge: grouped folds, sets never seen, and few cases of a new kind.
+//! Honest measurement of judges and of their pool: grouped folds, sets never seen, and few cases of a new kind.
 
-use std::collections::HashSet;
+mod contest;
+mod leaks;
+mod split;
+
+pub use contest::{Contender, Stage, Staged, StagedReader};
 
 use serde::{Deserialize, Serialize};
 
-use crate::claim::family_of;
 use crate::error::DataError;
-use crate::expert::{Case, ExpertOptions, fit_weights};
-use crate::features::{View, extract};
-use crate::logistic::dot;
+use crate::features::View;
 use crate::metrics::{
     auroc, base_rate_brier, brier, expected_calibration_error, log_loss, mean, probabilities,
 };
-use crate::rows::{Dataset, Row, fold_of};
-use crate::train::{Prepared, TrainOptions, train_cold, train_prepared};
-use crate::weights::Weights;
+use crate::pooling::Pooling;
+use crate::rows::Dataset;
+use crate::train::TrainOptions;
+use contest::{Entrant, Entry};
+use leaks::view_auroc;
+use split::{Split, Splits, splits};
+
+/// Name under which the pool of several judges is measured.
+pub const POOL: &str = "pool";
 
 /// What is trained on, and what is tested on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,11 +88,26 @@ impl Default for EvaluateOptions {
     }
 }
 
+impl EvaluateOptions {
+    fn validate(&self) -> Result<(), DataError> {
+        self.train.validate()?;
+        if self.folds < 2 || self.repeats < 1 {
+            return Err(DataError::Option {
+                name: "folds",
+                reason: "is below 2, or repeats below 1",
+            });
+        }
+        Ok(())
+    }
+}
+
 /// One measurement.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EvaluationRow {
     /// Name of the set.
     pub set: String,
+    /// Name of the judge, or [`POOL`].
+    pub judge: String,
     /// Protocol.
     pub protocol: Protocol,
     /// Cases scored (mean over draws).
@@ -114,13 +136,22 @@ pub fn evaluate(
     protocol: Protocol,
     options: &EvaluateOptions,
 ) -> Result<Vec<EvaluationRow>, DataError> {
-    options.train.validate()?;
-    if options.folds < 2 || options.repeats < 1 {
-        return Err(DataError::Option {
-            name: "folds",
-            reason: "is below 2, or repeats below 1",
-        });
-    }
+    evaluate_judges(sets, &[Contender::Lexical], protocol, options)
+}
+
+/// Measures judges on each set and, where there are several, their pool.
+///
+/// Every judge is fitted on the same cases and tested on the same others. The pool's weights and calibration are
+/// fitted on what the judges say of training cases that they had not seen (inner folds), never on test cases.
+/// Rows come by set, then by number of labelled cases, then by judge, the pool last.
+/// Errors: [`DataError`] for options outside their domain, features that are not one for each row, or too few rows.
+pub fn evaluate_judges(
+    sets: &[Dataset],
+    contenders: &[Contender<'_>],
+    protocol: Protocol,
+    options: &EvaluateOptions,
+) -> Result<Vec<EvaluationRow>, DataError> {
+    options.validate()?;
     if protocol != Protocol::InDomain && sets.len() < 2 {
         return Err(DataError::TooFew {
             what: "sets",
@@ -128,33 +159,94 @@ pub fn evaluate(
             need: 2,
         });
     }
-    let prepared: Vec<Vec<Prepared<'_>>> = sets
+    let mut entrants = contenders
         .iter()
-        .map(|set| {
-            set.rows
-                .iter()
-                .map(|row| Prepared::new(row, options.train.bits))
-                .collect()
-        })
-        .collect();
+        .map(|contender| Entrant::new(contender, sets, options))
+        .collect::<Result<Vec<_>, _>>()?;
     let mut rows = Vec::new();
     for (at, set) in sets.iter().enumerate() {
         let leaks = (
             view_auroc(View::PromptOnly, &set.rows, options),
             view_auroc(View::LengthOnly, &set.rows, options),
         );
-        let scores = match protocol {
-            Protocol::InDomain => vec![in_domain(&prepared[at], options)?],
-            Protocol::LeaveOneOut => vec![leave_one_out(&prepared, at, options)?],
-            Protocol::FewShot => few_shot(&prepared, at, options)?,
-        };
-        rows.extend(
-            scores
-                .into_iter()
-                .map(|score| score.row(set, protocol, leaks)),
-        );
+        for stage in splits(sets, at, protocol, options) {
+            let scores = measure(&mut entrants, sets, &stage, options)?;
+            let named = scores.into_iter();
+            rows.extend(named.map(|(judge, score)| score.row(set, judge, protocol, leaks)));
+        }
     }
     Ok(rows)
+}
+
+/// Measures every judge, and the pool of several, on splits that are one measurement: folds of a set, or draws.
+fn measure<'a>(
+    entrants: &mut [Entrant<'a>],
+    sets: &'a [Dataset],
+    splits: &Splits,
+    options: &EvaluateOptions,
+) -> Result<Vec<(String, Score)>, DataError> {
+    let mut names: Vec<String> = entrants.iter().map(|e| e.name().to_owned()).collect();
+    if entrants.len() > 1 {
+        names.push(POOL.to_owned());
+    }
+    let mut heard: Vec<Vec<Heard>> = names.iter().map(|_| Vec::new()).collect();
+    for split in &splits.parts {
+        let labels: Vec<f64> = split.test.iter().map(|i| split.label(sets, *i)).collect();
+        let entries = entrants
+            .iter_mut()
+            .map(|entrant| entrant.enter(split, sets, options))
+            .collect::<Result<Vec<_>, _>>()?;
+        let mut answers: Vec<Vec<f64>> = entries.iter().map(Entry::log_odds).collect();
+        if entries.len() > 1 {
+            answers.push(pooled(entrants, &entries, split, sets));
+        }
+        for (heard, log_odds) in heard.iter_mut().zip(answers) {
+            heard.push(Heard {
+                log_odds,
+                labels: labels.clone(),
+                trained: split.own.len() as f64,
+            });
+        }
+    }
+    let scores = heard
+        .iter()
+        .map(|parts| Score::of_parts(parts, splits.together));
+    Ok(names.into_iter().zip(scores).collect())
+}
+
+/// What the pool of the judges says of the test cases of a split.
+fn pooled(
+    entrants: &[Entrant<'_>],
+    entries: &[Entry],
+    split: &Split,
+    sets: &[Dataset],
+) -> Vec<f64> {
+    let judges: Vec<(String, String)> = entrants
+        .iter()
+        .map(|e| (e.name().to_owned(), e.family().to_owned()))
+        .collect();
+    let rows: Vec<_> = split
+        .own
+        .iter()
+        .map(|i| &sets[split.set].rows[*i])
+        .collect();
+    let unseen: Vec<&[Option<f64>]> = entries.iter().map(|e| e.unseen.as_slice()).collect();
+    let stated: Vec<f64> = entries.iter().map(|entry| entry.stated).collect();
+    let pooling = Pooling::fit(&judges, &rows, &unseen, &stated);
+    let tested = split.test.iter().enumerate();
+    tested
+        .map(|(at, row)| {
+            let views: Vec<_> = entries.iter().map(|entry| entry.views[at]).collect();
+            pooling.log_odds(&views, &sets[split.set].rows[*row].claim_type)
+        })
+        .collect()
+}
+
+/// What one judge said of the test cases of one split.
+struct Heard {
+    log_odds: Vec<f64>,
+    labels: Vec<f64>,
+    trained: f64,
 }
 
 /// Means over draws of everything measured.
@@ -193,10 +285,37 @@ impl Score {
         }
     }
 
-    fn row(self, set: &Dataset, protocol: Protocol, leaks: (f64, f64)) -> EvaluationRow {
+    /// One score over all parts together, or the mean of a score for each.
+    fn of_parts(parts: &[Heard], together: bool) -> Self {
+        if !together {
+            let scores: Vec<Self> = parts
+                .iter()
+                .map(|part| Self::of(&part.log_odds, &part.labels, part.trained))
+                .collect();
+            return Self::average(&scores);
+        }
+        let join = |field: fn(&Heard) -> &Vec<f64>| -> Vec<f64> {
+            parts.iter().flat_map(field).copied().collect()
+        };
+        let trained = mean(parts.iter().map(|part| part.trained));
+        Self::of(
+            &join(|part| &part.log_odds),
+            &join(|part| &part.labels),
+            trained,
+        )
+    }
+
+    fn row(
+        self,
+        set: &Dataset,
+        judge: String,
+        protocol: Protocol,
+        leaks: (f64, f64),
+    ) -> EvaluationRow {
         let [auroc, brier, base_rate_brier, log_loss, ece] = self.measures;
         EvaluationRow {
             set: set.name.clone(),
+            judge,
             protocol,
             cases: self.cases.round() as usize,
             n: self.n.round() as usize,
@@ -209,200 +328,4 @@ impl Score {
             length_only_auroc: leaks.1,
         }
     }
-}
-
-fn log_odds_of(weights: &Weights, rows: &[&Prepared<'_>]) -> Vec<f64> {
-    rows.iter()
-        .map(|row| weights.read(&row.row.claim_type, &row.reading).log_odds)
-        .collect()
-}
-
-fn labels_of(rows: &[&Prepared<'_>]) -> Vec<f64> {
-    rows.iter().map(|row| row.row.label).collect()
-}
-
-fn in_domain(rows: &[Prepared<'_>], options: &EvaluateOptions) -> Result<Score, DataError> {
-    let (mut log_odds, mut labels, mut trained) = (Vec::new(), Vec::new(), 0.0);
-    for fold in 0..options.folds {
-        let (test, train): (Vec<&Prepared<'_>>, Vec<&Prepared<'_>>) = rows
-            .iter()
-            .partition(|row| fold_of(&row.row.group, options.seed, options.folds) == fold);
-        if test.is_empty() {
-            continue;
-        }
-        let weights = train_prepared(&train, &options.train)?;
-        log_odds.extend(log_odds_of(&weights, &test));
-        labels.extend(labels_of(&test));
-        trained += train.len() as f64 / options.folds as f64;
-    }
-    Ok(Score::of(&log_odds, &labels, trained))
-}
-
-/// Weights fitted on every other set, with no row of a prompt or scenario that the set has too.
-fn without(
-    prepared: &[Vec<Prepared<'_>>],
-    at: usize,
-    options: &EvaluateOptions,
-) -> Result<Weights, DataError> {
-    let groups: HashSet<&str> = prepared[at]
-        .iter()
-        .map(|row| row.row.group.as_str())
-        .collect();
-    let families: HashSet<&str> = prepared[at]
-        .iter()
-        .map(|row| family_of(&row.row.claim_type))
-        .collect();
-    let others: Vec<&Prepared<'_>> = prepared
-        .iter()
-        .enumerate()
-        .filter(|(other, _)| *other != at)
-        .flat_map(|(_, rows)| rows)
-        .filter(|row| !groups.contains(row.row.group.as_str()))
-        .collect();
-    let mut weights = train_cold(&others, &options.train);
-    // Another set may hold claims of the same family: then, and only then, an expert has been there before.
-    let akin: Vec<&Prepared<'_>> = others
-        .into_iter()
-        .filter(|row| families.contains(family_of(&row.row.claim_type)))
-        .collect();
-    if !akin.is_empty() {
-        match train_prepared(&akin, &options.train) {
-            Ok(experts) => weights.families = experts.families,
-            Err(DataError::TooFew { .. }) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(weights)
-}
-
-fn leave_one_out(
-    prepared: &[Vec<Prepared<'_>>],
-    at: usize,
-    options: &EvaluateOptions,
-) -> Result<Score, DataError> {
-    let weights = without(prepared, at, options)?;
-    let test: Vec<&Prepared<'_>> = prepared[at].iter().collect();
-    Ok(Score::of(
-        &log_odds_of(&weights, &test),
-        &labels_of(&test),
-        0.0,
-    ))
-}
-
-fn few_shot(
-    prepared: &[Vec<Prepared<'_>>],
-    at: usize,
-    options: &EvaluateOptions,
-) -> Result<Vec<Score>, DataError> {
-    let base = without(prepared, at, options)?;
-    let mut scores = Vec::new();
-    for &n in &options.few_shot {
-        if prepared[at].len() < n + 100 {
-            continue;
-        }
-        let mut draws = Vec::new();
-        for repeat in 0..options.repeats {
-            let (few, rest) = draw(&prepared[at], n, options.seed.wrapping_add(repeat as u64));
-            let weights = adapted(&base, &few, options)?;
-            draws.push(Score::of(
-                &log_odds_of(&weights, &rest),
-                &labels_of(&rest),
-                few.len() as f64,
-            ));
-        }
-        scores.push(Score::average(&draws));
-    }
-    Ok(scores)
-}
-
-/// `n` cases from whole groups in an order of the seed's, and the cases of all groups that were not touched.
-fn draw<'a, 'b>(
-    rows: &'a [Prepared<'b>],
-    n: usize,
-    seed: u64,
-) -> (Vec<&'a Prepared<'b>>, Vec<&'a Prepared<'b>>) {
-    let key = |row: &Prepared<'_>| fold_of(&row.row.group, seed ^ 0xF3E5, usize::MAX);
-    let mut ordered: Vec<&Prepared<'b>> = rows.iter().collect();
-    ordered.sort_by_key(|row| key(row));
-    let touched: HashSet<&str> = ordered[..n]
-        .iter()
-        .map(|row| row.row.group.as_str())
-        .collect();
-    let rest = ordered[n..]
-        .iter()
-        .filter(|row| !touched.contains(row.row.group.as_str()))
-        .copied()
-        .collect();
-    ordered.truncate(n);
-    (ordered, rest)
-}
-
-/// The base weights with every family of the few cases that has enough of them.
-fn adapted(
-    base: &Weights,
-    few: &[&Prepared<'_>],
-    options: &EvaluateOptions,
-) -> Result<Weights, DataError> {
-    let families: HashSet<&str> = few
-        .iter()
-        .map(|row| family_of(&row.row.claim_type))
-        .collect();
-    let mut weights = base.clone();
-    for family in families {
-        let members: Vec<&Prepared<'_>> = few
-            .iter()
-            .filter(|row| family_of(&row.row.claim_type) == family)
-            .copied()
-            .collect();
-        match weights.adapt_prepared(family, &members, &options.train) {
-            Ok(better) => weights = better,
-            Err(DataError::TooFew { .. } | DataError::OneClass(_)) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(weights)
-}
-
-/// AUROC in grouped folds from one view of the cases alone.
-fn view_auroc(view: View, rows: &[Row], options: &EvaluateOptions) -> f64 {
-    let bits = options.train.bits;
-    let vectors: Vec<_> = rows
-        .iter()
-        .map(|row| extract(view, &row.claim_type, &row.prompt, &row.response, bits))
-        .collect();
-    let cases: Vec<Case<'_>> = rows
-        .iter()
-        .zip(&vectors)
-        .map(|(row, vector)| Case {
-            vector,
-            kind: &row.claim_type,
-            group: &row.group,
-            label: row.label,
-            weight: 1.0,
-        })
-        .collect();
-    let fit = ExpertOptions {
-        costs: vec![1.0],
-        inner_folds: 2,
-        epochs: options.train.epochs,
-        seed: options.train.seed,
-        kind_precision: options.train.kind_precision,
-    };
-    let folds: Vec<usize> = rows
-        .iter()
-        .map(|row| fold_of(&row.group, options.seed, options.folds))
-        .collect();
-    let mut scores = vec![0.0; rows.len()];
-    for fold in 0..options.folds {
-        let train: Vec<usize> = (0..rows.len()).filter(|i| folds[*i] != fold).collect();
-        let weights = fit_weights(&cases, &train, 1 << bits, 1.0, &fit);
-        for i in (0..rows.len()).filter(|i| folds[*i] == fold) {
-            scores[i] = dot(&weights, &vectors[i]);
-        }
-    }
-    let labels: Vec<f64> = rows
-        .iter()
-        .map(|row| f64::from(u8::from(row.label >= 0.5)))
-        .collect();
-    auroc(&scores, &labels)
 }

@@ -18,6 +18,15 @@ pub(crate) struct Case<'a> {
     pub(crate) weight: f64,
 }
 
+/// The columns of the cases' vectors.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Columns {
+    /// So many hashed buckets.
+    Hashed(usize),
+    /// Dense ones, with the share of the squared norm that each is given; the last is a constant.
+    Dense(Vec<f32>),
+}
+
 /// How experts are fitted.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct ExpertOptions {
@@ -54,6 +63,16 @@ impl Calibration {
 
     /// Platt's map with per-kind deviations, all shrunk: the family's slope to 1 (weakly), each kind's deviations to 0.
     pub(crate) fn fit(scores: &[f64], cases: &[Case<'_>], kind_precision: f64) -> Self {
+        Self::fit_about([(0.0, 1e-3), (1.0, 1.0)], scores, cases, kind_precision)
+    }
+
+    /// The same with priors, (mean, precision) each, of the family's intercept and slope.
+    pub(crate) fn fit_about(
+        prior: [(f64, f64); 2],
+        scores: &[f64],
+        cases: &[Case<'_>],
+        kind_precision: f64,
+    ) -> Self {
         let mut kinds: Vec<&str> = cases.iter().map(|case| case.kind).collect();
         kinds.sort_unstable();
         kinds.dedup();
@@ -61,7 +80,7 @@ impl Calibration {
         if kinds.len() < 2 {
             kinds.clear();
         }
-        let mut prior = vec![(0.0, 1e-3), (1.0, 1.0)];
+        let mut prior = prior.to_vec();
         prior.extend(kinds.iter().flat_map(|_| [(0.0, kind_precision); 2]));
         let data: Vec<(Vec<f64>, f64, f64)> = scores
             .iter()
@@ -89,22 +108,28 @@ impl Calibration {
 }
 
 impl Expert {
-    /// Fits weights on all cases, and the calibration on scores of inner folds that the weights had not seen.
+    /// Fits weights on all cases, and the calibration on scores of inner folds that the weights had not seen; with the
+    /// log-odds that those scores come to, by case.
     ///
     /// Errors: [`DataError::OneClass`] when all labels are on one side.
     pub(crate) fn fit(
         name: &str,
         cases: &[Case<'_>],
-        size: usize,
+        columns: &Columns,
         options: &ExpertOptions,
-    ) -> Result<Self, DataError> {
-        let (cost, scores) = choose_cost(name, cases, size, options)?;
+    ) -> Result<(Self, Vec<f64>), DataError> {
+        let (cost, scores) = choose_cost(name, cases, columns, options)?;
         let calibration = Calibration::fit(&scores, cases, options.kind_precision);
+        let pairs = scores.iter().zip(cases);
+        let unseen = pairs
+            .map(|(score, case)| calibration.log_odds(*score, case.kind))
+            .collect();
         let all: Vec<usize> = (0..cases.len()).collect();
-        Ok(Self {
-            weights: fit_weights(cases, &all, size, cost, options),
+        let expert = Self {
+            weights: fit_weights(cases, &all, columns, cost, options),
             calibration,
-        })
+        };
+        Ok((expert, unseen))
     }
 }
 
@@ -112,7 +137,7 @@ impl Expert {
 pub(crate) fn choose_cost(
     name: &str,
     cases: &[Case<'_>],
-    size: usize,
+    columns: &Columns,
     options: &ExpertOptions,
 ) -> Result<(f64, Vec<f64>), DataError> {
     let positives: f64 = cases.iter().map(|case| case.label).sum();
@@ -122,7 +147,7 @@ pub(crate) fn choose_cost(
     let labels: Vec<f64> = cases.iter().map(|case| case.label).collect();
     let mut best: Option<(f64, f64, Vec<f64>)> = None;
     for &cost in &options.costs {
-        let scores = out_of_fold(cases, size, cost, options);
+        let scores = out_of_fold(cases, columns, cost, options);
         // A plain two-parameter map is enough to compare costs, and cannot favour one by fitting kinds.
         let data: Vec<(Vec<f64>, f64, f64)> = scores
             .iter()
@@ -143,7 +168,12 @@ pub(crate) fn choose_cost(
         })
 }
 
-fn out_of_fold(cases: &[Case<'_>], size: usize, cost: f64, options: &ExpertOptions) -> Vec<f64> {
+fn out_of_fold(
+    cases: &[Case<'_>],
+    columns: &Columns,
+    cost: f64,
+    options: &ExpertOptions,
+) -> Vec<f64> {
     let folds: Vec<usize> = cases
         .iter()
         .map(|case| fold_of(case.group, options.seed ^ 0x5EED, options.inner_folds))
@@ -151,7 +181,7 @@ fn out_of_fold(cases: &[Case<'_>], size: usize, cost: f64, options: &ExpertOptio
     let mut scores = vec![0.0; cases.len()];
     for fold in 0..options.inner_folds {
         let train: Vec<usize> = (0..cases.len()).filter(|i| folds[*i] != fold).collect();
-        let weights = fit_weights(cases, &train, size, cost, options);
+        let weights = fit_weights(cases, &train, columns, cost, options);
         for i in (0..cases.len()).filter(|i| folds[*i] == fold) {
             scores[i] = dot(&weights, cases[i].vector);
         }
@@ -159,45 +189,31 @@ fn out_of_fold(cases: &[Case<'_>], size: usize, cost: f64, options: &ExpertOptio
     scores
 }
 
-/// Weights fitted on the chosen cases, with each feature scaled by its inverse document frequency
+/// Weights fitted on the chosen cases, with each feature brought to its scale first.
+///
+/// Hashed features are scaled by their inverse document frequency
 ///
 /// ```text
 /// idf_j = 1 + ln((1 + n)/(1 + df_j))
 /// ```
 ///
-/// which is a prior that rare features may carry more; the scale is folded into the weights, so scoring needs no table.
+/// which is a prior that rare features may carry more. Dense ones are centred and divided by their standard deviation, so
+/// that a column with large values has no more say than another. Both are folded into the weights (centres into the
+/// constant, which is the last column), so scoring needs no table.
 pub(crate) fn fit_weights(
     cases: &[Case<'_>],
     chosen: &[usize],
-    size: usize,
+    columns: &Columns,
     cost: f64,
     options: &ExpertOptions,
 ) -> Vec<f32> {
-    let mut frequency = vec![0_u32; size];
-    for &i in chosen {
-        for index in &cases[i].vector.indices {
-            frequency[*index as usize] += 1;
-        }
-    }
-    let n = chosen.len() as f32;
-    let scale: Vec<f32> = frequency
-        .iter()
-        .map(|df| 1.0 + ((1.0 + n) / (1.0 + *df as f32)).ln())
-        .collect();
+    let (centre, scale) = match columns {
+        Columns::Hashed(size) => (Vec::new(), inverse_frequency(cases, chosen, *size)),
+        Columns::Dense(shares) => standard_scale(cases, chosen, shares),
+    };
     let scaled: Vec<Sparse> = chosen
         .iter()
-        .map(|&i| {
-            let vector = cases[i].vector;
-            Sparse {
-                indices: vector.indices.clone(),
-                values: vector
-                    .indices
-                    .iter()
-                    .zip(&vector.values)
-                    .map(|(index, value)| value * scale[*index as usize])
-                    .collect(),
-            }
-        })
+        .map(|&i| rescaled(cases[i].vector, &centre, &scale))
         .collect();
     let data: Vec<(&Sparse, f64, f64)> = chosen
         .iter()
@@ -210,9 +226,75 @@ pub(crate) fn fit_weights(
         tolerance: 0.02,
         seed: options.seed,
     };
-    let mut weights = fit_sparse(&data, size, fit);
+    let mut weights = fit_sparse(&data, scale.len(), fit);
     for (weight, scale) in weights.iter_mut().zip(&scale) {
         *weight *= scale;
     }
+    let moved: f32 = weights.iter().zip(&centre).map(|(w, m)| w * m).sum();
+    if let (Some(constant), Columns::Dense(_)) = (weights.last_mut(), columns) {
+        *constant -= moved;
+    }
     weights
+}
+
+fn rescaled(vector: &Sparse, centre: &[f32], scale: &[f32]) -> Sparse {
+    if vector.is_dense() {
+        let columns = vector.values.iter().zip(centre).zip(scale);
+        return Sparse::dense(columns.map(|((value, m), s)| (value - m) * s).collect());
+    }
+    let entries = vector.indices.iter().zip(&vector.values);
+    Sparse {
+        indices: vector.indices.clone(),
+        values: entries
+            .map(|(index, value)| value * scale[*index as usize])
+            .collect(),
+    }
+}
+
+fn inverse_frequency(cases: &[Case<'_>], chosen: &[usize], size: usize) -> Vec<f32> {
+    let mut frequency = vec![0_u32; size];
+    for &i in chosen {
+        for index in &cases[i].vector.indices {
+            frequency[*index as usize] += 1;
+        }
+    }
+    let n = chosen.len() as f32;
+    frequency
+        .iter()
+        .map(|df| 1.0 + ((1.0 + n) / (1.0 + *df as f32)).ln())
+        .collect()
+}
+
+/// Centre of each column, and √share / deviation; the constant is left as it is.
+fn standard_scale(cases: &[Case<'_>], chosen: &[usize], shares: &[f32]) -> (Vec<f32>, Vec<f32>) {
+    let n = chosen.len().max(1) as f64;
+    let (mut sums, mut squares) = (vec![0.0_f64; shares.len()], vec![0.0_f64; shares.len()]);
+    for &i in chosen {
+        let columns = sums.iter_mut().zip(&mut squares);
+        for ((sum, square), value) in columns.zip(&cases[i].vector.values) {
+            let value = f64::from(*value);
+            *sum += value;
+            *square += value * value;
+        }
+    }
+    let mut centre: Vec<f32> = sums.iter().map(|sum| (sum / n) as f32).collect();
+    let mut scale: Vec<f32> = squares
+        .iter()
+        .zip(&sums)
+        .zip(shares)
+        .map(|((square, sum), share)| {
+            let variance = square / n - (sum / n).powi(2);
+            // A column that does not vary says nothing, and dividing by its deviation would only make noise of it.
+            let varies = variance > 1e-9 * (1.0 + (sum / n).powi(2));
+            if varies {
+                (f64::from(*share) / variance).sqrt() as f32
+            } else {
+                0.0
+            }
+        })
+        .collect();
+    if let (Some(centre), Some(scale)) = (centre.last_mut(), scale.last_mut()) {
+        (*centre, *scale) = (0.0, 1.0);
+    }
+    (centre, scale)
 }

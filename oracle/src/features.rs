@@ -15,13 +15,28 @@ const CROSS_PROMPT_WORDS: usize = 60;
 /// Last words of a long response that are counted once more, on their own.
 const TAIL_WORDS: usize = 60;
 
-/// A sparse vector: strictly increasing indices, and values.
+/// A vector: strictly increasing indices and values, or, with no indices, a value for every column.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Sparse {
-    /// Buckets, strictly increasing.
+    /// Buckets, strictly increasing; empty for a dense vector.
     pub(crate) indices: Vec<u32>,
-    /// Values, finite, as many as indices.
+    /// Values, finite.
     pub(crate) values: Vec<f32>,
+}
+
+impl Sparse {
+    /// A vector with a value for every column.
+    pub(crate) fn dense(values: Vec<f32>) -> Self {
+        Self {
+            indices: Vec::new(),
+            values,
+        }
+    }
+
+    /// Whether it has a value for every column.
+    pub(crate) fn is_dense(&self) -> bool {
+        self.indices.is_empty() && !self.values.is_empty()
+    }
 }
 
 /// Which view of a case a vector is made from.
@@ -302,6 +317,12 @@ fn text_blocks(builder: &mut Builder, blocks: &Blocks, kind: u64, asked: &Text, 
             .collect();
         builder.counted(by_kind, blocks.kind_words);
     }
+}
+
+/// Which way an answer leans by its first word: +1 assent, −1 dissent, 0 neither.
+pub(crate) fn lean(response: &str) -> f32 {
+    // Only the first word is looked at; no word that counts is longer than this.
+    polarity(&Text::new(response, 64))
 }
 
 /// Which way a short answer leans by its first word: +1 assent, −1 dissent, 0 neither.

@@ -28,6 +28,8 @@ pub mod metrics;
 pub mod novelty;
 pub mod plain;
 pub mod pool;
+mod pooling;
+pub mod reader;
 pub mod replay;
 pub mod retrain;
 pub mod robustness;
@@ -42,7 +44,10 @@ pub mod weights;
 pub use claim::{Claim, ProbePlan};
 pub use ensemble::{Assessment, Ensemble, SharedJudge};
 pub use error::{DataError, InvalidInput, JudgeError, WeightsError};
-pub use evaluate::{EvaluateOptions, EvaluationRow, Protocol, evaluate};
+pub use evaluate::{
+    Contender, EvaluateOptions, EvaluationRow, Protocol, Stage, Staged, StagedReader, evaluate,
+    evaluate_judges,
+};
 pub use exhibit::{
     Arm, Detector, Exhibit, Measurement, Message, ReplaySampling, Report, Transcript,
     TriggerControl,
@@ -50,6 +55,7 @@ pub use exhibit::{
 pub use judge::{Judge, JudgeContext, JudgeOutcome, Judgement};
 pub use lexical::LexicalJudge;
 pub use pool::PoolConfig;
+pub use reader::{Features, Passage, Reader, Widths};
 pub use rows::{Dataset, Row};
-pub use train::{TrainOptions, train};
+pub use train::{ReaderIdentity, TrainOptions, train, train_heads};
 pub use weights::Weights;

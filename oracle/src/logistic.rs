@@ -109,6 +109,9 @@ fn dual_step(margin: f64, alpha: f64, bound: f64, norm: f64) -> f64 {
 
 /// w·x.
 pub(crate) fn dot(weights: &[f32], vector: &Sparse) -> f64 {
+    if vector.is_dense() {
+        return f64::from(dense_dot(weights, &vector.values));
+    }
     let mut sum = 0.0_f32;
     for (index, value) in vector.indices.iter().zip(&vector.values) {
         sum += weights[*index as usize] * value;
@@ -116,8 +119,28 @@ pub(crate) fn dot(weights: &[f32], vector: &Sparse) -> f64 {
     f64::from(sum)
 }
 
+/// Σ a_j b_j, in sixteen sums so that it goes at the speed of the processor's lanes.
+pub(crate) fn dense_dot(a: &[f32], b: &[f32]) -> f32 {
+    let mut sums = [0.0_f32; 16];
+    let (a, b) = (a.chunks_exact(16), b.chunks_exact(16));
+    let tail = a.remainder().iter().zip(b.remainder());
+    let tail: f32 = tail.map(|(x, y)| x * y).sum();
+    for (a, b) in a.zip(b) {
+        for (sum, (x, y)) in sums.iter_mut().zip(a.iter().zip(b)) {
+            *sum += x * y;
+        }
+    }
+    sums.iter().sum::<f32>() + tail
+}
+
 fn add_scaled(weights: &mut [f32], vector: &Sparse, scale: f64) {
     let scale = scale as f32;
+    if vector.is_dense() {
+        for (weight, value) in weights.iter_mut().zip(&vector.values) {
+            *weight += scale * value;
+        }
+        return;
+    }
     for (index, value) in vector.indices.iter().zip(&vector.values) {
         weights[*index as usize] += scale * value;
     }

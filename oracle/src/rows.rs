@@ -4,6 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::DataError;
 
+/// Seed of the order in which rows are taken where not all are.
+const SAMPLE_SEED: u64 = 0x5A3;
+
 /// One labelled case.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Row {
@@ -19,6 +22,17 @@ pub struct Row {
     pub label: f64,
     /// Rows of one group share a prompt or a scenario and are never split between training and test.
     pub group: String,
+}
+
+impl Row {
+    /// The case as a reader sees it.
+    pub fn passage(&self) -> crate::Passage<'_> {
+        crate::Passage {
+            kind: &self.claim_type,
+            prompt: &self.prompt,
+            response: &self.response,
+        }
+    }
 }
 
 /// A named set of cases.
@@ -62,6 +76,18 @@ impl Dataset {
             name: name.into(),
             rows,
         })
+    }
+}
+
+impl Dataset {
+    /// At most `most` rows, of whole groups but for the last, in an order that the groups' hashes give.
+    pub fn sampled(mut self, most: usize) -> Self {
+        if self.rows.len() > most {
+            let key = |row: &Row| fold_of(&row.group, SAMPLE_SEED, usize::MAX);
+            self.rows.sort_by_cached_key(key);
+            self.rows.truncate(most);
+        }
+        self
     }
 }
 

@@ -1,4 +1,4 @@
-//! Fitting the lexical judge: an expert for each family of claims, and what carries over to families never seen.
+//! Fitting a judge's heads: an expert for each family of claims, and what carries over to families never seen.
 
 use std::collections::BTreeMap;
 
@@ -7,10 +7,11 @@ use crate::domain::Domain;
 use crate::error::DataError;
 use crate::expert::{Calibration, Case, Expert, ExpertOptions, choose_cost, fit_weights};
 use crate::linear::sigmoid;
-use crate::logistic::{dot, fit_dense};
+use crate::logistic::{dot, fit_dense, inner};
 use crate::metrics::{log_loss, mean_log_odds};
+use crate::reader::{Features, Widths};
 use crate::rows::{Row, fold_of};
-use crate::weights::{Cold, Family, Reading, Table, Weights, gate};
+use crate::weights::{Cold, Family, ReaderHead, Reading, Space, Weights, gate};
 
 /// Fewest cases of a family that make an expert worth having when others of its size would have served.
 const LEAST_CASES: usize = 40;
@@ -30,6 +31,8 @@ pub struct TrainOptions {
     pub bits: u32,
     /// Values of C (weight of the likelihood against ½‖w‖²) tried by cross-validation; each > 0, at least one.
     pub costs: Vec<f64>,
+    /// The same for heads on a model's features, whose columns are brought to one scale.
+    pub head_costs: Vec<f64>,
     /// Folds, grouped, within the training rows, on which calibration is fitted; ≥ 2.
     pub inner_folds: usize,
     /// Most passes of the solver; ≥ 1.
@@ -51,6 +54,7 @@ impl Default for TrainOptions {
         Self {
             bits: 18,
             costs: vec![0.3, 1.0, 3.0],
+            head_costs: vec![0.1, 0.3, 1.0, 3.0],
             inner_folds: 5,
             epochs: 30,
             kind_precision: 20.0,
@@ -72,6 +76,11 @@ impl TrainOptions {
                 !self.costs.is_empty() && self.costs.iter().all(|c| positive(*c)),
                 "is empty or has a value that is not > 0",
             ),
+            (
+                "head_costs",
+                !self.head_costs.is_empty() && self.head_costs.iter().all(|c| positive(*c)),
+                "is empty or has a value that is not > 0",
+            ),
             ("inner_folds", self.inner_folds >= 2, "is not at least 2"),
             ("epochs", self.epochs >= 1, "is not at least 1"),
             (
@@ -89,9 +98,16 @@ impl TrainOptions {
         Ok(())
     }
 
-    fn expert(&self) -> ExpertOptions {
+    pub(crate) fn hashed(&self) -> Space {
+        Space::Hashed { bits: self.bits }
+    }
+
+    pub(crate) fn expert(&self, space: &Space) -> ExpertOptions {
         ExpertOptions {
-            costs: self.costs.clone(),
+            costs: match space {
+                Space::Hashed { .. } => self.costs.clone(),
+                Space::Dense(_) => self.head_costs.clone(),
+            },
             inner_folds: self.inner_folds,
             epochs: self.epochs,
             seed: self.seed,
@@ -112,6 +128,14 @@ impl<'a> Prepared<'a> {
         Self {
             row,
             reading: Reading::new(&row.claim_type, &row.prompt, &row.response, bits),
+        }
+    }
+
+    /// A row that a model has read.
+    pub(crate) fn of(row: &'a Row, features: &Features) -> Self {
+        Self {
+            row,
+            reading: Reading::of(&row.passage(), features),
         }
     }
 
@@ -138,26 +162,112 @@ pub fn train(rows: &[Row], options: &TrainOptions) -> Result<Weights, DataError>
         .map(|row| Prepared::new(row, options.bits))
         .collect();
     let all: Vec<&Prepared<'_>> = prepared.iter().collect();
-    train_prepared(&all, options)
+    train_prepared(&all, &options.hashed(), options).map(|fitted| fitted.weights)
+}
+
+/// The model that a head is fitted on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReaderIdentity {
+    /// [`crate::Reader::name`].
+    pub name: String,
+    /// [`crate::Reader::version`].
+    pub version: String,
+    /// [`crate::Reader::widths`].
+    pub widths: Widths,
+}
+
+impl ReaderIdentity {
+    /// The identity of a reader.
+    pub fn of(reader: &dyn crate::Reader) -> Self {
+        Self {
+            name: reader.name().to_owned(),
+            version: reader.version(),
+            widths: reader.widths(),
+        }
+    }
+
+    /// Whether features have the reader's widths and are finite.
+    pub fn fits(&self, features: &Features) -> bool {
+        self.widths.fit(features)
+    }
+
+    pub(crate) fn space(&self) -> Space {
+        Space::Dense(ReaderHead {
+            name: self.name.clone(),
+            version: self.version.clone(),
+            widths: self.widths,
+        })
+    }
+}
+
+/// Fits heads on what a model made of labelled rows, `features[i]` of `rows[i]`, as [`train`] fits the lexical judge.
+///
+/// Errors: as [`train`], and [`DataError::Option`] when features are missing or not of the reader's widths.
+pub fn train_heads(
+    rows: &[Row],
+    features: &[Features],
+    reader: &ReaderIdentity,
+    options: &TrainOptions,
+) -> Result<Weights, DataError> {
+    options.validate()?;
+    let prepared = prepare_heads(rows, features, reader)?;
+    let all: Vec<&Prepared<'_>> = prepared.iter().collect();
+    train_prepared(&all, &reader.space(), options).map(|fitted| fitted.weights)
+}
+
+pub(crate) fn prepare_heads<'a>(
+    rows: &'a [Row],
+    features: &[Features],
+    reader: &ReaderIdentity,
+) -> Result<Vec<Prepared<'a>>, DataError> {
+    let fit = |features: &Features| reader.widths.fit(features);
+    if rows.len() != features.len() || !features.iter().all(fit) {
+        return Err(DataError::Option {
+            name: "features",
+            reason: "is not one of the reader's widths for each row",
+        });
+    }
+    let pairs = rows.iter().zip(features);
+    Ok(pairs.map(|(row, read)| Prepared::of(row, read)).collect())
+}
+
+/// Weights, and what they would have said of the rows they were fitted on had they not seen them.
+#[derive(Debug, Clone)]
+pub(crate) struct Fitted {
+    pub(crate) weights: Weights,
+    /// Log-odds by row, from inner folds; none where the family has no expert.
+    pub(crate) unseen: Vec<Option<f64>>,
+}
+
+/// Rows by family, with where they stand among all.
+type ByFamily<'a, 'b> = BTreeMap<&'b str, Vec<(usize, &'a Prepared<'b>)>>;
+
+fn by_family<'a, 'b>(rows: &[&'a Prepared<'b>]) -> ByFamily<'a, 'b> {
+    let mut families = ByFamily::new();
+    for (at, row) in rows.iter().enumerate() {
+        let members = families.entry(family_of(&row.row.claim_type)).or_default();
+        members.push((at, *row));
+    }
+    families
 }
 
 pub(crate) fn train_prepared(
     rows: &[&Prepared<'_>],
+    space: &Space,
     options: &TrainOptions,
-) -> Result<Weights, DataError> {
-    let mut by_family: BTreeMap<&str, Vec<&Prepared<'_>>> = BTreeMap::new();
-    for row in rows {
-        by_family
-            .entry(family_of(&row.row.claim_type))
-            .or_default()
-            .push(row);
-    }
+) -> Result<Fitted, DataError> {
+    let by_family = by_family(rows);
     let mut families = BTreeMap::new();
+    let mut unseen = vec![None; rows.len()];
     for (name, members) in &by_family {
         if members.len() >= LEAST_CASES {
-            match fit_family(name, members, options) {
-                Ok(family) => {
+            let own: Vec<&Prepared<'_>> = members.iter().map(|(_, row)| *row).collect();
+            match fit_family(name, &own, space, options) {
+                Ok((family, log_odds)) => {
                     families.insert((*name).to_owned(), family);
+                    for ((at, _), log_odds) in members.iter().zip(log_odds) {
+                        unseen[*at] = Some(log_odds);
+                    }
                 }
                 // A family whose labels are all alike teaches nothing; its claims stay at the base rate.
                 Err(DataError::OneClass(_)) => {}
@@ -172,27 +282,21 @@ pub(crate) fn train_prepared(
             need: LEAST_CASES,
         });
     }
-    Ok(Weights {
-        bits: options.bits,
+    let weights = Weights {
+        space: space.clone(),
         families,
-        cold: fit_cold(&by_family, options),
+        cold: fit_cold(&by_family, space, options),
         attribution: options.attribution.clone(),
-    })
+    };
+    Ok(Fitted { weights, unseen })
 }
 
 /// What carries over alone, without experts.
-pub(crate) fn train_cold(rows: &[&Prepared<'_>], options: &TrainOptions) -> Weights {
-    let mut by_family: BTreeMap<&str, Vec<&Prepared<'_>>> = BTreeMap::new();
-    for row in rows {
-        by_family
-            .entry(family_of(&row.row.claim_type))
-            .or_default()
-            .push(row);
-    }
+pub(crate) fn train_cold(rows: &[&Prepared<'_>], space: &Space, options: &TrainOptions) -> Weights {
     Weights {
-        bits: options.bits,
+        space: space.clone(),
         families: BTreeMap::new(),
-        cold: fit_cold(&by_family, options),
+        cold: fit_cold(&by_family(rows), space, options),
         attribution: options.attribution.clone(),
     }
 }
@@ -200,18 +304,20 @@ pub(crate) fn train_cold(rows: &[&Prepared<'_>], options: &TrainOptions) -> Weig
 fn fit_family(
     name: &str,
     members: &[&Prepared<'_>],
+    space: &Space,
     options: &TrainOptions,
-) -> Result<Family, DataError> {
+) -> Result<(Family, Vec<f64>), DataError> {
     let cases: Vec<Case<'_>> = members.iter().map(|row| row.full_case()).collect();
-    let expert = Expert::fit(name, &cases, 1 << options.bits, &options.expert())?;
-    Ok(Family {
-        table: Table::quantise(&expert.weights),
+    let (expert, unseen) = Expert::fit(name, &cases, &space.full(), &options.expert(space))?;
+    let family = Family {
+        table: space.table(expert.weights),
         domain: fit_domain(members, options.seed),
         calibration: expert.calibration,
         cold_coefficient: 0.0,
         prior_log_odds: prior_log_odds(&cases),
         cases: u32::try_from(cases.len()).unwrap_or(u32::MAX),
-    })
+    };
+    Ok((family, unseen))
 }
 
 fn prior_log_odds(cases: &[Case<'_>]) -> f64 {
@@ -234,22 +340,29 @@ fn fit_domain(members: &[&Prepared<'_>], seed: u64) -> Domain {
 ///
 /// Its slope is chosen on families held out whole: of the slopes that cost no held-out family more than
 /// [`COLD_HARM`], the one with the least mean log loss. 0, "I do not know", is always among them.
-fn fit_cold(by_family: &BTreeMap<&str, Vec<&Prepared<'_>>>, options: &TrainOptions) -> Cold {
+fn fit_cold(by_family: &ByFamily<'_, '_>, space: &Space, options: &TrainOptions) -> Cold {
     let mut members: Vec<(usize, &Prepared<'_>)> = Vec::new();
     for (family, rows) in by_family.values().enumerate() {
-        let kept = rows.iter().filter(|row| {
+        let kept = rows.iter().filter(|(_, row)| {
             rows.len() <= options.cold_cases
                 || fold_of(&row.row.group, options.seed, rows.len()) < options.cold_cases
         });
-        members.extend(kept.map(|row| (family, *row)));
+        members.extend(kept.map(|(_, row)| (family, *row)));
     }
     if by_family.len() < 2 {
         return Cold::default();
     }
     let cases = balanced_cases(&members, by_family.len());
-    let size = 1_usize << options.bits;
-    let fit =
-        |chosen: &[usize]| fit_weights(&cases, chosen, size, options.cold_cost, &options.expert());
+    let columns = space.shared();
+    let fit = |chosen: &[usize]| {
+        fit_weights(
+            &cases,
+            chosen,
+            &columns,
+            options.cold_cost,
+            &options.expert(space),
+        )
+    };
     let mut losses = vec![[0.0; COLD_SLOPES.len()]; by_family.len()];
     for (held_out, loss) in losses.iter_mut().enumerate() {
         let (test, train): (Vec<usize>, Vec<usize>) =
@@ -268,7 +381,7 @@ fn fit_cold(by_family: &BTreeMap<&str, Vec<&Prepared<'_>>>, options: &TrainOptio
     let all: Vec<usize> = (0..members.len()).collect();
     let rows: Vec<&Prepared<'_>> = members.iter().map(|(_, row)| *row).collect();
     Cold {
-        table: Table::quantise(&fit(&all)),
+        table: space.table(fit(&all)),
         domain: fit_domain(&rows, options.seed),
         slope: harmless_slope(&losses),
     }
@@ -311,7 +424,7 @@ fn harmless_slope(losses: &[[f64; COLD_SLOPES.len()]]) -> f64 {
 
 /// What one of `size` cases of a group counts in a recalibration: cases that share a prompt say less together than as
 /// many that do not. Four count whole; beyond, the group counts as √(4·size).
-fn group_weight(size: usize) -> f64 {
+pub(crate) fn group_weight(size: usize) -> f64 {
     (4.0 / size.max(1) as f64).min(1.0).sqrt()
 }
 
@@ -332,12 +445,16 @@ impl Weights {
         options: &TrainOptions,
     ) -> Result<Self, DataError> {
         options.validate()?;
-        let prepared: Vec<Prepared<'_>> = rows
-            .iter()
-            .map(|row| Prepared::new(row, self.bits))
-            .collect();
+        let Space::Hashed { bits } = self.space else {
+            return Err(DataError::Option {
+                name: "weights",
+                reason: "is of heads on a model's features, which rows alone do not have",
+            });
+        };
+        let prepared: Vec<Prepared<'_>> = rows.iter().map(|row| Prepared::new(row, bits)).collect();
         let members: Vec<&Prepared<'_>> = prepared.iter().collect();
-        self.adapt_prepared(family, &members, options)
+        let fitted = self.adapt_prepared(family, &members, options)?;
+        Ok(fitted.weights)
     }
 
     pub(crate) fn adapt_prepared(
@@ -345,7 +462,7 @@ impl Weights {
         family: &str,
         members: &[&Prepared<'_>],
         options: &TrainOptions,
-    ) -> Result<Self, DataError> {
+    ) -> Result<Fitted, DataError> {
         if members.len() < 10 {
             return Err(DataError::TooFew {
                 what: "settled cases",
@@ -354,8 +471,8 @@ impl Weights {
             });
         }
         let cases: Vec<Case<'_>> = members.iter().map(|row| row.full_case()).collect();
-        let size = 1 << self.bits;
-        let (cost, scores) = choose_cost(family, &cases, size, &options.expert())?;
+        let columns = self.space.full();
+        let (cost, scores) = choose_cost(family, &cases, &columns, &options.expert(&self.space))?;
         let prior = prior_log_odds(&cases);
         let mut sizes: BTreeMap<&str, usize> = BTreeMap::new();
         for row in members {
@@ -375,9 +492,9 @@ impl Weights {
             .collect();
         let beta = fit_dense(&data, &[(0.0, 10.0), (0.0, 2.0), (self.cold.slope, 20.0)]);
         let all: Vec<usize> = (0..cases.len()).collect();
-        let weights = fit_weights(&cases, &all, size, cost, &options.expert());
+        let weights = fit_weights(&cases, &all, &columns, cost, &options.expert(&self.space));
         let fitted = Family {
-            table: Table::quantise(&weights),
+            table: self.space.table(weights),
             domain: fit_domain(members, options.seed),
             calibration: Calibration {
                 intercept: beta[0],
@@ -390,6 +507,9 @@ impl Weights {
         };
         let mut adapted = self.clone();
         adapted.families.insert(family.to_owned(), fitted);
-        Ok(adapted)
+        Ok(Fitted {
+            weights: adapted,
+            unseen: data.iter().map(|(x, ..)| Some(inner(&beta, x))).collect(),
+        })
     }
 }

@@ -1,22 +1,19 @@
-//! The weights of the lexical judge: what is in them, how they answer, and the file they travel in.
+//! The weights of a judge's heads: what is in them, and how they answer. The file they travel in is in `file`.
+
+mod file;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use crate::claim::family_of;
-use crate::domain::{Domain, SEEN_BLOCKS, distinct_words};
-use crate::error::WeightsError;
-use crate::expert::Calibration;
+use crate::domain::{Domain, distinct_words};
+use crate::expert::{Calibration, Columns};
 use crate::features::{Sparse, View, extract};
 use crate::linear::sigmoid;
+use crate::logistic::dense_dot;
+use crate::reader::{Features, Passage, Widths, full_vector, shared_vector};
 
-/// First bytes of a weights file.
-const MAGIC: &[u8; 8] = b"PLUMBLEX";
-/// Version of the format and of the features; either changing makes old weights meaningless.
-const VERSION: u32 = 3;
-/// magic, version, payload length, BLAKE3 of the payload.
-const HEADER_BYTES: usize = 8 + 4 + 8 + 32;
 /// Largest |ℓ − prior| one text may move the judge; no wording is worth more than odds of about 50 to 1.
 const EXPERT_BOUND: f64 = 4.0;
 /// The same for a kind of claim never trained on.
@@ -28,15 +25,80 @@ const COLD_ORDER: f64 = 0.002;
 const SHORT: f64 = 14.0;
 const LONG: f64 = 60.0;
 
-/// Weights in a hashed table, one signed byte each: w = s·sign(q)·(q/127)², finer near zero where most weights are.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) struct Table {
-    scale: f32,
-    values: Vec<i8>,
+/// What the columns of a judge's vectors are.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Space {
+    /// 2^bits buckets of hashed words and characters.
+    Hashed {
+        /// log₂ of the buckets, 8..=24.
+        bits: u32,
+    },
+    /// What a model makes of a text.
+    Dense(ReaderHead),
+}
+
+/// The model that a head was fitted on: with another, its weights mean nothing.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct ReaderHead {
+    /// [`crate::Reader::name`].
+    pub(crate) name: String,
+    /// [`crate::Reader::version`].
+    pub(crate) version: String,
+    /// [`crate::Reader::widths`].
+    pub(crate) widths: Widths,
+}
+
+impl Space {
+    /// Columns of the vectors that experts use.
+    pub(crate) fn full(&self) -> Columns {
+        match self {
+            Self::Hashed { bits } => Columns::Hashed(1 << bits),
+            Self::Dense(head) => Columns::Dense(head.widths.full_shares()),
+        }
+    }
+
+    /// Columns of the vectors that carry over.
+    pub(crate) fn shared(&self) -> Columns {
+        match self {
+            Self::Hashed { bits } => Columns::Hashed(1 << bits),
+            Self::Dense(head) => Columns::Dense(head.widths.shared_shares()),
+        }
+    }
+
+    /// The form in which this space's weights are kept.
+    pub(crate) fn table(&self, weights: Vec<f32>) -> Table {
+        match self {
+            Self::Hashed { .. } => Table::quantise(&weights),
+            Self::Dense(_) => Table::Plain(weights),
+        }
+    }
+}
+
+/// Weights by column.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Table {
+    /// One signed byte each: w = s·sign(q)·(q/127)², finer near zero where most weights are.
+    Coded {
+        /// The largest |w|.
+        scale: f32,
+        /// q.
+        values: Vec<i8>,
+    },
+    /// As they were fitted: there are few of them.
+    Plain(Vec<f32>),
+}
+
+impl Default for Table {
+    fn default() -> Self {
+        Self::Coded {
+            scale: 0.0,
+            values: Vec::new(),
+        }
+    }
 }
 
 impl Table {
-    pub(crate) fn quantise(weights: &[f32]) -> Self {
+    fn quantise(weights: &[f32]) -> Self {
         let scale = weights.iter().fold(0.0_f32, |max, w| max.max(w.abs()));
         let values = weights
             .iter()
@@ -48,24 +110,28 @@ impl Table {
                 }
             })
             .collect();
-        Self { scale, values }
+        Self::Coded { scale, values }
     }
 
-    /// w·x.
+    /// w·x; columns that are not there count as 0.
     pub(crate) fn dot(&self, vector: &Sparse) -> f64 {
+        let (scale, values) = match self {
+            Self::Coded { scale, values } => (*scale, values),
+            Self::Plain(weights) if vector.values.len() <= weights.len() => {
+                return f64::from(dense_dot(weights, &vector.values));
+            }
+            Self::Plain(_) => return 0.0,
+        };
         let sum: f32 = vector
             .indices
             .iter()
             .zip(&vector.values)
             .map(|(index, value)| {
-                let q = self
-                    .values
-                    .get(*index as usize)
-                    .map_or(0.0, |q| f32::from(*q));
+                let q = values.get(*index as usize).map_or(0.0, |q| f32::from(*q));
                 q * q.abs() * value
             })
             .sum();
-        f64::from(sum * self.scale / (127.0 * 127.0))
+        f64::from(sum * scale / (127.0 * 127.0))
     }
 }
 
@@ -83,6 +149,14 @@ impl Reading {
             full: extract(View::Full, kind, prompt, response, bits),
             shared: extract(View::Shared, kind, prompt, response, bits),
             words: distinct_words(response),
+        }
+    }
+
+    pub(crate) fn of(passage: &Passage<'_>, features: &Features) -> Self {
+        Self {
+            full: full_vector(passage, features),
+            shared: shared_vector(features),
+            words: distinct_words(passage.response),
         }
     }
 }
@@ -155,25 +229,65 @@ pub struct Opinion {
 }
 
 impl Opinion {
+    /// No opinion at all.
+    pub(crate) fn none() -> Self {
+        Self {
+            log_odds: 0.0,
+            prior_log_odds: 0.0,
+            standard_error: crate::lexical::OUT_OF_DOMAIN_ERROR,
+            familiarity: Familiarity::Unknown,
+            trust: 0.0,
+        }
+    }
+
     /// σ(ℓ).
     pub fn probability(&self) -> f64 {
         sigmoid(self.log_odds)
     }
 }
 
-/// The weights of the lexical judge.
+/// The weights of a judge: of the lexical one, or of the heads on a model's features.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Weights {
-    pub(crate) bits: u32,
+    pub(crate) space: Space,
     pub(crate) families: BTreeMap<String, Family>,
     pub(crate) cold: Cold,
     pub(crate) attribution: String,
 }
 
 impl Weights {
-    /// What the weights say of a response to a prompt, under a claim of this kind.
+    /// What the weights of the lexical judge say of a passage; those of a head, which need features, know nothing.
     pub fn opinion(&self, kind: &str, prompt: &str, response: &str) -> Opinion {
-        self.read(kind, &Reading::new(kind, prompt, response, self.bits))
+        match self.space {
+            Space::Hashed { bits } => self.read(kind, &Reading::new(kind, prompt, response, bits)),
+            Space::Dense(_) => Opinion::none(),
+        }
+    }
+
+    /// What the weights of a head say of a passage that its model has read; those of the lexical judge know nothing.
+    pub fn head_opinion(&self, passage: &Passage<'_>, features: &Features) -> Opinion {
+        match &self.space {
+            Space::Dense(head) if head.widths.fit(features) => {
+                self.read(passage.kind, &Reading::of(passage, features))
+            }
+            _ => Opinion::none(),
+        }
+    }
+
+    /// (name, version) of the model that the heads were fitted on; none for the lexical judge.
+    pub fn reader(&self) -> Option<(&str, &str)> {
+        match &self.space {
+            Space::Hashed { .. } => None,
+            Space::Dense(head) => Some((&head.name, &head.version)),
+        }
+    }
+
+    /// Lengths of the features that the heads take; none for the lexical judge.
+    pub fn widths(&self) -> Option<Widths> {
+        match &self.space {
+            Space::Hashed { .. } => None,
+            Space::Dense(head) => Some(head.widths),
+        }
     }
 
     /// The data the weights were fitted on, with authors, sources and licences.
@@ -240,267 +354,5 @@ impl Weights {
     /// First 16 hexadecimal digits of the BLAKE3 of the file form.
     pub fn version(&self) -> String {
         blake3::hash(&self.to_bytes()).to_hex()[..16].to_owned()
-    }
-}
-
-/// A finite number as its IEEE 754 bits: decimal text need not come back as the number it was, and the file is checksummed.
-#[derive(Clone, Copy, Serialize, Deserialize)]
-#[serde(into = "u64", try_from = "u64")]
-struct Exact(f64);
-
-impl From<Exact> for u64 {
-    fn from(number: Exact) -> Self {
-        number.0.to_bits()
-    }
-}
-
-impl TryFrom<u64> for Exact {
-    type Error = &'static str;
-
-    fn try_from(bits: u64) -> Result<Self, Self::Error> {
-        let number = f64::from_bits(bits);
-        if number.is_finite() {
-            Ok(Self(number))
-        } else {
-            Err("a number that is not finite")
-        }
-    }
-}
-
-fn exact((a, b): (f64, f64)) -> (Exact, Exact) {
-    (Exact(a), Exact(b))
-}
-
-/// What a table or a domain needs besides its bytes.
-#[derive(Serialize, Deserialize)]
-struct TableHead {
-    scale: Exact,
-    novelty: (Exact, Exact),
-    length: (Exact, Exact),
-}
-
-#[derive(Serialize, Deserialize)]
-struct FamilyHead {
-    name: String,
-    head: TableHead,
-    intercept: Exact,
-    slope: Exact,
-    kinds: BTreeMap<String, (Exact, Exact)>,
-    cold_coefficient: Exact,
-    prior_log_odds: Exact,
-    cases: u32,
-}
-
-/// The JSON part of the payload; the tables follow it, the shared one first.
-#[derive(Serialize, Deserialize)]
-struct Head {
-    attribution: String,
-    bits: u32,
-    cold: TableHead,
-    cold_slope: Exact,
-    families: Vec<FamilyHead>,
-}
-
-impl FamilyHead {
-    fn of(name: &str, family: &Family) -> Self {
-        let calibration = &family.calibration;
-        Self {
-            name: name.to_owned(),
-            head: table_head(&family.table, &family.domain),
-            intercept: Exact(calibration.intercept),
-            slope: Exact(calibration.slope),
-            kinds: calibration
-                .kinds
-                .iter()
-                .map(|(kind, pair)| (kind.clone(), exact(*pair)))
-                .collect(),
-            cold_coefficient: Exact(family.cold_coefficient),
-            prior_log_odds: Exact(family.prior_log_odds),
-            cases: family.cases,
-        }
-    }
-
-    fn with(self, table: Table, domain: Domain) -> (String, Family) {
-        let family = Family {
-            table,
-            domain,
-            calibration: Calibration {
-                intercept: self.intercept.0,
-                slope: self.slope.0,
-                kinds: self
-                    .kinds
-                    .into_iter()
-                    .map(|(kind, (a, b))| (kind, (a.0, b.0)))
-                    .collect(),
-            },
-            cold_coefficient: self.cold_coefficient.0,
-            prior_log_odds: self.prior_log_odds.0,
-            cases: self.cases,
-        };
-        (self.name, family)
-    }
-}
-
-impl Weights {
-    /// The file form: magic, version, payload length, BLAKE3 of the payload, payload.
-    pub fn to_bytes(&self) -> Vec<u8> {
-        let head = Head {
-            attribution: self.attribution.clone(),
-            bits: self.bits,
-            cold: table_head(&self.cold.table, &self.cold.domain),
-            cold_slope: Exact(self.cold.slope),
-            families: self
-                .families
-                .iter()
-                .map(|(name, family)| FamilyHead::of(name, family))
-                .collect(),
-        };
-        // Every key in the head is a string, so it always serialises.
-        let json = serde_json::to_vec(&head).unwrap_or_default();
-        let mut payload = (json.len() as u32).to_le_bytes().to_vec();
-        payload.extend(&json);
-        put_table(&mut payload, &self.cold.table, &self.cold.domain, self.bits);
-        for family in self.families.values() {
-            put_table(&mut payload, &family.table, &family.domain, self.bits);
-        }
-        let mut file = MAGIC.to_vec();
-        file.extend(VERSION.to_le_bytes());
-        file.extend((payload.len() as u64).to_le_bytes());
-        file.extend(blake3::hash(&payload).as_bytes());
-        file.extend(payload);
-        file
-    }
-
-    /// Reads the file form. Errors: [`WeightsError`] for anything but exactly what [`Weights::to_bytes`] writes.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Self, WeightsError> {
-        let payload = checked_payload(bytes)?;
-        let mut reader = Reader(payload);
-        let length = reader.take(4)?;
-        let length = u32::from_le_bytes([length[0], length[1], length[2], length[3]]) as usize;
-        let head: Head = serde_json::from_slice(reader.take(length)?)
-            .map_err(|error| WeightsError::Malformed(error.to_string()))?;
-        if !(8..=24).contains(&head.bits) {
-            return Err(WeightsError::Malformed(format!(
-                "{} bits of hashing",
-                head.bits
-            )));
-        }
-        let (table, domain) = reader.table(&head.cold, head.bits)?;
-        let cold = Cold {
-            table,
-            domain,
-            slope: head.cold_slope.0,
-        };
-        let mut families = BTreeMap::new();
-        for family in head.families {
-            let (table, domain) = reader.table(&family.head, head.bits)?;
-            let (name, family) = family.with(table, domain);
-            families.insert(name, family);
-        }
-        if !reader.0.is_empty() {
-            return Err(WeightsError::Malformed(format!(
-                "{} bytes too many",
-                reader.0.len()
-            )));
-        }
-        Ok(Self {
-            bits: head.bits,
-            families,
-            cold,
-            attribution: head.attribution,
-        })
-    }
-}
-
-/// The payload, once magic, version, length and checksum hold.
-fn checked_payload(bytes: &[u8]) -> Result<&[u8], WeightsError> {
-    let magic = bytes.get(..8).unwrap_or(bytes);
-    if !MAGIC.starts_with(magic) || magic.is_empty() {
-        return Err(WeightsError::WrongMagic);
-    }
-    let Some((header, payload)) = bytes.split_at_checked(HEADER_BYTES) else {
-        return Err(WeightsError::Truncated {
-            have: bytes.len(),
-            need: HEADER_BYTES,
-        });
-    };
-    let found = u32::from_le_bytes([header[8], header[9], header[10], header[11]]);
-    if found != VERSION {
-        return Err(WeightsError::WrongVersion {
-            found,
-            expected: VERSION,
-        });
-    }
-    let mut length = [0_u8; 8];
-    length.copy_from_slice(&header[12..20]);
-    let need = usize::try_from(u64::from_le_bytes(length)).unwrap_or(usize::MAX);
-    if payload.len() < need {
-        return Err(WeightsError::Truncated {
-            have: bytes.len(),
-            need: need.saturating_add(HEADER_BYTES),
-        });
-    }
-    if payload.len() > need || blake3::hash(payload).as_bytes() != &header[20..52] {
-        return Err(WeightsError::Checksum);
-    }
-    Ok(payload)
-}
-
-fn table_head(table: &Table, domain: &Domain) -> TableHead {
-    TableHead {
-        scale: Exact(f64::from(table.scale)),
-        novelty: exact(domain.novelty),
-        length: exact(domain.length),
-    }
-}
-
-/// Writes a table and the words seen; an empty one as zeros.
-fn put_table(payload: &mut Vec<u8>, table: &Table, domain: &Domain, bits: u32) {
-    let values = table.values.iter().map(|v| v.to_le_bytes()[0]);
-    payload.extend(values.chain(std::iter::repeat(0)).take(1 << bits));
-    let seen = domain.seen.iter().copied().chain(std::iter::repeat(0));
-    payload.extend(seen.take(SEEN_BLOCKS).flat_map(u64::to_le_bytes));
-}
-
-struct Reader<'a>(&'a [u8]);
-
-impl<'a> Reader<'a> {
-    fn take(&mut self, count: usize) -> Result<&'a [u8], WeightsError> {
-        let (taken, rest) = self
-            .0
-            .split_at_checked(count)
-            .ok_or(WeightsError::Truncated {
-                have: self.0.len(),
-                need: count,
-            })?;
-        self.0 = rest;
-        Ok(taken)
-    }
-
-    fn table(&mut self, head: &TableHead, bits: u32) -> Result<(Table, Domain), WeightsError> {
-        let values = self
-            .take(1 << bits)?
-            .iter()
-            .map(|b| i8::from_le_bytes([*b]))
-            .collect();
-        let seen = self
-            .take(8 * SEEN_BLOCKS)?
-            .chunks_exact(8)
-            .map(|chunk| {
-                let mut block = [0_u8; 8];
-                block.copy_from_slice(chunk);
-                u64::from_le_bytes(block)
-            })
-            .collect();
-        let table = Table {
-            scale: head.scale.0 as f32,
-            values,
-        };
-        let domain = Domain {
-            seen,
-            novelty: (head.novelty.0.0, head.novelty.1.0),
-            length: (head.length.0.0, head.length.1.0),
-        };
-        Ok((table, domain))
     }
 }

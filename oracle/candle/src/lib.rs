@@ -5,7 +5,8 @@
 //! [`CheckpointRunner`], which the host of the checkpoints implements.
 //!
 //! [`Encoder`] turns texts into embeddings with a sentence encoder, [`Causal`] reads them with a language model for its
-//! hidden states or its leaning to yes or no. [`ModelSource`] says where the files come from.
+//! hidden states or its leaning to yes or no. [`ModelSource`] says where the files come from. [`EncoderReader`] and
+//! [`CausalReader`] put them in the form that the oracle's heads make opinions of.
 //! The arithmetic is in `kernels`.
 //!
 //! Invariant: the replay judge holds no model and reads no file itself, so it judges the same whether the checkpoint
@@ -19,6 +20,7 @@ mod error;
 mod kernels;
 mod models;
 mod plan;
+mod readers;
 mod replay;
 mod runner;
 
@@ -28,5 +30,6 @@ pub use error::{ModelError, Result};
 pub use kernels::Level;
 pub use kernels::linear::Precision;
 pub use models::{EncoderFiles, ModelSource};
+pub use readers::{CausalReader, EncoderReader, FeatureFile};
 pub use replay::{ReplayJudge, ReplayOptions};
 pub use runner::{CheckpointRunner, RunnerError};

@@ -51,6 +51,27 @@ impl Update {
         }
     }
 
+    /// Applies the update to all parameters of a layout; the five slices are of its length.
+    pub(crate) fn apply_all(
+        &self,
+        layout: &Layout,
+        theta: &mut [f32],
+        m: &mut [f32],
+        v: &mut [f32],
+        gradient: &[f32],
+    ) {
+        for slot in layout.slots() {
+            let at = slot.range.clone();
+            let decay = if slot.decay { self.decay } else { 0.0 };
+            let pieces = theta[at.clone()]
+                .par_chunks_mut(CHUNK)
+                .zip(m[at.clone()].par_chunks_mut(CHUNK))
+                .zip(v[at.clone()].par_chunks_mut(CHUNK))
+                .zip(gradient[at].par_chunks(CHUNK));
+            pieces.for_each(|(((theta, m), v), g)| self.apply(decay, theta, m, v, g));
+        }
+    }
+
     /// Applies the update to one run of values that share `decay`.
     fn apply(&self, decay: f32, theta: &mut [f32], m: &mut [f32], v: &mut [f32], g: &[f32]) {
         let (rest1, rest2) = (1.0 - self.beta1, 1.0 - self.beta2);
@@ -91,16 +112,7 @@ impl InplaceOp2 for UpdateOp<'_> {
         }
         let (theta, moments) = state.split_at_mut(n);
         let (m, v) = moments.split_at_mut(n);
-        for slot in self.layout.slots() {
-            let at = slot.range.clone();
-            let decay = if slot.decay { self.update.decay } else { 0.0 };
-            let pieces = theta[at.clone()]
-                .par_chunks_mut(CHUNK)
-                .zip(m[at.clone()].par_chunks_mut(CHUNK))
-                .zip(v[at.clone()].par_chunks_mut(CHUNK))
-                .zip(gradient[at].par_chunks(CHUNK));
-            pieces.for_each(|(((theta, m), v), g)| self.update.apply(decay, theta, m, v, g));
-        }
+        self.update.apply_all(self.layout, theta, m, v, gradient);
         Ok(())
     }
 }

@@ -220,6 +220,17 @@ impl Checkpoint {
         safetensors::serialize(tensors, Some(metadata)).map_err(|e| unwritable(&e))
     }
 
+    /// Reads what [`Checkpoint::to_bytes`] gave and a program carries with it, where no file name says the hash.
+    ///
+    /// # Errors
+    /// [`ModelError::CheckpointCorrupt`] with `name` in place of a path.
+    pub fn from_memory(name: &str, bytes: &[u8]) -> Result<Self> {
+        Self::from_bytes(bytes).map_err(|reason| ModelError::CheckpointCorrupt {
+            path: PathBuf::from(name),
+            reason,
+        })
+    }
+
     /// Inverse of [`Checkpoint::to_bytes`]; the error is the reason in words.
     fn from_bytes(bytes: &[u8]) -> std::result::Result<Self, String> {
         let text = |error: safetensors::SafeTensorError| error.to_string();

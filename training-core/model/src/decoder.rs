@@ -16,7 +16,7 @@ use crate::profile::{Part, Profile};
 
 /// Tokens that a micro-batch aims at: enough rows for the products to run at
 /// full speed, few enough for one block's activations to stay in cache.
-const MICRO_BATCH_TOKENS: usize = 384;
+pub(crate) const MICRO_BATCH_TOKENS: usize = 384;
 
 /// A decoder's shape with its position tables; holds no weights.
 #[derive(Debug, Clone)]
@@ -47,8 +47,8 @@ pub(crate) struct Workspace {
     scratch: Scratch,
     /// Input of the final norm and, going back, the gradient of the stream.
     stream: Vec<f32>,
-    normed: Vec<f32>,
-    dnormed: Vec<f32>,
+    pub(crate) normed: Vec<f32>,
+    pub(crate) dnormed: Vec<f32>,
     dstream: Vec<f32>,
     factors: Vec<f32>,
     row: Vec<f32>,
@@ -123,7 +123,7 @@ fn micro_batch(length: usize, sequences: usize) -> usize {
 }
 
 impl Decoder {
-    fn reserve(&self, share: &Share<'_>, space: &mut Workspace) {
+    pub(crate) fn reserve(&self, share: &Share<'_>, space: &mut Workspace) {
         let length = share.batch.length;
         let sequences = micro_batch(length, share.last - share.first);
         space.reserve(&self.config, sequences, length);
@@ -140,13 +140,7 @@ impl Decoder {
         space: &mut Workspace,
     ) -> f64 {
         self.reserve(&share, space);
-        // Matrices are overwritten by their first product; only what is added to
-        // from the start must be cleared.
-        for slot in self.layout.slots() {
-            if !slot.decay || slot.range == self.layout.embedding {
-                gradient[slot.range.clone()].fill(0.0);
-            }
-        }
+        self.clear_sums(gradient);
         let mut sum = 0.0;
         for (i, micro) in share.micro_batches().enumerate() {
             let sizes = self.forward(flat, &micro, space);
@@ -154,6 +148,15 @@ impl Decoder {
             self.backward(flat, &micro, &sizes, i > 0, gradient, space);
         }
         sum
+    }
+
+    /// Clears the gradients that are added to from the start; matrices are overwritten by their first product.
+    pub(crate) fn clear_sums(&self, gradient: &mut [f32]) {
+        for slot in self.layout.slots() {
+            if !slot.decay || slot.range == self.layout.embedding {
+                gradient[slot.range.clone()].fill(0.0);
+            }
+        }
     }
 
     /// Sum of the share's losses in nats, without a gradient.
@@ -188,7 +191,7 @@ impl Decoder {
     }
 
     /// Embedding, blocks and final norm; leaves the normed states in the space.
-    fn forward(&self, flat: &[f32], micro: &Share<'_>, space: &mut Workspace) -> Sizes {
+    pub(crate) fn forward(&self, flat: &[f32], micro: &Share<'_>, space: &mut Workspace) -> Sizes {
         let sizes = Sizes::new(&self.config, micro.last - micro.first, micro.batch.length);
         let (t, d) = (sizes.tokens(), sizes.width);
         let table = &flat[self.layout.embedding.clone()];
@@ -247,19 +250,32 @@ impl Decoder {
                 accumulate,
             )
         });
+        self.final_norm_backward(flat, t, gradient, space);
+        sum
+    }
+
+    /// From the gradient of the normed states of `t` tokens, in `space.dnormed`, to that of the last block's output,
+    /// in `space.dstream`; the gain's gradient is added to.
+    pub(crate) fn final_norm_backward(
+        &self,
+        flat: &[f32],
+        t: usize,
+        gradient: &mut [f32],
+        space: &mut Workspace,
+    ) {
+        let d = self.config.width;
         let gain = &flat[self.layout.final_norm.clone()];
         let dgain = &mut gradient[self.layout.final_norm.clone()];
-        let dx = &mut space.dstream[..t * d];
+        let (dnormed, dx) = (&space.dnormed[..t * d], &mut space.dstream[..t * d]);
         space.profile.time(Part::Norm, || {
             dx.fill(0.0);
             let x = &space.stream[..t * d];
             rms_norm::backward(dnormed, x, gain, &space.factors, dx, dgain, &mut space.row);
         });
-        sum
     }
 
     /// Blocks and embedding, last to first.
-    fn backward(
+    pub(crate) fn backward(
         &self,
         flat: &[f32],
         micro: &Share<'_>,

@@ -6,6 +6,9 @@
 //! [`Checkpoint`] is a content-addressed file of everything needed to go on or
 //! to answer prompts; a [`Generator`] answers them.
 //!
+//! A [`VerdictTrainer`] teaches the same decoder to classify texts, by a verdict on the mean of its states; a
+//! [`VerdictModel`] answers with that mean and the verdict.
+//!
 //! Layers, from the inside: `ops` are fused kernels on slices with hand-written
 //! backward passes; `block` and `decoder` compose them over micro-batches;
 //! `engine` spreads lanes of sequences over threads and presents the gradient as
@@ -38,6 +41,7 @@ mod profile;
 mod sampling;
 mod tokenizer;
 mod trainer;
+mod verdict;
 
 pub use checkpoint::{Checkpoint, CheckpointId};
 pub use config::{AdamW, ModelConfig};
@@ -49,3 +53,4 @@ pub use profile::{Part, Profile};
 pub use sampling::Sampling;
 pub use tokenizer::Tokenizer;
 pub use trainer::Trainer;
+pub use verdict::{LabelledText, VerdictModel, VerdictTrainer};

@@ -307,13 +307,20 @@ impl Causal {
         }
     }
 
-    /// The state after the start mark and `prefix`, from memory where it was read before.
+    /// Reads `prefix` and keeps its state, so that a longer one that begins with it goes on from there.
+    ///
+    /// Errors: [`ModelError::TooLarge`].
+    pub fn keep(&self, prefix: &str) -> Result<()> {
+        self.prefix(prefix).map(|_| ())
+    }
+
+    /// The state after the start mark and `prefix`, from memory where it or its beginning was read before.
     fn prefix(&self, prefix: &str) -> Result<Arc<State>> {
         let mut tokens: Vec<u32> = self.tokenizer.start.into_iter().collect();
         tokens.extend(self.tokens(prefix)?);
         self.check_tokens(&tokens, 3 * self.options.window)?;
         let lock = || self.prefixes.lock().unwrap_or_else(PoisonError::into_inner);
-        {
+        let longest = {
             let mut kept = lock();
             if let Some(at) = kept.iter().position(|(key, _)| *key == tokens)
                 && let Some(found) = kept.remove(at)
@@ -322,10 +329,16 @@ impl Causal {
                 kept.push_back(found);
                 return Ok(state);
             }
-        }
-        let mut state = self.network.start();
+            let begins = kept.iter().filter(|(key, _)| tokens.starts_with(key));
+            let longest = begins.max_by_key(|(key, _)| key.len());
+            longest.map(|(key, state)| (key.len(), Arc::clone(state)))
+        };
+        let (read, mut state) = match longest {
+            Some((read, state)) => (read, State::clone(&state)),
+            None => (0, self.network.start()),
+        };
         self.pool
-            .install(|| self.network.read_on(&tokens, &mut state));
+            .install(|| self.network.read_on(&tokens[read..], &mut state));
         let state = Arc::new(state);
         let mut kept = lock();
         kept.push_back((tokens, Arc::clone(&state)));
