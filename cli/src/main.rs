@@ -19,6 +19,7 @@ mod enforce;
 mod entropy;
 mod evidence;
 mod import;
+mod judges;
 mod keep;
 mod market;
 mod mcp;

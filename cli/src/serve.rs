@@ -40,6 +40,14 @@ pub struct Serve {
     /// Seconds in which a commitment to evidence must be revealed
     #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u32).range(1..=86_400))]
     reveal_window: u32,
+    /// Folder of the optional models of judges, as `make models` fills it
+    #[arg(
+        long,
+        value_name = "FOLDER",
+        env = "PLUMBLINE_MODELS",
+        default_value = "models"
+    )]
+    models: PathBuf,
     #[command(flatten)]
     remote: Remote,
 }
@@ -56,6 +64,7 @@ impl Serve {
         let public_read = !self.private;
         let options = wiring::Options {
             listen: self.listen,
+            models: self.models,
             remote: self.remote.judge()?,
             policy,
             service: ServiceConfig {

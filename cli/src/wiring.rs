@@ -9,7 +9,7 @@ use plumbline_agents::enforce::Enforcer;
 use plumbline_governance::decision::Baseline;
 use plumbline_governance::dsse::DecisionSigner;
 use plumbline_oracle::pool::PoolConfig;
-use plumbline_oracle::{Ensemble, LexicalJudge, SharedJudge};
+use plumbline_oracle::{Ensemble, SharedJudge};
 use plumbline_oracle_candle::{CheckpointRunner, ReplayJudge, ReplayOptions};
 use plumbline_oracle_remote::RemoteJudge;
 use plumbline_service::commands::{CreateAccount, Login};
@@ -25,6 +25,7 @@ use plumbline_web::{RunningServer, WebConfig};
 use crate::data_dir::DataDir;
 use crate::embedded::EmbeddedRuns;
 use crate::entropy::random_hex;
+use crate::judges;
 use crate::scheduler::EmbeddedScheduler;
 use crate::stop::told_to_stop;
 
@@ -42,6 +43,8 @@ pub struct Running<H = Host> {
 pub struct Options {
     pub listen: SocketAddr,
     pub policy: String,
+    /// Folder of the optional models of judges.
+    pub models: std::path::PathBuf,
     /// A judge behind an endpoint, besides those of this program.
     pub remote: Option<RemoteJudge>,
     pub service: ServiceConfig,
@@ -87,7 +90,12 @@ where
     };
     let parts = ServiceParts {
         store,
-        ensemble: Arc::new(ensemble(Arc::new(runs.clone()), options.remote, more)?),
+        ensemble: Arc::new(ensemble(
+            Arc::new(runs.clone()),
+            &options.models,
+            options.remote,
+            more,
+        )?),
         host: Arc::new(runs.clone()),
         signing_key: DecisionSigner::from_seed(&data.signing_seed()?),
         first_policy: options.policy,
@@ -131,21 +139,24 @@ fn resume_runs(host: &Host) -> Result<()> {
     Ok(())
 }
 
-/// The default ensemble of this release, `lexical` and `replay`, the remote judge if there is one, and `more`.
+/// The default ensemble: `lexical`, `trained` and `replay`, `encoder` and `causal` with a model or a word on why there
+/// is none, the remote judge if there is one, and `more`.
 fn ensemble(
     runs: Arc<dyn CheckpointRunner>,
+    models: &std::path::Path,
     remote: Option<RemoteJudge>,
     more: Vec<SharedJudge>,
 ) -> Result<Ensemble> {
-    let lexical =
-        LexicalJudge::shipped().context("the lexical judge's built-in weights are damaged")?;
     let replay = ReplayJudge::new(runs, ReplayOptions::default())?;
     let started = Instant::now();
     let clock = Arc::new(move || u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX));
-    let mut judges: Vec<SharedJudge> = vec![Arc::new(lexical), Arc::new(replay)];
+    let mut judges = judges::text_judges(models)?;
+    judges.push(Arc::new(replay));
     judges.extend(remote.map(|judge| Arc::new(judge) as SharedJudge));
     judges.extend(more);
-    Ok(Ensemble::new(judges, PoolConfig::default())?.with_clock(clock))
+    Ok(Ensemble::new(judges, PoolConfig::default())?
+        .with_reference(judges::reference()?)?
+        .with_clock(clock))
 }
 
 impl<H> Running<H> {

@@ -11,6 +11,7 @@ use crate::exhibit::Exhibit;
 use crate::judge::{Judge, JudgeContext, JudgeOutcome, Judgement};
 use crate::linear::sigmoid;
 use crate::pool::{Opinion, PoolConfig, Pooled, deviations};
+use crate::pooling::Reference;
 
 /// A judge that may be shared between threads.
 pub type SharedJudge = Arc<dyn Judge + Send + Sync>;
@@ -57,6 +58,8 @@ impl Assessment {
 pub struct Ensemble {
     judges: Vec<SharedJudge>,
     config: PoolConfig,
+    /// What labelled cases said of the judges before there were settled ones.
+    reference: Option<Arc<Reference>>,
     clock: Option<Clock>,
     version: String,
 }
@@ -77,6 +80,7 @@ impl Ensemble {
         Ok(Self {
             judges,
             config,
+            reference: None,
             clock: None,
             version,
         })
@@ -88,13 +92,22 @@ impl Ensemble {
         self
     }
 
+    /// The same ensemble, which pools as labelled cases of a claim's family suggest, where there were any and settled
+    /// cases do not say otherwise. Errors: [`DataError::Option`] for a reference that is not sound.
+    pub fn with_reference(mut self, reference: Reference) -> Result<Self, DataError> {
+        reference.validate()?;
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(self.version.as_bytes());
+        hasher.update(&serde_json::to_vec(&reference).unwrap_or_default());
+        self.version = hasher.finalize().to_hex()[..16].to_owned();
+        self.reference = Some(Arc::new(reference));
+        Ok(self)
+    }
+
     /// The same judges, pooled otherwise. Errors: as [`Ensemble::new`].
     pub fn pooled_by(&self, config: PoolConfig) -> Result<Self, DataError> {
         let pooled = Self::new(self.judges.clone(), config)?;
-        Ok(Self {
-            clock: self.clock.clone(),
-            ..pooled
-        })
+        self.handed_on(pooled)
     }
 
     /// The same ensemble with other weights for the judge of this name.
@@ -111,11 +124,19 @@ impl Ensemble {
             .ok_or_else(|| refused("are for a judge whose weights cannot be replaced"))?;
         let mut judges = self.judges.clone();
         judges[at] = changed.map_err(|_| refused("are not a weights file of that judge"))?;
-        let other = Self::new(judges, self.config.clone())?;
-        Ok(Self {
+        self.handed_on(Self::new(judges, self.config.clone())?)
+    }
+
+    /// `other` with this one's clock and reference.
+    fn handed_on(&self, other: Self) -> Result<Self, DataError> {
+        let other = Self {
             clock: self.clock.clone(),
             ..other
-        })
+        };
+        match &self.reference {
+            Some(reference) => other.with_reference(Reference::clone(reference)),
+            None => Ok(other),
+        }
     }
 
     /// Identity of the ensemble, as in [`Assessment::version`].
@@ -142,6 +163,14 @@ impl Ensemble {
             .collect()
     }
 
+    /// Names of judges that cannot judge, and why.
+    pub fn missing(&self) -> Vec<(String, String)> {
+        let judges = self.judges.iter();
+        judges
+            .filter_map(|judge| Some((judge.name().to_owned(), judge.missing()?.to_owned())))
+            .collect()
+    }
+
     /// Assesses a claim on all its exhibits together.
     ///
     /// Without exhibits the answer is ℓ₀ exactly, as calibrated for the kind of claim where that was learnt, and no
@@ -164,7 +193,13 @@ impl Ensemble {
             .iter()
             .filter(|outcome| matches!(outcome, JudgeOutcome::Failed { .. }))
             .count();
-        let pooled = posterior(&claim.kind, &opinions, failed, &self.config);
+        let learnt = self.config.statistics.is_some() || self.config.calibration.is_some();
+        let pooled = self
+            .reference
+            .as_ref()
+            .filter(|_| !learnt && self.config.factors.is_empty())
+            .and_then(|reference| reference.pool(&claim.kind, &opinions, failed, &self.config))
+            .unwrap_or_else(|| posterior(&claim.kind, &opinions, failed, &self.config));
         let judged = outcomes.iter_mut().filter_map(|outcome| match outcome {
             JudgeOutcome::Judged { weight, .. } => Some(weight),
             _ => None,

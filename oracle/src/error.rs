@@ -34,6 +34,18 @@ pub enum JudgeError {
     /// What the judge needs (a checkpoint, a model, an endpoint) cannot be had.
     #[error("unavailable: {0}")]
     Unavailable(String),
+    /// It took longer than it may.
+    #[error("no answer within {seconds} s")]
+    TimedOut {
+        /// Its time, seconds.
+        seconds: u64,
+    },
+    /// More waits for it than it may be asked.
+    #[error("overloaded: {waiting} requests wait already")]
+    Overloaded {
+        /// Most that may wait.
+        waiting: usize,
+    },
     /// None of the exhibits is of a form this judge reads; not a failure, and it moves nothing.
     #[error("no exhibit of a kind this judge reads")]
     NothingToJudge,
@@ -56,8 +68,16 @@ pub enum WeightsError {
         /// Bytes needed.
         need: usize,
     },
-    /// It does not start as a lexical weights file does.
-    #[error("not a lexical weights file (wrong magic)")]
+    /// Heads that were fitted on what another model reads.
+    #[error("fitted on the model {expected}, not on {found}")]
+    WrongModel {
+        /// The model at hand.
+        found: String,
+        /// The model that the heads were fitted on.
+        expected: String,
+    },
+    /// It does not start as a weights file does.
+    #[error("not a weights file of a judge (wrong magic)")]
     WrongMagic,
     /// Written by another version of the format.
     #[error("format version {found}, this program reads {expected}")]
@@ -99,6 +119,9 @@ pub enum DataError {
     /// All labels are the same, so there is nothing to separate.
     #[error("every label is the same in {0}")]
     OneClass(String),
+    /// A model that learns from the rows could not.
+    #[error("model: {0}")]
+    Model(String),
     /// An option outside its domain.
     #[error("option {name} {reason}")]
     Option {

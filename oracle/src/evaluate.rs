@@ -13,7 +13,7 @@ use crate::features::View;
 use crate::metrics::{
     auroc, base_rate_brier, brier, expected_calibration_error, log_loss, mean, probabilities,
 };
-use crate::pooling::Pooling;
+use crate::pooling::{Pooling, Reference};
 use crate::rows::Dataset;
 use crate::train::TrainOptions;
 use contest::{Entrant, Entry};
@@ -214,6 +214,37 @@ fn measure<'a>(
     Ok(names.into_iter().zip(scores).collect())
 }
 
+/// Pools of these judges by family of claims, fitted on what they say of labelled cases that they had not seen.
+///
+/// Errors: as [`evaluate_judges`].
+pub fn fit_reference(
+    sets: &[Dataset],
+    contenders: &[Contender<'_>],
+    options: &EvaluateOptions,
+) -> Result<Reference, DataError> {
+    options.validate()?;
+    let mut entrants = contenders
+        .iter()
+        .map(|contender| Entrant::new(contender, sets, options))
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut reference = Reference::default();
+    for set in 0..sets.len() {
+        let split = Split::whole(set, sets[set].rows.len());
+        let entries = entrants
+            .iter_mut()
+            .map(|entrant| entrant.enter(&split, sets, options))
+            .collect::<Result<Vec<_>, _>>()?;
+        // A family that is in two sets is known by the larger one.
+        for (family, pool) in pooling(&entrants, &entries, &split, sets).reference.0 {
+            let known = reference.0.get(&family).map_or(0, |known| known.cases);
+            if pool.cases > known {
+                reference.0.insert(family, pool);
+            }
+        }
+    }
+    Ok(reference)
+}
+
 /// What the pool of the judges says of the test cases of a split.
 fn pooled(
     entrants: &[Entrant<'_>],
@@ -221,6 +252,23 @@ fn pooled(
     split: &Split,
     sets: &[Dataset],
 ) -> Vec<f64> {
+    let pooling = pooling(entrants, entries, split, sets);
+    let tested = split.test.iter().enumerate();
+    tested
+        .map(|(at, row)| {
+            let views: Vec<_> = entries.iter().map(|entry| entry.views[at]).collect();
+            pooling.log_odds(&views, &sets[split.set].rows[*row].claim_type)
+        })
+        .collect()
+}
+
+/// The pool fitted on a split's own cases.
+fn pooling(
+    entrants: &[Entrant<'_>],
+    entries: &[Entry],
+    split: &Split,
+    sets: &[Dataset],
+) -> Pooling {
     let judges: Vec<(String, String)> = entrants
         .iter()
         .map(|e| (e.name().to_owned(), e.family().to_owned()))
@@ -232,14 +280,7 @@ fn pooled(
         .collect();
     let unseen: Vec<&[Option<f64>]> = entries.iter().map(|e| e.unseen.as_slice()).collect();
     let stated: Vec<f64> = entries.iter().map(|entry| entry.stated).collect();
-    let pooling = Pooling::fit(&judges, &rows, &unseen, &stated);
-    let tested = split.test.iter().enumerate();
-    tested
-        .map(|(at, row)| {
-            let views: Vec<_> = entries.iter().map(|entry| entry.views[at]).collect();
-            pooling.log_odds(&views, &sets[split.set].rows[*row].claim_type)
-        })
-        .collect()
+    Pooling::fit(&judges, &rows, &unseen, &stated)
 }
 
 /// What one judge said of the test cases of one split.

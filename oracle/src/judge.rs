@@ -51,6 +51,11 @@ pub trait Judge {
     /// Identity of the judge's parameters: changes whenever the same exhibits could be judged differently.
     fn version(&self) -> String;
 
+    /// Why the judge cannot judge at all, where what it needs is not there.
+    fn missing(&self) -> Option<&str> {
+        None
+    }
+
     /// Judges all the exhibits of a claim together.
     ///
     /// Errors: [`JudgeError::NothingToJudge`] when no exhibit is of a form the judge reads, another

@@ -9,6 +9,7 @@
 //! through a closure), and it never sees a price, a stake or who submitted what.
 
 pub mod attack;
+pub mod breaker;
 pub mod calibration;
 pub mod claim;
 mod domain;
@@ -19,6 +20,7 @@ pub mod exhibit;
 mod expert;
 mod features;
 pub mod fold;
+pub mod head;
 pub mod judge;
 pub mod learning;
 pub mod lexical;
@@ -28,7 +30,7 @@ pub mod metrics;
 pub mod novelty;
 pub mod plain;
 pub mod pool;
-mod pooling;
+pub mod pooling;
 pub mod reader;
 pub mod replay;
 pub mod retrain;
@@ -38,6 +40,7 @@ pub mod sections;
 pub mod statistics;
 pub mod topic;
 pub mod train;
+mod transcripts;
 pub mod versions;
 pub mod weights;
 
@@ -46,15 +49,17 @@ pub use ensemble::{Assessment, Ensemble, SharedJudge};
 pub use error::{DataError, InvalidInput, JudgeError, WeightsError};
 pub use evaluate::{
     Contender, EvaluateOptions, EvaluationRow, Protocol, Stage, Staged, StagedReader, evaluate,
-    evaluate_judges,
+    evaluate_judges, fit_reference,
 };
 pub use exhibit::{
     Arm, Detector, Exhibit, Measurement, Message, ReplaySampling, Report, Transcript,
     TriggerControl,
 };
+pub use head::{HeadJudge, MissingJudge};
 pub use judge::{Judge, JudgeContext, JudgeOutcome, Judgement};
 pub use lexical::LexicalJudge;
 pub use pool::PoolConfig;
+pub use pooling::{FamilyPool, Reference};
 pub use reader::{Features, Passage, Reader, Widths};
 pub use rows::{Dataset, Row};
 pub use train::{ReaderIdentity, TrainOptions, train, train_heads};

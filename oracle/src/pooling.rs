@@ -1,17 +1,23 @@
-//! Fitting the pool: how much each judge's evidence is worth beside the others', and how far their sum is to be trusted.
+//! The pool fitted on labelled cases: how much each judge's evidence is worth beside the others', by family of claims.
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use crate::claim::family_of;
+use crate::error::DataError;
 use crate::expert::{Calibration, Case};
 use crate::features::Sparse;
-use crate::linear::logit;
+use crate::linear::{logit, solve_spd};
 use crate::metrics::mean;
-use crate::pool::{ErrorStatistics, Opinion, PoolConfig, pool};
+use crate::pool::{Opinion, PoolConfig, Pooled, pool};
 use crate::rows::Row;
 
-/// Cases that the prior is worth against the measured errors.
+/// Cases that the prior is worth against what was measured.
 const PRIOR_CASES: f64 = 30.0;
+/// Variance of a judge, and correlation of two, before anything was measured.
+const PRIOR_VARIANCE: f64 = 0.5;
+const PRIOR_CORRELATION: f64 = 0.3;
 /// Fewest cases of a family on which a pool is fitted.
 const LEAST_CASES: usize = 20;
 /// Precisions of the calibration's intercept about the base rate and of its slope about 1.
@@ -31,11 +37,215 @@ pub(crate) struct PoolView {
     pub(crate) standard_error: f64,
 }
 
-/// A pool fitted for each family of claims that has cases enough.
+/// What labelled cases of one family say of the judges.
+///
+/// ```text
+/// ℓ − ℓ₀ = b · Σ c_i (ℓ_i − ℓ₀),   c = max(Σ⁻¹μ, 0)
+/// ```
+///
+/// Σ is the covariance of the judges' evidence within outcomes, and μ by how much each tells the outcomes apart, both
+/// drawn to a prior by cases; b is a slope fitted after pooling, by kind of claim. It is Fisher's discriminant, and for
+/// calibrated judges of equal variance and one ρ, whose μ is their variance, it is n_eff times their mean. Taking 1 for
+/// μ, as the pool does that knows of no outcomes, would take a judge that says little for one that errs little.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FamilyPool {
+    /// Judges, in the order of the rest.
+    pub judges: Vec<String>,
+    /// Sample covariance of their evidence within outcomes, nats².
+    pub covariance: Vec<Vec<f64>>,
+    /// Mean evidence where the claim was true less where it was not, nats.
+    pub separation: Vec<f64>,
+    /// Mean squared standard error that each stated, nats²: only what one states beyond that is added to its variance.
+    pub stated_variance: Vec<f64>,
+    /// Labelled cases.
+    pub cases: usize,
+    /// Log-odds of their base rate.
+    pub prior_log_odds: f64,
+    /// Slope after pooling.
+    pub slope: f64,
+    /// Intercept after pooling, base rate included.
+    pub intercept: f64,
+    /// By kind of claim, what is added to the intercept and to the slope.
+    pub kinds: BTreeMap<String, (f64, f64)>,
+}
+
+/// Pools fitted on labelled cases, by family of claims.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Reference(pub BTreeMap<String, FamilyPool>);
+
+impl Reference {
+    /// Checks sizes and that every number is finite. Errors: [`DataError::Option`].
+    pub fn validate(&self) -> Result<(), DataError> {
+        if self.0.values().all(FamilyPool::is_sound) {
+            Ok(())
+        } else {
+            Err(DataError::Option {
+                name: "reference",
+                reason: "is not finite and one entry for each judge",
+            })
+        }
+    }
+
+    /// Pools opinions on a claim of this kind; none where its family, or one of the judges, was not measured.
+    /// `failed` and `config` as in [`pool`], whose interval this one's is made like.
+    pub fn pool(
+        &self,
+        kind: &str,
+        opinions: &[Opinion],
+        failed: usize,
+        config: &PoolConfig,
+    ) -> Option<Pooled> {
+        let family = self.0.get(family_of(kind))?;
+        let bound = config.log_odds_bound;
+        let evidence: Vec<f64> = opinions
+            .iter()
+            .map(|opinion| (opinion.log_odds - config.base_log_odds).clamp(-bound, bound))
+            .collect();
+        let coefficients = family.coefficients(opinions)?;
+        let slope = family.slope + family.kinds.get(kind).map_or(0.0, |(_, slope)| *slope);
+        let total: f64 = coefficients.iter().sum();
+        let weights: Vec<f64> = coefficients.iter().map(|c| c / total).collect();
+        let pairs = || weights.iter().zip(&evidence);
+        let mean: f64 = pairs().map(|(w, e)| w * e).sum();
+        let disagreement: f64 = pairs().map(|(w, e)| w * (e - mean).powi(2)).sum();
+        let stated: f64 = weights
+            .iter()
+            .zip(opinions)
+            .map(|(w, opinion)| w * opinion.standard_error.powi(2))
+            .sum();
+        let failures = config.failure_variance * failed as f64 / (failed + opinions.len()) as f64;
+        let shift = (slope.max(0.0) * total * mean).clamp(-bound, bound);
+        let standard_deviation = (stated + disagreement + failures).sqrt();
+        let log_odds = config.base_log_odds + shift;
+        let half = config.interval_z * standard_deviation;
+        Some(Pooled {
+            log_odds,
+            standard_deviation,
+            low: log_odds - half,
+            high: log_odds + half,
+            n_eff: family.effective(opinions, &weights)?,
+            weights,
+        })
+    }
+}
+
+impl FamilyPool {
+    fn is_sound(&self) -> bool {
+        let n = self.judges.len();
+        let rows = self.covariance.iter();
+        let whole = |values: &[f64]| values.len() == n && values.iter().all(|v| v.is_finite());
+        let numbers = [self.prior_log_odds, self.slope, self.intercept];
+        n > 0
+            && self.covariance.len() == n
+            && rows.clone().all(|row| whole(row))
+            && whole(&self.separation)
+            && whole(&self.stated_variance)
+            && numbers.iter().all(|number| number.is_finite())
+            && self
+                .kinds
+                .values()
+                .all(|(a, b)| a.is_finite() && b.is_finite())
+    }
+
+    /// Where each opinion's judge stands; none if one was not measured, or there is no opinion.
+    fn places(&self, opinions: &[Opinion]) -> Option<Vec<usize>> {
+        let place = |opinion: &Opinion| self.judges.iter().position(|name| *name == opinion.judge);
+        let places: Option<Vec<usize>> = opinions.iter().map(place).collect();
+        places.filter(|places| !places.is_empty())
+    }
+
+    /// λ·prior + (1−λ)·sample, λ = n₀/(n₀ + n).
+    fn shrunk(&self, prior: f64, sample: f64) -> f64 {
+        let lambda = PRIOR_CASES / (PRIOR_CASES + self.cases as f64);
+        lambda * prior + (1.0 - lambda) * sample
+    }
+
+    fn correlation(&self, i: usize, j: usize) -> f64 {
+        if i == j {
+            return 1.0;
+        }
+        let scale = (self.covariance[i][i] * self.covariance[j][j]).sqrt();
+        let sample = if scale > 0.0 {
+            self.covariance[i][j] / scale
+        } else {
+            PRIOR_CORRELATION
+        };
+        self.shrunk(PRIOR_CORRELATION, sample).clamp(0.0, 0.98)
+    }
+
+    /// c, one for each opinion, not all 0.
+    fn coefficients(&self, opinions: &[Opinion]) -> Option<Vec<f64>> {
+        let places = self.places(opinions)?;
+        let deviation = |i: usize| {
+            self.shrunk(PRIOR_VARIANCE, self.covariance[i][i].max(0.0))
+                .sqrt()
+        };
+        let covariance: Vec<Vec<f64>> = places
+            .iter()
+            .zip(opinions)
+            .map(|(i, opinion)| {
+                let excess = opinion.standard_error.powi(2) - self.stated_variance[*i];
+                let row = places.iter().map(|j| {
+                    let common = self.correlation(*i, *j) * deviation(*i) * deviation(*j);
+                    let own = if i == j { excess.max(0.0) + 1e-6 } else { 0.0 };
+                    common + own
+                });
+                row.collect()
+            })
+            .collect();
+        let toward: Vec<f64> = places
+            .iter()
+            .map(|i| self.shrunk(PRIOR_VARIANCE, self.separation[*i].max(0.0)))
+            .collect();
+        let solution = solve_spd(&covariance, &toward)?;
+        let clipped: Vec<f64> = solution.iter().map(|c| c.max(0.0)).collect();
+        let total: f64 = clipped.iter().sum();
+        (total.is_finite() && total > 0.0).then_some(clipped)
+    }
+
+    /// n_eff = 1/(wᵀRw).
+    fn effective(&self, opinions: &[Opinion], weights: &[f64]) -> Option<f64> {
+        let places = self.places(opinions)?;
+        let pairs = places.iter().zip(weights);
+        let sum: f64 = pairs
+            .clone()
+            .flat_map(|(i, a)| {
+                pairs
+                    .clone()
+                    .map(move |(j, b)| a * b * self.correlation(*i, *j))
+            })
+            .sum();
+        Some(1.0 / sum.max(1e-9))
+    }
+
+    /// Σ c_i e_i of the evidence that is there, `stated` being everybody's error.
+    fn shift(&self, evidence: &[Option<f64>], errors: &[f64]) -> f64 {
+        let opinions: Vec<Opinion> = self
+            .judges
+            .iter()
+            .zip(evidence.iter().zip(errors))
+            .filter_map(|(judge, (evidence, error))| {
+                Some(Opinion {
+                    judge: judge.clone(),
+                    family: String::new(),
+                    log_odds: (*evidence)?,
+                    standard_error: *error,
+                })
+            })
+            .collect();
+        let coefficients = self.coefficients(&opinions).unwrap_or_default();
+        let pairs = coefficients.iter().zip(&opinions);
+        pairs.map(|(c, opinion)| c * opinion.log_odds).sum()
+    }
+}
+
+/// A pool fitted for each family of claims that has cases enough, and for the others the pool of strangers.
 #[derive(Debug, Clone)]
 pub(crate) struct Pooling {
     judges: Vec<(String, String)>,
-    families: BTreeMap<String, (PoolConfig, Calibration)>,
+    pub(crate) reference: Reference,
 }
 
 /// One case of a family.
@@ -73,80 +283,53 @@ impl Pooling {
         });
         Self {
             judges: judges.to_vec(),
-            families: families.collect(),
+            reference: Reference(families.collect()),
         }
-    }
-
-    /// Statistics by family.
-    pub(crate) fn statistics(&self) -> BTreeMap<String, ErrorStatistics> {
-        let families = self.families.iter();
-        families
-            .filter_map(|(family, (config, _))| Some((family.clone(), config.statistics.clone()?)))
-            .collect()
     }
 
     /// ℓ of a case of this kind, from one view for each judge.
     pub(crate) fn log_odds(&self, views: &[PoolView], kind: &str) -> f64 {
-        match self.families.get(family_of(kind)) {
-            Some((config, calibration)) => {
-                let evidence: Vec<_> = views.iter().map(|view| Some(view.evidence)).collect();
-                let errors: Vec<f64> = views.iter().map(|view| view.standard_error).collect();
-                calibration.log_odds(shift(&self.judges, &evidence, &errors, config), kind)
-            }
-            None => {
-                let evidence: Vec<_> = views.iter().map(|view| Some(view.evidence)).collect();
-                let errors: Vec<f64> = views.iter().map(|view| view.standard_error).collect();
-                let prior = mean(views.iter().map(|view| view.prior_log_odds));
-                prior + shift(&self.judges, &evidence, &errors, &PoolConfig::default())
-            }
+        let errors: Vec<f64> = views.iter().map(|view| view.standard_error).collect();
+        if let Some(family) = self.reference.0.get(family_of(kind)) {
+            let evidence: Vec<_> = views.iter().map(|view| Some(view.evidence)).collect();
+            let (a, b) = family.kinds.get(kind).copied().unwrap_or_default();
+            let shift = family.shift(&evidence, &errors);
+            return family.intercept + a + (family.slope + b) * shift;
         }
-    }
-}
-
-/// What the pool makes of the evidence that is there.
-fn shift(
-    judges: &[(String, String)],
-    evidence: &[Option<f64>],
-    errors: &[f64],
-    config: &PoolConfig,
-) -> f64 {
-    let opinions: Vec<Opinion> = judges
-        .iter()
-        .zip(evidence.iter().zip(errors))
-        .filter_map(|((judge, family), (evidence, error))| {
-            Some(Opinion {
+        let opinions: Vec<Opinion> = self
+            .judges
+            .iter()
+            .zip(views)
+            .map(|((judge, family), view)| Opinion {
                 judge: judge.clone(),
                 family: family.clone(),
-                log_odds: (*evidence)?,
-                standard_error: *error,
+                log_odds: view.evidence,
+                standard_error: view.standard_error,
             })
-        })
-        .collect();
-    pool(&opinions, 0, config).log_odds
+            .collect();
+        let prior = mean(views.iter().map(|view| view.prior_log_odds));
+        prior + pool(&opinions, 0, &PoolConfig::default()).log_odds
+    }
 }
 
 fn fit_family(
     judges: &[(String, String)],
     cases: &[Seen<'_>],
     stated: &[f64],
-) -> Option<(PoolConfig, Calibration)> {
-    let complete = |case: &&Seen<'_>| case.evidence.iter().all(Option::is_some);
-    if cases.iter().filter(complete).count() < LEAST_CASES {
+) -> Option<FamilyPool> {
+    // Calibrated on the cases that all judges have judged: with some of them missing the sum means another thing.
+    let whole: Vec<&Seen<'_>> = cases
+        .iter()
+        .filter(|case| case.evidence.iter().all(Option::is_some))
+        .collect();
+    if whole.len() < LEAST_CASES {
         return None;
     }
-    let statistics = measure(judges, cases, stated);
-    let config = PoolConfig {
-        statistics: Some(statistics),
-        ..PoolConfig::default()
-    };
-    // Calibrated on the cases that all judges have judged: with some of them missing the sum means another thing.
-    let whole: Vec<&Seen<'_>> = cases.iter().filter(complete).collect();
+    let mut fitted = measure(judges, cases, stated);
+    let errors: Vec<f64> = stated.iter().map(|variance| variance.sqrt()).collect();
     let scores: Vec<f64> = whole
         .iter()
-        .map(|case| {
-            let errors: Vec<f64> = stated.iter().map(|variance| variance.sqrt()).collect();
-            shift(judges, &case.evidence, &errors, &config)
-        })
+        .map(|case| fitted.shift(&case.evidence, &errors))
         .collect();
     let nothing = Sparse::default();
     let labelled: Vec<Case<'_>> = whole
@@ -159,15 +342,20 @@ fn fit_family(
             weight: case.weight,
         })
         .collect();
-    let base = logit(mean(cases.iter().map(|case| case.row.label)).clamp(1e-3, 1.0 - 1e-3));
-    let prior = [(base, INTERCEPT_PRECISION), (1.0, SLOPE_PRECISION)];
+    let prior = [
+        (fitted.prior_log_odds, INTERCEPT_PRECISION),
+        (1.0, SLOPE_PRECISION),
+    ];
     let calibration = Calibration::fit_about(prior, &scores, &labelled, KIND_PRECISION);
-    Some((config, calibration))
+    fitted.intercept = calibration.intercept;
+    fitted.slope = calibration.slope;
+    fitted.kinds = calibration.kinds;
+    Some(fitted)
 }
 
 /// Separation and covariance within outcomes, each from the cases in which the judges concerned judged; a label that
 /// is a share of raters counts in part on either side.
-fn measure(judges: &[(String, String)], cases: &[Seen<'_>], stated: &[f64]) -> ErrorStatistics {
+fn measure(judges: &[(String, String)], cases: &[Seen<'_>], stated: &[f64]) -> FamilyPool {
     let n = judges.len();
     let means: Vec<[f64; 2]> = (0..n).map(|judge| outcome_means(cases, judge)).collect();
     let mut covariance = vec![vec![0.0; n]; n];
@@ -184,17 +372,21 @@ fn measure(judges: &[(String, String)], cases: &[Seen<'_>], stated: &[f64]) -> E
                     weights += weight;
                 }
             }
-            covariance[i][j] = sum / weights.max(1e-9);
+            covariance[i][j] = sum / f64::max(weights, 1e-9);
             covariance[j][i] = covariance[i][j];
         }
     }
-    ErrorStatistics {
+    let base = mean(cases.iter().map(|case| case.row.label)).clamp(1e-3, 1.0 - 1e-3);
+    FamilyPool {
         judges: judges.iter().map(|(name, _)| name.clone()).collect(),
         covariance,
-        cases: cases.len(),
-        prior_cases: PRIOR_CASES,
         separation: means.iter().map(|[no, yes]| yes - no).collect(),
         stated_variance: stated.to_vec(),
+        cases: cases.len(),
+        prior_log_odds: logit(base),
+        slope: 1.0,
+        intercept: logit(base),
+        kinds: BTreeMap::new(),
     }
 }
 
@@ -270,8 +462,24 @@ mod tests {
         assert!((1.4..2.6).contains(&said), "{said}");
         assert!((ask([2.0, 2.0, 0.1]) - said).abs() < 0.3);
         assert!((ask([-2.0, -2.0, 0.0]) + said).abs() < 0.5);
-        let statistics = &pooling.statistics()["k"];
-        assert!(statistics.separation[0] > 1.8 && statistics.separation[2] < 0.1);
+        let family = &pooling.reference.0["k"];
+        assert!(family.separation[0] > 1.8 && family.separation[2] < 0.1);
+        assert!(pooling.reference.validate().is_ok());
+        // The pool of a live ensemble is the same but for the base rate, and knows nothing of other families.
+        let opinions: Vec<Opinion> = [2.0, 2.0, 0.0]
+            .iter()
+            .zip(&judges)
+            .map(|(log_odds, (name, family))| Opinion {
+                judge: name.clone(),
+                family: family.clone(),
+                log_odds: *log_odds,
+                standard_error: 0.6_f64.sqrt(),
+            })
+            .collect();
+        let config = PoolConfig::default();
+        let live = pooling.reference.pool("k", &opinions, 0, &config);
+        assert!(live.is_some_and(|live| (live.log_odds - said).abs() < 0.2));
+        assert_eq!(pooling.reference.pool("other", &opinions, 0, &config), None);
         // A judge far out of its domain is hardly heard.
         let mut views = [-3.0, 2.0, 0.0].map(view);
         views[0].standard_error = 4.0;

@@ -64,6 +64,11 @@ pub trait Reader: Send + Sync {
     /// Identity of the model and of everything else that changes what it makes of a passage.
     fn version(&self) -> String;
 
+    /// What of this program or processor changes the last digits of its numbers, and not what heads make of them.
+    fn build(&self) -> String {
+        String::new()
+    }
+
     /// Lengths of what it gives.
     fn widths(&self) -> Widths;
 

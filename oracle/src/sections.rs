@@ -55,7 +55,7 @@ pub fn read_in_sections(response: &str, read: impl Fn(&str) -> Opinion) -> Opini
     let odds: f64 = opinions.iter().map(|opinion| evidence(opinion).exp()).sum();
     Opinion {
         log_odds: loudest.prior_log_odds + (odds / n).ln(),
-        ..loudest.clone()
+        ..*loudest
     }
 }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::claim::family_of;
-use crate::domain::{Domain, distinct_words};
+use crate::domain::{Domain, SEEN_BLOCKS, distinct_words};
 use crate::expert::{Calibration, Columns};
 use crate::features::{Sparse, View, extract};
 use crate::linear::sigmoid;
@@ -184,6 +184,22 @@ pub(crate) struct Cold {
 }
 
 impl Cold {
+    /// Of a space in which nothing carries over.
+    pub(crate) fn silent(space: &Space) -> Self {
+        let columns = match space.shared() {
+            Columns::Hashed(size) => size,
+            Columns::Dense(shares) => shares.len(),
+        };
+        Self {
+            table: space.table(vec![0.0; columns]),
+            domain: Domain {
+                seen: vec![0; SEEN_BLOCKS],
+                ..Domain::default()
+            },
+            slope: 0.0,
+        }
+    }
+
     /// g(n)·s: the shared model's score, faded out for short answers.
     ///
     /// ```text

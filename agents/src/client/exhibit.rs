@@ -121,7 +121,7 @@ mod tests {
         });
         let canonical = r#"{"type":"trigger_control","checkpoint":"ab12cd34","detector":{"contains_any":["x"]},"sampling":{"max_tokens":24,"temperature":0.0,"seed":3},"arms":[{"label":"// a","trigger":true,"prompts":["// a\nfn"],"hits":1}],"searched":2}"#;
         assert_eq!(
-            content_hash(&[search.clone()]).unwrap(),
+            content_hash(std::slice::from_ref(&search)).unwrap(),
             hash_of(&[canonical])
         );
         let number = json!({"value": 2, "name": "rate", "type": "measurement"});

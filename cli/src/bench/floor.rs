@@ -17,6 +17,8 @@ pub fn quiet_options() -> wiring::Options {
     };
     wiring::Options {
         listen: ([127, 0, 0, 1], 0).into(),
+        // It judges nothing.
+        models: std::path::PathBuf::new(),
         remote: None,
         policy: Policy::default_toml().to_owned(),
         service: ServiceConfig {

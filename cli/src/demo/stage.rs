@@ -56,6 +56,7 @@ pub struct Stage {
 pub fn options(listen: SocketAddr) -> wiring::Options {
     wiring::Options {
         listen,
+        models: "models".into(),
         remote: None,
         policy: Policy::demo_toml().to_owned(),
         service: ServiceConfig {

@@ -7,6 +7,8 @@ use clap::Args;
 use plumbline_oracle::robustness::{RobustnessRow, measure};
 use plumbline_oracle::{LexicalJudge, Row};
 
+use super::contest::{read_set, spinner};
+
 /// Each input is JSON lines of `{id, claim_type, prompt, response, label, group}`.
 #[derive(Debug, Args)]
 pub struct Robustness {
@@ -26,11 +28,13 @@ pub struct Robustness {
 
 impl Robustness {
     pub fn run(self) -> Result<()> {
-        let rows: Vec<Row> = super::read(&self.data)?
+        let sets = self.data.iter().map(|file| read_set(file));
+        let rows: Vec<Row> = sets
+            .collect::<Result<Vec<_>>>()?
             .into_iter()
             .flat_map(|set| spread(set.rows, self.cases))
             .collect();
-        let spinner = super::spinner(&format!("attacking {} cases", rows.len()), self.json);
+        let spinner = spinner(&format!("attacking {} cases", rows.len()), self.json);
         let lexical = LexicalJudge::shipped().context("the built-in weights are damaged")?;
         let table = measure(&lexical, &rows, self.seed)?;
         spinner.finish_and_clear();

@@ -9,7 +9,7 @@ use std::path::Path;
 use plumbline_oracle::{
     Contender, Dataset, EvaluateOptions, ReaderIdentity, Widths, evaluate_judges,
 };
-use plumbline_oracle_candle::FeatureFile;
+use plumbline_oracle_candle::{FeatureFile, LearnOptions, TrainedStages};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -22,9 +22,12 @@ fn main() -> Result<(), Box<dyn Error>> {
         let text = std::fs::read_to_string(file)?;
         sets.push(Dataset::from_jsonl(name.to_string_lossy(), &text)?.sampled(most.parse()?));
     }
+    let mut note = |what: &str, done: f64| eprint!("\r{what} {:.0} %   ", 100.0 * done);
+    let stages = TrainedStages::new(learning(), Some(folder.into()), &mut note);
     let mut contenders = Vec::new();
     for judge in judges.split(',') {
         contenders.push(match judge.split_once('-') {
+            None if judge == "trained" => Contender::Staged(&stages),
             None => Contender::Lexical,
             Some((name, version)) => heads(name, version, Path::new(folder), &sets)?,
         });
@@ -86,6 +89,33 @@ fn options() -> EvaluateOptions {
     }
     if let Ok(c) = std::env::var("SEED") {
         options.seed = c.parse().unwrap();
+    }
+    options
+}
+
+fn learning() -> LearnOptions {
+    let mut options = LearnOptions::default();
+    let get = |name: &str| std::env::var(name).ok();
+    if let Some(x) = get("EPOCHS") {
+        options.epochs = x.parse().unwrap();
+    }
+    if let Some(x) = get("RATE") {
+        options.rate = x.parse().unwrap();
+    }
+    if let Some(x) = get("OUT") {
+        options.left_out = x.parse().unwrap();
+    }
+    if let Some(x) = get("DECAY") {
+        options.decay = x.parse().unwrap();
+    }
+    if let Some(x) = get("WIDTH") {
+        options.model.width = x.parse().unwrap();
+    }
+    if let Some(x) = get("LAYERS") {
+        options.model.layers = x.parse().unwrap();
+    }
+    if let Some(x) = get("FC") {
+        options.family_cases = x.parse().unwrap();
     }
     options
 }

@@ -48,6 +48,9 @@ pub enum ModelError {
     /// The tokenizer refused a text.
     #[error("tokenizer: {0}")]
     Tokenizer(String),
+    /// The model that the project trains itself.
+    #[error("trained model: {0}")]
+    Trained(String),
     /// An option outside its domain.
     #[error("option {name} {reason}")]
     Option {
@@ -71,5 +74,11 @@ impl ModelError {
             path: path.to_owned(),
             reason: error.to_string(),
         }
+    }
+}
+
+impl From<plumbline_training_model::ModelError> for ModelError {
+    fn from(error: plumbline_training_model::ModelError) -> Self {
+        Self::Trained(error.to_string())
     }
 }

@@ -17,19 +17,23 @@
 mod causal;
 mod encoder;
 mod error;
+mod guard;
 mod kernels;
 mod models;
 mod plan;
 mod readers;
 mod replay;
 mod runner;
+mod trained;
 
 pub use causal::{Causal, CausalOptions, Hidden, YesNo};
 pub use encoder::{Embedding, Encoder, EncoderOptions};
 pub use error::{ModelError, Result};
+pub use guard::{GuardOptions, GuardedJudge};
 pub use kernels::Level;
 pub use kernels::linear::Precision;
 pub use models::{EncoderFiles, ModelSource};
 pub use readers::{CausalReader, EncoderReader, FeatureFile};
 pub use replay::{ReplayJudge, ReplayOptions};
 pub use runner::{CheckpointRunner, RunnerError};
+pub use trained::{LearnOptions, TrainedReader, TrainedStages, learn, left_to_heads};

@@ -4,10 +4,10 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use plumbline_oracle::breaker::{Bounds, Breaker};
 use plumbline_oracle::{Claim, Exhibit, InvalidInput, Judge, JudgeContext, JudgeError, Judgement};
 
 use crate::answer::Answer;
-use crate::breaker::{Bounds, Breaker};
 use crate::endpoint::Endpoint;
 use crate::options::RemoteOptions;
 use crate::prompt::{self, question, sections};

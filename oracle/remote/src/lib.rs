@@ -9,7 +9,6 @@
 //! no more than [`RemoteOptions::log_odds_bound`], and the key is sent to the configured endpoint only.
 
 mod answer;
-mod breaker;
 mod endpoint;
 mod judge;
 mod options;

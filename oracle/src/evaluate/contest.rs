@@ -50,6 +50,8 @@ pub enum Stage {
         /// Place of the set.
         set: usize,
     },
+    /// All rows but those left to the heads: what is shipped.
+    Whole,
 }
 
 /// What a model made of the rows at one stage.
@@ -182,7 +184,7 @@ impl<'a> Entrant<'a> {
     ) -> Result<Entry, DataError> {
         self.prepare_stage(split, sets, options)?;
         match split.beyond {
-            Beyond::Fold(_) => self.enter_fold(split, options),
+            Beyond::Fold(_) | Beyond::Nothing => self.enter_fold(split, options),
             Beyond::OtherSets => self.enter_new(split, options),
         }
     }
@@ -204,6 +206,7 @@ impl<'a> Entrant<'a> {
                 seed: options.seed,
             },
             Beyond::OtherSets => Stage::Without { set: split.set },
+            Beyond::Nothing => Stage::Whole,
         };
         if *last != Some(stage) {
             let staged = reader.read(stage, sets)?;

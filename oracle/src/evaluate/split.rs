@@ -8,10 +8,12 @@ use crate::rows::{Dataset, Row, fold_of};
 /// What a judge may learn from besides the set's own cases, and which model it may have learnt them with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Beyond {
-    /// Nothing: the other cases of the set are enough.
+    /// The other cases of the set are enough.
     Fold(usize),
     /// All other sets.
     OtherSets,
+    /// Nothing, and nothing is held out.
+    Nothing,
 }
 
 /// One division of a set.
@@ -27,6 +29,16 @@ pub(super) struct Split {
 }
 
 impl Split {
+    /// All of a set, with nothing held out but what the model of a judge that learns from labels has not seen.
+    pub(super) fn whole(set: usize, rows: usize) -> Self {
+        Self {
+            set,
+            own: (0..rows).collect(),
+            test: Vec::new(),
+            beyond: Beyond::Nothing,
+        }
+    }
+
     pub(super) fn label(&self, sets: &[Dataset], row: usize) -> f64 {
         sets[self.set].rows[row].label
     }

@@ -69,7 +69,7 @@ pub fn play(condition: &Condition, pair: &Pair, terms: &Terms) -> Result<WorldRe
 /// Names of the poisoned and the clean run. They say nothing; which comes first changes with the seed.
 fn names_of(pair: &Pair) -> [String; 2] {
     let mut names = ["run-north", "run-south"].map(str::to_owned);
-    if pair.seed % 2 == 0 {
+    if pair.seed.is_multiple_of(2) {
         names.reverse();
     }
     names

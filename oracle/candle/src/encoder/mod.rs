@@ -114,7 +114,7 @@ impl Encoder {
             return Err(ModelError::invalid(path, "has more tokens than the model"));
         }
         Ok(Self {
-            version: version(files, precision, &options)?,
+            version: version(files, &options)?,
             network,
             tokenizer,
             marks,
@@ -133,7 +133,8 @@ impl Encoder {
         self.precision
     }
 
-    /// Identity of the model and of the options that change what it answers: 16 hexadecimal digits of a BLAKE3 hash.
+    /// Identity of the model and of the options that change what it reads: 16 hexadecimal digits of a BLAKE3 hash. The
+    /// precision, which changes the last digits, is not part of it.
     pub fn version(&self) -> &str {
         &self.version
     }
@@ -355,15 +356,15 @@ fn batches(sequences: &[Vec<u32>], threads: usize) -> Vec<Vec<usize>> {
     batches
 }
 
-/// Hash of the files and of what else decides the answers.
-fn version(files: &EncoderFiles, precision: Precision, options: &EncoderOptions) -> Result<String> {
+/// Hash of the files and of the options that decide what is read.
+fn version(files: &EncoderFiles, options: &EncoderOptions) -> Result<String> {
     let mut hasher = blake3::Hasher::new();
     for path in [&files.config, &files.weights, &files.tokenizer] {
         let bytes = std::fs::read(path).map_err(|error| ModelError::file(path, error))?;
         hasher.update(&(bytes.len() as u64).to_le_bytes());
         hasher.update(&bytes);
     }
-    let how = format!("{precision:?} {} {}", options.window, options.overlap);
+    let how = format!("{} {}", options.window, options.overlap);
     hasher.update(how.as_bytes());
     Ok(hasher.finalize().to_hex()[..16].to_owned())
 }

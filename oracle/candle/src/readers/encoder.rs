@@ -42,6 +42,10 @@ impl Reader for EncoderReader {
         blake3::hash(identity.as_bytes()).to_hex()[..16].to_owned()
     }
 
+    fn build(&self) -> String {
+        format!("{:?}", self.encoder.precision())
+    }
+
     fn widths(&self) -> Widths {
         let width = self.encoder.width();
         Widths {

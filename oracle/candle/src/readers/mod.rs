@@ -15,7 +15,7 @@ use plumbline_oracle::JudgeError;
 use crate::error::ModelError;
 
 /// The text, or where it is longer than `most` bytes its beginning and its end, each of about half of that.
-fn bounded(text: &str, most: usize) -> Cow<'_, str> {
+pub(crate) fn bounded(text: &str, most: usize) -> Cow<'_, str> {
     if text.len() <= most {
         return Cow::Borrowed(text);
     }

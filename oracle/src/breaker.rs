@@ -1,13 +1,13 @@
-//! A circuit breaker, and the budget of a day.
+//! A circuit breaker, and the budget of a day. The time is passed in.
 
 use std::time::{Duration, Instant};
 
 /// A day.
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Whether an endpoint may be asked: not while it keeps failing, and not beyond what a day may cost.
+/// Whether a judge may be asked: not while it keeps failing, and not beyond what a day may cost.
 #[derive(Debug)]
-pub(crate) struct Breaker {
+pub struct Breaker {
     failures: u32,
     open_until: Option<Instant>,
     day: Instant,
@@ -17,15 +17,20 @@ pub(crate) struct Breaker {
 
 /// The bounds of a [`Breaker`].
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Bounds {
-    pub(crate) failures_to_open: u32,
-    pub(crate) open_for: Duration,
-    pub(crate) budget_micro: i64,
-    pub(crate) requests: u32,
+pub struct Bounds {
+    /// Failures in a row after which nobody asks.
+    pub failures_to_open: u32,
+    /// For how long.
+    pub open_for: Duration,
+    /// Most that a day may cost, micro-credits.
+    pub budget_micro: i64,
+    /// Most requests of a day.
+    pub requests: u32,
 }
 
 impl Breaker {
-    pub(crate) fn new(now: Instant) -> Self {
+    /// Closed, with a day's budget from now on.
+    pub fn new(now: Instant) -> Self {
         Self {
             failures: 0,
             open_until: None,
@@ -36,8 +41,8 @@ impl Breaker {
     }
 
     /// Takes leave for one request, or says why there is none. While the circuit is open nobody asks; after that one
-    /// request tries, and the others wait for what becomes of it.
-    pub(crate) fn admit(&mut self, now: Instant, bounds: &Bounds) -> Result<(), String> {
+    /// request tries, and the others wait for what becomes of it. Errors: the reason, in words.
+    pub fn admit(&mut self, now: Instant, bounds: &Bounds) -> Result<(), String> {
         if now.duration_since(self.day) >= DAY {
             (self.day, self.spent_micro, self.requests) = (now, 0, 0);
         }
@@ -59,13 +64,13 @@ impl Breaker {
     }
 
     /// A request was answered and cost this much.
-    pub(crate) fn succeeded(&mut self, cost_micro: i64) {
+    pub fn succeeded(&mut self, cost_micro: i64) {
         (self.failures, self.open_until) = (0, None);
         self.spent_micro = self.spent_micro.saturating_add(cost_micro);
     }
 
     /// A request failed.
-    pub(crate) fn failed(&mut self, now: Instant, bounds: &Bounds) {
+    pub fn failed(&mut self, now: Instant, bounds: &Bounds) {
         self.failures = self.failures.saturating_add(1);
         if self.failures >= bounds.failures_to_open {
             self.open_until = Some(now + bounds.open_for);
@@ -78,6 +83,12 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
+    // Any moment will do; what is tested is how much later things happen.
+    #[allow(clippy::disallowed_methods)]
+    fn now() -> Instant {
+        Instant::now()
+    }
+
     const BOUNDS: Bounds = Bounds {
         failures_to_open: 2,
         open_for: Duration::from_secs(10),
@@ -87,7 +98,7 @@ mod tests {
 
     #[test]
     fn it_opens_lets_one_try_and_closes() {
-        let start = Instant::now();
+        let start = now();
         let at = |seconds| start + Duration::from_secs(seconds);
         let mut breaker = Breaker::new(start);
         for second in 0..2 {
@@ -106,7 +117,7 @@ mod tests {
 
     #[test]
     fn a_day_has_a_budget_and_the_next_a_new_one() {
-        let start = Instant::now();
+        let start = now();
         let mut breaker = Breaker::new(start);
         breaker.admit(start, &BOUNDS).unwrap();
         breaker.succeeded(100);
