@@ -8,6 +8,7 @@ use crate::claim::family_of;
 use crate::error::DataError;
 use crate::expert::{Calibration, Case};
 use crate::features::Sparse;
+use crate::lexical::OUT_OF_DOMAIN_ERROR;
 use crate::linear::{logit, solve_spd};
 use crate::metrics::mean;
 use crate::pool::{Opinion, PoolConfig, Pooled, pool};
@@ -98,13 +99,49 @@ impl Reference {
         config: &PoolConfig,
     ) -> Option<Pooled> {
         let family = self.0.get(family_of(kind))?;
+        let (measured, silent): (Vec<Opinion>, Vec<Opinion>) = opinions
+            .iter()
+            .cloned()
+            .partition(|opinion| family.judges.contains(&opinion.judge));
+        // One that says that it knows nothing of this family is not missed; one that says more would be.
+        if silent
+            .iter()
+            .any(|opinion| opinion.standard_error < OUT_OF_DOMAIN_ERROR)
+        {
+            return None;
+        }
+        let pooled = family.pooled(kind, &measured, failed, config)?;
+        let mut weights = pooled.weights.iter().copied();
+        let known = |opinion: &Opinion| family.judges.contains(&opinion.judge);
+        Some(Pooled {
+            weights: opinions
+                .iter()
+                .map(|opinion| match known(opinion) {
+                    true => weights.next().unwrap_or(0.0),
+                    false => 0.0,
+                })
+                .collect(),
+            ..pooled
+        })
+    }
+}
+
+impl FamilyPool {
+    /// Pools opinions of judges that were measured, on a claim of a kind of this family.
+    fn pooled(
+        &self,
+        kind: &str,
+        opinions: &[Opinion],
+        failed: usize,
+        config: &PoolConfig,
+    ) -> Option<Pooled> {
         let bound = config.log_odds_bound;
         let evidence: Vec<f64> = opinions
             .iter()
             .map(|opinion| (opinion.log_odds - config.base_log_odds).clamp(-bound, bound))
             .collect();
-        let coefficients = family.coefficients(opinions)?;
-        let slope = family.slope + family.kinds.get(kind).map_or(0.0, |(_, slope)| *slope);
+        let coefficients = self.coefficients(opinions)?;
+        let slope = self.slope + self.kinds.get(kind).map_or(0.0, |(_, slope)| *slope);
         let total: f64 = coefficients.iter().sum();
         let weights: Vec<f64> = coefficients.iter().map(|c| c / total).collect();
         let pairs = || weights.iter().zip(&evidence);
@@ -125,13 +162,11 @@ impl Reference {
             standard_deviation,
             low: log_odds - half,
             high: log_odds + half,
-            n_eff: family.effective(opinions, &weights)?,
+            n_eff: self.effective(opinions, &weights)?,
             weights,
         })
     }
-}
 
-impl FamilyPool {
     fn is_sound(&self) -> bool {
         let n = self.judges.len();
         let rows = self.covariance.iter();
@@ -289,9 +324,11 @@ impl Pooling {
 
     /// ℓ of a case of this kind, from one view for each judge.
     pub(crate) fn log_odds(&self, views: &[PoolView], kind: &str) -> f64 {
-        let errors: Vec<f64> = views.iter().map(|view| view.standard_error).collect();
         if let Some(family) = self.reference.0.get(family_of(kind)) {
-            let evidence: Vec<_> = views.iter().map(|view| Some(view.evidence)).collect();
+            let pairs = || self.judges.iter().zip(views);
+            let measured = || pairs().filter(|((name, _), _)| family.judges.contains(name));
+            let evidence: Vec<_> = measured().map(|(_, view)| Some(view.evidence)).collect();
+            let errors: Vec<f64> = measured().map(|(_, view)| view.standard_error).collect();
             let (a, b) = family.kinds.get(kind).copied().unwrap_or_default();
             let shift = family.shift(&evidence, &errors);
             return family.intercept + a + (family.slope + b) * shift;
@@ -317,12 +354,29 @@ fn fit_family(
     cases: &[Seen<'_>],
     stated: &[f64],
 ) -> Option<FamilyPool> {
+    // A judge that knows nothing of the family has no part in its pool.
+    let speaks = |judge: &usize| {
+        let said = cases.iter().filter(|case| case.evidence[*judge].is_some());
+        said.count() >= LEAST_CASES
+    };
+    let speaking: Vec<usize> = (0..judges.len()).filter(speaks).collect();
+    let judges: Vec<(String, String)> = speaking.iter().map(|i| judges[*i].clone()).collect();
+    let stated: Vec<f64> = speaking.iter().map(|i| stated[*i]).collect();
+    let cases: Vec<Seen<'_>> = cases
+        .iter()
+        .map(|case| Seen {
+            row: case.row,
+            evidence: speaking.iter().map(|i| case.evidence[*i]).collect(),
+            weight: case.weight,
+        })
+        .collect();
+    let (judges, cases, stated) = (&judges[..], &cases[..], &stated[..]);
     // Calibrated on the cases that all judges have judged: with some of them missing the sum means another thing.
     let whole: Vec<&Seen<'_>> = cases
         .iter()
         .filter(|case| case.evidence.iter().all(Option::is_some))
         .collect();
-    if whole.len() < LEAST_CASES {
+    if whole.len() < LEAST_CASES || judges.is_empty() {
         return None;
     }
     let mut fitted = measure(judges, cases, stated);

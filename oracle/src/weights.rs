@@ -272,6 +272,16 @@ pub struct Weights {
 }
 
 impl Weights {
+    /// Weights that know nothing of any family.
+    pub(crate) fn silent(space: &Space) -> Self {
+        Self {
+            space: space.clone(),
+            families: BTreeMap::new(),
+            cold: Cold::silent(space),
+            attribution: String::new(),
+        }
+    }
+
     /// What the weights of the lexical judge say of a passage; those of a head, which need features, know nothing.
     pub fn opinion(&self, kind: &str, prompt: &str, response: &str) -> Opinion {
         match self.space {

@@ -275,7 +275,14 @@ impl<'a> Entrant<'a> {
 
     fn enter_fold(&self, split: &Split, options: &EvaluateOptions) -> Result<Entry, DataError> {
         let (places, rows) = self.learnable(split);
-        let fitted = train_prepared(&rows, &self.space, &options.train)?;
+        let fitted = match train_prepared(&rows, &self.space, &options.train) {
+            // Too little is left for the heads of a model that learns from labels: it says nothing of this set.
+            Err(DataError::TooFew { .. }) if self.unseen.is_some() => Fitted {
+                weights: Weights::silent(&self.space),
+                unseen: vec![None; rows.len()],
+            },
+            fitted => fitted?,
+        };
         Ok(self.entry(split, &places, &fitted))
     }
 
