@@ -57,7 +57,8 @@ impl Service {
         let mut views = Vec::new();
         for (name, family, version) in ensemble.members() {
             let tally = tallies.remove(&name).unwrap_or_default();
-            let view = JudgeView {
+            let missing = ensemble.missing().into_iter().find(|(n, _)| *n == name);
+            let mut view = JudgeView {
                 family,
                 weight: weight_in(state, &name).unwrap_or(0.0),
                 about: about(&name, &version),
@@ -66,6 +67,10 @@ impl Service {
                 status: tally.status().to_owned(),
                 ..tally.view(name)
             };
+            if let Some((_, reason)) = missing {
+                (view.status, view.weight) = ("missing".to_owned(), 0.0);
+                (view.version, view.last_error) = (None, Some(reason));
+            }
             views.push(view);
         }
         let loaded = names_of(ensemble);
