@@ -1,5 +1,8 @@
 //! A judge on a thread of its own: bounded in time, in what waits for it, and left alone while it keeps failing.
 
+// It is what bounds the time of judges, which have no clock.
+#![allow(clippy::disallowed_methods)]
+
 use std::sync::mpsc::{self, RecvTimeoutError, SyncSender, TrySendError};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};

@@ -20,8 +20,10 @@ pub(crate) fn bounded(text: &str, most: usize) -> Cow<'_, str> {
         return Cow::Borrowed(text);
     }
     let half = most.saturating_sub(4) / 2;
-    let head = text.floor_char_boundary(half);
-    let tail = text.ceil_char_boundary(text.len() - half);
+    let boundary = |at: &usize| text.is_char_boundary(*at);
+    let head = (0..=half).rev().find(boundary).unwrap_or(0);
+    let tail = (text.len() - half..=text.len()).find(boundary);
+    let tail = tail.unwrap_or(text.len());
     Cow::Owned(format!("{}\n…{}", &text[..head], &text[tail..]))
 }
 

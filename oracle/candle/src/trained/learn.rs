@@ -120,7 +120,7 @@ fn vocabulary(rows: &[&Row], size: usize) -> Result<Tokenizer> {
             ]
         })
         .collect();
-    Ok(Tokenizer::train(texts.into_iter(), size).map_err(ModelError::from)?)
+    Tokenizer::train(texts.into_iter(), size).map_err(ModelError::from)
 }
 
 /// The cases of one pass in their order: at most so many of a family, which are other ones in the next pass.

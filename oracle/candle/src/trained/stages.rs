@@ -23,21 +23,19 @@ pub fn left_to_heads(row: &Row) -> bool {
     fold_of(&row.group, 0, PARTS) == 0
 }
 
+/// Told what is being done and what share of it is done.
+type Progress<'a> = &'a mut dyn FnMut(&str, f64);
+
 /// Teaches a model for each stage of a measurement, and keeps it in a folder if there is one.
 pub struct TrainedStages<'a> {
     options: LearnOptions,
     folder: Option<PathBuf>,
-    /// Told what is being done and what share of it is done.
-    progress: RefCell<&'a mut dyn FnMut(&str, f64)>,
+    progress: RefCell<Progress<'a>>,
 }
 
 impl<'a> TrainedStages<'a> {
     /// Models taught with `options`; `folder` keeps them between runs.
-    pub fn new(
-        options: LearnOptions,
-        folder: Option<PathBuf>,
-        progress: &'a mut dyn FnMut(&str, f64),
-    ) -> Self {
+    pub fn new(options: LearnOptions, folder: Option<PathBuf>, progress: Progress<'a>) -> Self {
         Self {
             options,
             folder,
