@@ -399,7 +399,11 @@ impl Judge for ReplayJudge {
             .map(|(_, trials)| trials.clone())
             .collect();
         let space = search_space(claim, session.searched);
-        let log_bf = log_bayes_factor(&trials, space, &self.options.prior);
+        let log_bf = match trials.is_empty() {
+            // Nothing counts, so nothing is said: not even a rounding error.
+            true => 0.0,
+            false => log_bayes_factor(&trials, space, &self.options.prior),
+        };
         let completions = i64::try_from(session.completions).unwrap_or(i64::MAX);
         Ok(Judgement {
             judge: self.name().to_owned(),
