@@ -123,77 +123,44 @@ mod tests {
         }
     }
 
+    fn check(jobs: &[Job], allowed: Allowed, expected: &[Act]) {
+        assert_eq!(plan(jobs, allowed), expected, "{jobs:?} {allowed:?}");
+    }
+
     #[test]
-    fn a_cut_takes_from_the_youngest_and_gives_to_the_oldest() {
-        use JobState::{Ending, Held, Pending, Running};
-        let id = JobId::of;
-        let table = [
-            (
-                vec![job(1, Running, 2)],
-                allowed(2, true, Resize::Live),
-                vec![],
-            ),
-            (
-                vec![job(1, Running, 2)],
-                allowed(1, true, Resize::Live),
-                vec![Act::Shrink(id(1), 1)],
-            ),
-            (
-                vec![job(1, Running, 2)],
-                allowed(1, true, Resize::Restart),
-                vec![Act::Requeue(id(1))],
-            ),
-            (
-                vec![job(1, Running, 2)],
-                allowed(0, false, Resize::Live),
-                vec![Act::Requeue(id(1))],
-            ),
-            (
-                vec![job(1, Running, 1), job(2, Running, 2), job(3, Pending, 1)],
-                allowed(2, true, Resize::Never),
-                vec![Act::Requeue(id(2)), Act::Hold(id(3))],
-            ),
-            (
-                vec![job(1, Held, 2)],
-                allowed(1, true, Resize::Never),
-                vec![],
-            ),
-            (
-                vec![job(1, Held, 2)],
-                allowed(1, true, Resize::Restart),
-                vec![Act::Release(id(1), Some(1))],
-            ),
-            // It fits as soon as the other is done: no reason to make it smaller.
-            (
-                vec![job(1, Running, 1), job(2, Held, 2)],
-                allowed(2, true, Resize::Restart),
-                vec![],
-            ),
-            // Nodes that are being given back are nobody's yet.
-            (
-                vec![job(1, Ending, 2), job(2, Held, 1)],
-                allowed(2, true, Resize::Live),
-                vec![],
-            ),
-            (
-                vec![
-                    job(1, Running, 1),
-                    job(2, Held, 1),
-                    job(3, Held, 1),
-                    job(4, Held, 1),
-                ],
-                allowed(3, true, Resize::Live),
-                vec![Act::Release(id(2), None), Act::Release(id(3), None)],
-            ),
-            (
-                vec![job(1, Running, 1), job(2, Pending, 1)],
-                allowed(2, false, Resize::Live),
-                vec![Act::Hold(id(2))],
-            ),
-        ];
-        for (jobs, allowed, expected) in table {
-            assert_eq!(plan(&jobs, allowed), expected, "{jobs:?} {allowed:?}");
-        }
+    fn a_cut_takes_from_the_youngest() {
+        use JobState::{Pending, Running};
+        let (id, live) = (JobId::of, Resize::Live);
+        let two = [job(1, Running, 2)];
+        check(&two, allowed(2, true, live), &[]);
+        check(&two, allowed(1, true, live), &[Act::Shrink(id(1), 1)]);
+        let requeued = [Act::Requeue(id(1))];
+        check(&two, allowed(1, true, Resize::Restart), &requeued);
+        check(&two, allowed(0, false, live), &requeued);
+        let three = [job(1, Running, 1), job(2, Running, 2), job(3, Pending, 1)];
+        let cut = [Act::Requeue(id(2)), Act::Hold(id(3))];
+        check(&three, allowed(2, true, Resize::Never), &cut);
+        let waiting = [job(1, Running, 1), job(2, Pending, 1)];
+        check(&waiting, allowed(2, false, live), &[Act::Hold(id(2))]);
+    }
+
+    #[test]
+    fn the_oldest_that_fit_start_first() {
+        use JobState::{Ending, Held, Running};
+        let (id, live) = (JobId::of, Resize::Live);
+        let large = [job(1, Held, 2)];
+        check(&large, allowed(1, true, Resize::Never), &[]);
+        let smaller = [Act::Release(id(1), Some(1))];
+        check(&large, allowed(1, true, Resize::Restart), &smaller);
+        // It fits as soon as the other is done: no reason to make it smaller.
+        let soon = [job(1, Running, 1), job(2, Held, 2)];
+        check(&soon, allowed(2, true, Resize::Restart), &[]);
+        // Nodes that are being given back are nobody's yet.
+        let ending = [job(1, Ending, 2), job(2, Held, 1)];
+        check(&ending, allowed(2, true, live), &[]);
+        let queue = [1, 2, 3, 4].map(|id| job(id, if id == 1 { Running } else { Held }, 1));
+        let first = [Act::Release(id(2), None), Act::Release(id(3), None)];
+        check(&queue, allowed(3, true, live), &first);
     }
 
     fn some_jobs() -> impl Strategy<Value = Vec<Job>> {
