@@ -108,7 +108,17 @@ fn a_remote_judge_judges_is_paid_and_its_failure_is_shown() {
         .iter()
         .map(|judge| text(&judge["name"]))
         .collect();
-    assert_eq!(names, ["lexical", "replay", "remote"]);
+    let all = [
+        "lexical", "trained", "encoder", "causal", "replay", "remote",
+    ];
+    assert_eq!(names, all);
+    // Models that nobody fetched are listed with the reason, not left out.
+    let encoder = &oracle["judges"][2];
+    assert_eq!(encoder["status"], "missing", "{encoder}");
+    assert!(
+        text(&encoder["last_error"]).contains("config.json"),
+        "{encoder}"
+    );
     assert!(number(&oracle["n_eff"]) > 1.0);
     broken.store(true, Ordering::SeqCst);
     let second = judged(&ada, &market, "I hide what I did from whoever asks.");
