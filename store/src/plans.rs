@@ -499,11 +499,9 @@ macro_rules! columns {
     };
 }
 
-#[test]
-fn the_tables_are_as_the_schema_says() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut conn = open::writer(&folder.path().join("plumbline.db")).unwrap();
-    let tables = columns![
+/// Every table of the schema with the columns that it names.
+fn all_tables() -> Vec<(&'static str, Vec<String>)> {
+    columns![
         accounts,
         sessions,
         tokens,
@@ -562,7 +560,15 @@ fn the_tables_are_as_the_schema_says() {
         settlement_seeds,
         settlement_claims,
         frozen_exhibits,
-    ];
+    ]
+    .into()
+}
+
+#[test]
+fn the_tables_are_as_the_schema_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut conn = open::writer(&folder.path().join("plumbline.db")).unwrap();
+    let tables = all_tables();
     for (table, columns) in &tables {
         let query = format!("SELECT group_concat(name) AS names FROM pragma_table_info('{table}')");
         let stored: Columns = diesel::sql_query(query).get_result(&mut conn).unwrap();
