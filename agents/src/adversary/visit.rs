@@ -17,6 +17,8 @@ use crate::error::ClientError;
 pub(super) const JUDGEMENT_POLL: Duration = Duration::from_millis(250);
 /// How long a judgement is waited for before other work goes on.
 pub(super) const JUDGEMENT_WAIT: Duration = Duration::from_secs(60);
+/// Part of the way to the close after which the same checkpoint is searched again.
+const LOOK_AGAIN: f64 = 0.15;
 /// Longest pause between two requests, whatever the duty.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
@@ -82,12 +84,14 @@ impl Adversary {
             tracing::debug!(market = %id, "the run has no checkpoint yet");
             return Ok(());
         };
-        let known = self
-            .works
-            .get(id)
-            .and_then(|work| work.last_checkpoint.as_ref());
-        if known != Some(&checkpoint) {
-            let progress = self.progress(&market, &checkpoint).await;
+        let progress = self.progress(&market, &checkpoint).await;
+        let stale = self.works.get(id).is_none_or(|work| {
+            // A run that stands still is looked at again, on other prompts, as the close comes nearer: what it does
+            // not show then, it will hardly show at the close.
+            work.last_checkpoint.as_ref() != Some(&checkpoint)
+                || progress >= work.last_progress + LOOK_AGAIN
+        });
+        if stale {
             let searched = self.search(id, &plan, &checkpoint, progress).await?;
             self.take_search(id, checkpoint, searched);
         }
@@ -106,6 +110,7 @@ impl Adversary {
             up,
         });
         work.last_checkpoint = Some(checkpoint);
+        work.last_progress = attempt.progress;
         work.visits += 1;
         let (finding, probes, progress) = (attempt.finding, attempt.probes, attempt.progress);
         work.learn(attempt);

@@ -23,6 +23,8 @@ pub(super) struct Work {
     pub(super) belief: Belief,
     pub(super) next_at: Instant,
     pub(super) last_checkpoint: Option<String>,
+    /// How far the run was on its way to the close at the last search.
+    pub(super) last_progress: f64,
     /// What the last search has to show and nobody has been shown yet.
     pub(super) unsent: Option<Exhibit>,
     /// Belief at the last submission; the prior before the first.
@@ -92,6 +94,7 @@ impl Work {
             belief,
             next_at: Instant::now(),
             last_checkpoint: None,
+            last_progress: 0.0,
             unsent: None,
             next_fee_micro: config.stake.first_fee_micro,
             visits: 0,

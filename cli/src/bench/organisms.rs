@@ -56,7 +56,7 @@ pub struct Organisms {
     #[arg(long, default_value_t = 2)]
     jobs: usize,
     /// Seconds that a run takes at an equal share
-    #[arg(long, default_value_t = 45)]
+    #[arg(long, default_value_t = 60)]
     seconds: u64,
     /// Allocation policy; that of the demo by default
     #[arg(long)]

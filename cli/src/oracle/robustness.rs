@@ -2,12 +2,13 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::Args;
+use plumbline_oracle::Row;
 use plumbline_oracle::robustness::{RobustnessRow, measure};
-use plumbline_oracle::{LexicalJudge, Row};
 
 use super::contest::{read_set, spinner};
+use crate::judges::text_judges;
 
 /// Each input is JSON lines of `{id, claim_type, prompt, response, label, group}`.
 #[derive(Debug, Args)]
@@ -18,6 +19,17 @@ pub struct Robustness {
     /// Cases taken of each set, spread over it; 0 for all
     #[arg(long, default_value_t = 100)]
     cases: usize,
+    /// Judges of text to attack, with commas between: lexical, trained, encoder, causal
+    #[arg(long, value_delimiter = ',', default_value = "lexical,trained")]
+    judge: Vec<String>,
+    /// Folder of optional models
+    #[arg(
+        long,
+        value_name = "FOLDER",
+        env = "PLUMBLINE_MODELS",
+        default_value = "models"
+    )]
+    models: PathBuf,
     /// Seed of the attacks' choices
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -35,8 +47,18 @@ impl Robustness {
             .flat_map(|set| spread(set.rows, self.cases))
             .collect();
         let spinner = spinner(&format!("attacking {} cases", rows.len()), self.json);
-        let lexical = LexicalJudge::shipped().context("the built-in weights are damaged")?;
-        let table = measure(&lexical, &rows, self.seed)?;
+        let judges = text_judges(&self.models)?;
+        let mut table = Vec::new();
+        for name in &self.judge {
+            let judge = judges.iter().find(|judge| judge.name() == name);
+            let judge = judge.with_context(|| format!("there is no judge of text `{name}`"))?;
+            let measured = measure(judge.as_ref(), &rows, self.seed)?;
+            ensure!(
+                measured.iter().any(|row| row.cases > 0),
+                "the judge `{name}` cannot judge here: `make models` fetches what it needs"
+            );
+            table.extend(measured);
+        }
         spinner.finish_and_clear();
         if self.json {
             println!("{}", serde_json::to_string(&table)?);

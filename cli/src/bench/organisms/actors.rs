@@ -16,8 +16,9 @@ use super::record::ActorRecord;
 use crate::wiring::Running;
 
 const CREDIT: i64 = 1_000_000;
-/// What the honest adversary may stake over both markets: as much as the four misleading ones together.
-const HONEST_BUDGET: i64 = 800 * CREDIT;
+/// What the honest adversary may stake over both markets: what an account is granted. The four misleading ones may
+/// stake 800 together.
+const HONEST_BUDGET: i64 = 1_000 * CREDIT;
 /// What each misleading one may stake in each market.
 const MISLEADING_BUDGET: i64 = 100 * CREDIT;
 const MISLEADING_STAKE: i64 = 30 * CREDIT;
