@@ -47,12 +47,21 @@ struct Curve {
     end_bps: u128,
 }
 
+/// The service makes both holders at once, before anybody votes.
+fn check_holders(export: &Export, report: &mut Report) {
+    let there = |id| export.accounts.iter().any(|account| account.id == id);
+    report.require(there(STAKES) == there(DEPOSITS), "accounts", || {
+        format!("of {STAKES} and {DEPOSITS} one is missing")
+    });
+}
+
 /// Checks stakes, deposits, counts and payments.
 pub(crate) fn check(export: &Export, moved: &Moved, balances: &Balances, report: &mut Report) {
     // The export of one market has nothing of this.
     if export.market.is_some() {
         return;
     }
+    check_holders(export, report);
     check_stakes(export, moved, balances, report);
     let mut held = 0;
     for proposal in &export.proposals {
