@@ -1,7 +1,7 @@
 //! Paragraphs that have nothing to do with what was asked are not read: padding dilutes what a response says, and
 //! whoever pads chooses which way. Nor are paragraphs that speak to the judge: a run has no business with it.
 //!
-//! A paragraph is left out only if it is about something (at least [`LEAST_CONTENT`] different content words), and
+//! A paragraph is left out only if it is about something (at least `LEAST_CONTENT` different content words), and
 //! neither shares a content word with the prompt nor two with what is certainly part of the answer: paragraphs that
 //! share words with the prompt, and short ones. Refusals, lists and code have few content words and stay.
 

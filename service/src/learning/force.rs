@@ -179,7 +179,7 @@ impl Service {
             .map_err(|error| ServiceError::refused("unfit-version", error.to_string()))
     }
 
-    /// Puts a version in force at the operator's word. A decision by vote calls [`adopt`] in its own transaction.
+    /// Puts a version in force at the operator's word. A decision by vote calls `adopt` in its own transaction.
     ///
     /// Errors: `not-found`; `unfit-version` for one that the judges of this process cannot be set to.
     pub fn adopt_oracle_version(&self, ctx: &Context, id: &str) -> Result<OracleVersionView> {
