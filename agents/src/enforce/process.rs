@@ -152,14 +152,14 @@ impl ProcessEnforcer {
 
 #[cfg(test)]
 impl ProcessEnforcer {
-    /// Thousandths of a core that bind a process of a run now, whoever set them: 0 when it is stopped, none
-    /// when it is gone or free.
+    /// Thousandths of a core that bind a process of a run now, whoever set them: 0 when it is stopped, none when it
+    /// is gone or its group has no quota, `u64::MAX` where there are no groups and it is not stopped.
     pub(super) fn in_force(pid: i32, uid: Uuid) -> Option<u64> {
         let found = tree::process(pid)?;
         if matches!(found.state, 'T' | 't') {
             return Some(0);
         }
-        Cgroup::make(&format!("plumbline-{uid}")).ok()?.in_force()
+        Cgroup::make(&format!("plumbline-{uid}")).map_or(Some(u64::MAX), |group| group.in_force())
     }
 }
 

@@ -51,11 +51,16 @@ impl Drop for Busy {
     }
 }
 
+/// A run of its own: tests beside these have groups of their own runs.
+fn run_id() -> Uuid {
+    Uuid::from_u128(2)
+}
+
 fn order(action: Action, share: u16) -> Order {
     Order {
         target: DecisionTarget {
             kind: TargetKind::Run,
-            uid: Uuid::from_u128(1),
+            uid: run_id(),
             workload: Workload::Training,
         },
         target_name: "busy".into(),
@@ -77,7 +82,7 @@ fn enforcer(method: Method, selector: Selector) -> ProcessEnforcer {
         method,
         checkpoint: Some("USR1".parse().unwrap()),
     };
-    ProcessEnforcer::new(options, BTreeMap::from([(Uuid::from_u128(1), selector)]))
+    ProcessEnforcer::new(options, BTreeMap::from([(run_id(), selector)]))
 }
 
 async fn holds_to_its_share(method: Method) {
