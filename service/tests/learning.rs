@@ -3,15 +3,13 @@
 
 mod support;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 
 use plumbline_oracle::versions::{SettledRecord, VersionRecord};
 use plumbline_service::Service;
 use plumbline_service::context::Context;
 use plumbline_service::views::*;
-use plumbline_store::{Store, StoreOptions};
-use support::death::{DieAt, NEVER, copy};
+use support::death::{at_every_commit, copy};
 use support::school::*;
 use support::*;
 
@@ -278,38 +276,18 @@ fn a_death_at_any_commit_loses_no_case_and_learns_none_twice() {
         }
         true
     };
-    let mut deaths = 0;
-    for at in 0.. {
-        let from = folder.path().join(format!("{at}-from.db"));
-        let to = folder.path().join(format!("{at}-to.db"));
-        copy(&start, &from);
-        let plan = Arc::new(DieAt {
-            from: from.clone(),
-            to: to.clone(),
-            left: AtomicUsize::new(NEVER),
-        });
-        let store = Store::open_to_crash(&from, StoreOptions::default(), plan.clone()).unwrap();
-        let service = open_on(store, &world.host, &world.clock, &world.config);
-        plan.left.store(at, Ordering::SeqCst);
-        let survived = finish(&service);
-        drop(service);
-        if !to.exists() {
-            assert!(survived);
-            break;
-        }
-        deaths += 1;
-        let store = Store::open(&to, StoreOptions::default()).unwrap();
-        let service = open_on(store, &world.host, &world.clock, &world.config);
-        assert!(finish(&service), "death at commit {at}");
-        let cases = all_cases(&service, &ada);
+    let open = |store| open_on(store, &world.host, &world.clock, &world.config);
+    let check = |service: &Service, at: usize| {
+        let cases = all_cases(service, &ada);
         assert_eq!(cases.len(), 3, "death at commit {at}");
         assert!(cases.iter().all(|case| case.learned_probability.is_some()));
-        check_versions(&service, &ada);
+        check_versions(service, &ada);
         let newest = service.oracle(&ada).unwrap().learned.unwrap();
         assert_eq!(newest.cases, 3, "death at commit {at}");
         let score = service.oracle_calibration(&ada).unwrap().learning.unwrap();
         assert_eq!(score.cases, 3, "death at commit {at}");
-    }
+    };
+    let deaths = at_every_commit(&start, open, finish, check);
     assert!(deaths >= 10, "{deaths}");
 }
 

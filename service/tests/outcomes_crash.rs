@@ -4,14 +4,10 @@
 
 mod support;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use plumbline_audit::verify;
 use plumbline_service::Service;
 use plumbline_service::commands::*;
-use plumbline_store::{Store, StoreOptions};
-use support::death::{DieAt, NEVER, copy};
+use support::death::{at_every_commit, copy};
 use support::*;
 
 /// Runs what is due, over and over: a job that failed comes back after a pause.
@@ -55,29 +51,8 @@ fn a_death_at_any_commit_pays_everybody_once() {
     let folder = tempfile::tempdir().unwrap();
     let start = folder.path().join("start.db");
     copy(&world.folder.path().join("plumbline.db"), &start);
-    let mut deaths = 0;
-    for at in 0.. {
-        let from = folder.path().join(format!("{at}-from.db"));
-        let to = folder.path().join(format!("{at}-to.db"));
-        copy(&start, &from);
-        let plan = Arc::new(DieAt {
-            from: from.clone(),
-            to: to.clone(),
-            left: AtomicUsize::new(NEVER),
-        });
-        let store = Store::open_to_crash(&from, StoreOptions::default(), plan.clone()).unwrap();
-        let service = open_on(store, &world.host, &world.clock, &world.config);
-        plan.left.store(at, Ordering::SeqCst);
-        let survived = settle(&world, &service);
-        drop(service);
-        if !to.exists() {
-            assert!(survived);
-            break;
-        }
-        deaths += 1;
-        let store = Store::open(&to, StoreOptions::default()).unwrap();
-        let service = open_on(store, &world.host, &world.clock, &world.config);
-        assert!(settle(&world, &service), "death at commit {at}");
+    let open = |store| open_on(store, &world.host, &world.clock, &world.config);
+    let check = |service: &Service, at: usize| {
         let paid = service.market(&world.operator, &market.id).unwrap();
         assert_eq!(paid.status, "paid", "death at commit {at}");
         for (person, right) in people.iter().zip(&right) {
@@ -88,7 +63,9 @@ fn a_death_at_any_commit_pays_everybody_once() {
         service.export_books(&mut text).unwrap();
         let report = verify(text.as_slice()).unwrap();
         assert!(report.is_green(), "{at}: {:#?}", report.violations);
-    }
+    };
+    let finish = |service: &Service| settle(&world, service);
+    let deaths = at_every_commit(&start, open, finish, check);
     // Closing, freezing, settling, three chunks, the remainder: each can be cut short.
     assert!(deaths >= 10, "{deaths}");
 }

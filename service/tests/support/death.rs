@@ -2,9 +2,11 @@
 #![allow(clippy::unwrap_used, dead_code, unreachable_pub)]
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use plumbline_store::{CrashPlan, Moment};
+use plumbline_service::Service;
+use plumbline_store::{CrashPlan, Moment, Store, StoreOptions};
 
 /// No commit is the last.
 pub const NEVER: usize = usize::MAX;
@@ -38,4 +40,38 @@ pub fn copy(from: &Path, to: &Path) {
             std::fs::copy(file(from), file(to)).unwrap();
         }
     }
+}
+
+/// From the state `start` on, lets the process die at each commit of `finish` in turn, which says whether it came to
+/// its end. After each death a new process finishes what is left, and `check` looks at it. The number of deaths.
+pub fn at_every_commit(
+    start: &Path,
+    open: impl Fn(Store) -> Service,
+    finish: impl Fn(&Service) -> bool,
+    check: impl Fn(&Service, usize),
+) -> usize {
+    let folder = tempfile::tempdir().unwrap();
+    for at in 0.. {
+        let from = folder.path().join(format!("{at}-from.db"));
+        let to = folder.path().join(format!("{at}-to.db"));
+        copy(start, &from);
+        let plan = Arc::new(DieAt {
+            from: from.clone(),
+            to: to.clone(),
+            left: AtomicUsize::new(NEVER),
+        });
+        let store = Store::open_to_crash(&from, StoreOptions::default(), plan.clone()).unwrap();
+        let service = open(store);
+        plan.left.store(at, Ordering::SeqCst);
+        let survived = finish(&service);
+        drop(service);
+        if !to.exists() {
+            assert!(survived);
+            return at;
+        }
+        let service = open(Store::open(&to, StoreOptions::default()).unwrap());
+        assert!(finish(&service), "death at commit {at}");
+        check(&service, at);
+    }
+    unreachable!("commits end")
 }

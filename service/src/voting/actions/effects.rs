@@ -2,13 +2,12 @@
 
 use plumbline_governance::Bps;
 use plumbline_governance::orders::{OrderEffect, OrderSource, StandingOrder};
-use plumbline_governance::voting::split::largest_remainder;
 use plumbline_store::{Tx, accounts, markets, positions, proposals, runs};
 use uuid::Uuid;
 
 use super::super::motion::person;
-use super::{oracle_change, parse_policy};
-use crate::commands::{ProposedAction, RevenueShare};
+use super::{oracle_change, parse_policy, parts};
+use crate::commands::ProposedAction;
 use crate::ledger::TREASURY;
 use crate::policy::timestamp;
 use crate::policy_simulation::WhatIf;
@@ -138,7 +137,11 @@ fn organisation_effect(tx: &mut Tx, action: &ProposedAction) -> Result<EffectVie
             period,
             shares,
         } => {
-            let facts = payments(tx, *amount_micro, &parts(*amount_micro, shares))?;
+            let paid = parts(*amount_micro, shares)?.into_iter();
+            let lines: Vec<_> = paid
+                .map(|(share, part)| (share.account.clone(), part))
+                .collect();
+            let facts = payments(tx, *amount_micro, &lines)?;
             let (paid, count) = (credits(*amount_micro), shares.len());
             (
                 format!("The treasury divides {paid} over {count} accounts for {period}."),
@@ -238,21 +241,6 @@ fn seal_effect(tx: &mut Tx, action: &ProposedAction) -> Result<(String, Vec<Effe
         guardians.len()
     );
     Ok((summary, vec![fact("guardians", guardians.join(", "))]))
-}
-
-fn parts(amount_micro: i64, shares: &[RevenueShare]) -> Vec<(String, i64)> {
-    let weights: Vec<u64> = shares.iter().map(|share| share.weight).collect();
-    let parts = largest_remainder(u64::try_from(amount_micro).unwrap_or(0), &weights);
-    shares
-        .iter()
-        .zip(parts)
-        .map(|(share, part)| {
-            (
-                share.account.clone(),
-                i64::try_from(part).unwrap_or(i64::MAX),
-            )
-        })
-        .collect()
 }
 
 fn payments(tx: &mut Tx, amount_micro: i64, lines: &[(String, i64)]) -> Result<Vec<EffectFact>> {

@@ -4,14 +4,13 @@ use plumbline_governance::Bps;
 use plumbline_governance::orders::OrderEffect;
 use plumbline_governance::voting::proposal::Event;
 use plumbline_governance::voting::seal::Seal;
-use plumbline_governance::voting::split::largest_remainder;
 use plumbline_store::standing::{self, StandingOrder};
 use plumbline_store::{Tx, policies};
 use serde_json::{Value, json};
 
 use super::super::TOPIC;
 use super::super::motion::{Motion, as_json, person};
-use super::{oracle_change, parse_policy, seal_terms};
+use super::{oracle_change, parse_policy, parts, seal_terms};
 use crate::commands::{ProposedAction, RevenueShare};
 use crate::events::publish;
 use crate::ledger::{TREASURY, post};
@@ -160,12 +159,9 @@ fn pay(
     shares: &[RevenueShare],
     now: Millis,
 ) -> Result<Value> {
-    let weights: Vec<u64> = shares.iter().map(|share| share.weight).collect();
-    let parts = largest_remainder(u64::try_from(amount_micro).unwrap_or(0), &weights);
     let mut entries = vec![(TREASURY.to_owned(), -amount_micro)];
     let mut lines = Vec::with_capacity(shares.len());
-    for (share, part) in shares.iter().zip(parts) {
-        let part = i64::try_from(part).map_err(ServiceError::internal)?;
+    for (share, part) in parts(amount_micro, shares)? {
         entries.push((person(tx, &share.account)?.id, part));
         lines.push(json!({
             "account": share.account,
@@ -187,19 +183,10 @@ fn cancel(tx: &mut Tx, config: &ServiceConfig, proposal_id: &str, now: Millis) -
 }
 
 fn make_seal(tx: &mut Tx, motion: &Motion, action: ProposedAction, now: Millis) -> Result<Value> {
-    let ProposedAction::SealCreation {
-        title,
-        guardians,
-        threshold,
-        runs,
-        cap_bps,
-        term_s,
-        valid_s,
-    } = action
-    else {
+    let terms = seal_terms(tx, &action)?;
+    let ProposedAction::SealCreation { title, valid_s, .. } = action else {
         return Err(ServiceError::internal("not a seal"));
     };
-    let terms = seal_terms(tx, &guardians, threshold, &runs, cap_bps, term_s, valid_s)?;
     let expires_at = now.saturating_add(seconds(valid_s));
     let seal = Seal::new(terms, timestamp(expires_at)?).map_err(ServiceError::internal)?;
     let row = standing::Seal {

@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use plumbline_governance::Bps;
 use plumbline_governance::policy::Policy;
 use plumbline_governance::voting::seal::{Seal, SealTerms};
+use plumbline_governance::voting::split::largest_remainder;
 use plumbline_governance::voting::tracks::Track;
 use plumbline_store::{Tx, markets, proposals};
 
@@ -207,6 +208,19 @@ fn check_organisation(
     Ok(action)
 }
 
+/// What each share of a sum comes to, to the last micro-credit: what is shown before a vote is what is paid.
+fn parts(amount_micro: i64, shares: &[RevenueShare]) -> Result<Vec<(&RevenueShare, i64)>> {
+    let weights: Vec<u64> = shares.iter().map(|share| share.weight).collect();
+    let amount = u64::try_from(amount_micro).map_err(ServiceError::internal)?;
+    let parts = largest_remainder(amount, &weights).into_iter();
+    let whole = parts.map(|part| i64::try_from(part).map_err(ServiceError::internal));
+    shares
+        .iter()
+        .zip(whole)
+        .map(|(share, part)| Ok((share, part?)))
+        .collect()
+}
+
 fn check_shares(tx: &mut Tx, shares: &[RevenueShare]) -> Result<()> {
     if !(1..=MAX_SHARES).contains(&shares.len()) {
         return Err(bad("a split has 1 to 100 accounts"));
@@ -221,45 +235,31 @@ fn check_shares(tx: &mut Tx, shares: &[RevenueShare]) -> Result<()> {
     Ok(())
 }
 
-/// A seal with the ids of its guardians and runs.
-fn sealed(tx: &mut Tx, action: ProposedAction, now: Timestamp) -> Result<ProposedAction> {
+/// A proposal of a seal with the ids of its runs.
+fn sealed(tx: &mut Tx, mut action: ProposedAction, now: Timestamp) -> Result<ProposedAction> {
+    let terms = seal_terms(tx, &action)?;
+    if let ProposedAction::SealCreation { runs, .. } = &mut action {
+        *runs = terms.runs.iter().map(ToString::to_string).collect();
+    }
+    Seal::new(terms, now)
+        .map_err(|error| ServiceError::invalid(error.code(), error.to_string()))?;
+    Ok(action)
+}
+
+/// The terms of a proposed seal, whose guardians and runs are named.
+fn seal_terms(tx: &mut Tx, action: &ProposedAction) -> Result<SealTerms> {
     let ProposedAction::SealCreation {
-        title,
         guardians,
         threshold,
         runs,
         cap_bps,
         term_s,
         valid_s,
+        ..
     } = action
     else {
         return Err(ServiceError::internal("not a seal"));
     };
-    let terms = seal_terms(tx, &guardians, threshold, &runs, cap_bps, term_s, valid_s)?;
-    let covered: Vec<String> = terms.runs.iter().map(ToString::to_string).collect();
-    Seal::new(terms, now)
-        .map_err(|error| ServiceError::invalid(error.code(), error.to_string()))?;
-    Ok(ProposedAction::SealCreation {
-        title,
-        guardians,
-        threshold,
-        runs: covered,
-        cap_bps,
-        term_s,
-        valid_s,
-    })
-}
-
-/// The terms of a seal whose guardians and runs are named.
-fn seal_terms(
-    tx: &mut Tx,
-    guardians: &[String],
-    threshold: u8,
-    runs: &[String],
-    cap_bps: u16,
-    term_s: u64,
-    valid_s: u64,
-) -> Result<SealTerms> {
     let guardians = guardians
         .iter()
         .map(|handle| Ok(person(tx, handle)?.id))
@@ -275,11 +275,11 @@ fn seal_terms(
         .collect::<Result<BTreeSet<uuid::Uuid>>>()?;
     Ok(SealTerms {
         guardians,
-        threshold,
+        threshold: *threshold,
         runs,
-        cap_bps: share(cap_bps, 0)?,
-        term_s,
-        valid_s,
+        cap_bps: share(*cap_bps, 0)?,
+        term_s: *term_s,
+        valid_s: *valid_s,
     })
 }
 
