@@ -5,13 +5,13 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::calibration::posterior;
-use crate::claim::Claim;
+use crate::claim::{Claim, family_of};
 use crate::error::{DataError, JudgeError};
 use crate::exhibit::Exhibit;
 use crate::judge::{Judge, JudgeContext, JudgeOutcome, Judgement};
 use crate::linear::sigmoid;
 use crate::pool::{Opinion, PoolConfig, Pooled, deviations};
-use crate::pooling::Reference;
+use crate::pooling::{LEAST_CASES, Reference};
 
 /// A judge that may be shared between threads.
 pub type SharedJudge = Arc<dyn Judge + Send + Sync>;
@@ -92,8 +92,8 @@ impl Ensemble {
         self
     }
 
-    /// The same ensemble, which pools as labelled cases of a claim's family suggest, where there were any and settled
-    /// cases do not say otherwise. Errors: [`DataError::Option`] for a reference that is not sound.
+    /// The same ensemble, which pools as labelled cases of a claim's family suggest, where there were any, until as many
+    /// cases of the family are settled as a pool is fitted on. Errors: [`DataError::Option`] for a reference that is not sound.
     pub fn with_reference(mut self, reference: Reference) -> Result<Self, DataError> {
         reference.validate()?;
         let mut hasher = blake3::Hasher::new();
@@ -193,11 +193,11 @@ impl Ensemble {
             .iter()
             .filter(|outcome| matches!(outcome, JudgeOutcome::Failed { .. }))
             .count();
-        let learnt = self.config.statistics.is_some() || self.config.calibration.is_some();
+        let settled = self.config.settled_cases(family_of(&claim.kind));
         let pooled = self
             .reference
             .as_ref()
-            .filter(|_| !learnt && self.config.factors.is_empty())
+            .filter(|_| settled < LEAST_CASES)
             .and_then(|reference| reference.pool(&claim.kind, &opinions, failed, &self.config))
             .unwrap_or_else(|| posterior(&claim.kind, &opinions, failed, &self.config));
         let judged = outcomes.iter_mut().filter_map(|outcome| match outcome {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::calibration::PoolCalibration;
+use crate::claim::family_of;
 use crate::error::DataError;
 
 /// Least error variance of a judge, as a part of the prior's, however little it varied.
@@ -60,6 +61,15 @@ impl Default for PoolConfig {
 }
 
 impl PoolConfig {
+    /// Settled cases of this family of claims that the configuration was learnt from.
+    pub(crate) fn settled_cases(&self, family: &str) -> usize {
+        let kinds = self.calibration.iter().flat_map(|maps| &maps.kinds);
+        kinds
+            .filter(|(kind, _)| family_of(kind) == family)
+            .map(|(_, map)| map.cases)
+            .sum()
+    }
+
     /// Checks the domains named on the fields. Errors: [`DataError::Option`] naming the field.
     pub fn validate(&self) -> Result<(), DataError> {
         let unit = |value: f64| (0.0..=1.0).contains(&value);

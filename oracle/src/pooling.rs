@@ -20,7 +20,7 @@ const PRIOR_CASES: f64 = 30.0;
 const PRIOR_VARIANCE: f64 = 0.5;
 const PRIOR_CORRELATION: f64 = 0.3;
 /// Fewest cases of a family on which a pool is fitted.
-const LEAST_CASES: usize = 20;
+pub(crate) const LEAST_CASES: usize = 20;
 /// Precisions of the calibration's intercept about the base rate and of its slope about 1.
 const INTERCEPT_PRECISION: f64 = 10.0;
 const SLOPE_PRECISION: f64 = 20.0;

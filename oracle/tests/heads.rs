@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use plumbline_oracle::calibration::{CalibrationOptions, PoolCalibration, Scored};
 use plumbline_oracle::{
     Claim, Contender, Dataset, Ensemble, EvaluateOptions, Exhibit, Features, HeadJudge, Judge,
     JudgeContext, JudgeError, JudgeOutcome, LexicalJudge, Message, MissingJudge, Passage,
@@ -245,6 +246,24 @@ fn several_judges_are_measured_with_their_pool_and_it_goes_live() {
     let exhibit = said("It does buzz and buzz, number 7 of the row.");
     let assessment = knowing.assess(&claim(), std::slice::from_ref(&exhibit));
     assert!(assessment.log_odds > 0.5 && assessment.low < assessment.log_odds);
+    let after = |cases: usize, kind: &str| {
+        let case = Scored {
+            kind,
+            log_odds: 1.0,
+            settlement: 1.0,
+        };
+        let calibration = PoolCalibration::fit(&vec![case; cases], &CalibrationOptions::default());
+        let learnt = PoolConfig {
+            calibration: Some(calibration),
+            ..PoolConfig::default()
+        };
+        let learnt = knowing.pooled_by(learnt).unwrap();
+        learnt.assess(&claim(), std::slice::from_ref(&exhibit))
+    };
+    // What was learnt of one family takes nothing from another, nor a case or two from what labelled cases said.
+    assert_eq!(after(400, "unheard-of").log_odds, assessment.log_odds);
+    assert_eq!(after(19, &claim().kind).log_odds, assessment.log_odds);
+    assert_ne!(after(20, &claim().kind).log_odds, assessment.log_odds);
     let mut unsound = reference;
     for pool in unsound.0.values_mut() {
         pool.separation.clear();
