@@ -8,6 +8,7 @@
 #![allow(unreachable_pub)]
 
 mod access;
+mod admin;
 mod adversary;
 mod audit;
 mod bench;
@@ -77,6 +78,9 @@ enum Command {
     /// Seals: list them, sign their use
     #[command(subcommand)]
     Seal(proposal::SealCommand),
+    /// The operator's tasks on the service's machine: backup, restore
+    #[command(subcommand)]
+    Admin(admin::Admin),
     /// Export the books, check an export with independent code, recompute draws
     #[command(subcommand)]
     Audit(audit::Audit),
@@ -135,6 +139,7 @@ fn dispatch(command: Command) -> anyhow::Result<()> {
         Command::Stake(command) => command.run(),
         Command::Delegate(command) => command.run(),
         Command::Seal(command) => command.run(),
+        Command::Admin(command) => command.run(),
         Command::Audit(command) => command.run(),
         Command::Market(command) => command.run(),
         Command::Quote(command) => command.run(),

@@ -46,6 +46,7 @@ mod portfolio;
 mod price_window;
 mod quotes;
 mod release;
+pub mod restore;
 mod roles;
 mod runs;
 mod secrets;

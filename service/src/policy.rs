@@ -37,7 +37,7 @@ use crate::{Result, Service, ServiceError, page, policy_record};
 /// Where the controller's memory is kept.
 const STATE: &str = "allocation-control";
 /// Raised by hand after a restore from a backup, so that older decisions are fenced off.
-const EPOCH: &str = "allocation-epoch";
+pub(crate) const EPOCH: &str = "allocation-epoch";
 /// Markets of a run that are looked at for one that counts.
 const MARKETS_LOOKED_AT: i64 = 20;
 

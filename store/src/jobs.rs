@@ -43,6 +43,19 @@ pub struct Counts {
     pub failed: i64,
 }
 
+/// Jobs of one kind that are not done.
+#[derive(Debug, Clone, PartialEq, Eq, Queryable)]
+pub struct Pending {
+    /// What is to be done.
+    pub kind: String,
+    /// One of `queued`, `running`, `failed`.
+    pub status: String,
+    /// How many.
+    pub count: i64,
+    /// When the oldest was to be started, unix ms.
+    pub oldest_run_at: Option<i64>,
+}
+
 /// Queues a job, unless one with this key was queued before, whatever became of it. Its id comes back.
 ///
 /// # Errors
@@ -258,6 +271,26 @@ pub fn counts(tx: &mut Tx<'_>) -> Result<Counts, StoreError> {
         running: of("running"),
         done: of("done"),
         failed: of("failed"),
+    })
+}
+
+/// The jobs that are not done, by kind and status.
+///
+/// # Errors
+/// Those of the database.
+pub fn pending(tx: &mut Tx<'_>) -> Result<Vec<Pending>, StoreError> {
+    tx.run(|conn| {
+        jobs::table
+            .filter(jobs::status.eq_any(["queued", "running", "failed"]))
+            .group_by((jobs::kind, jobs::status))
+            .order((jobs::kind, jobs::status))
+            .select((
+                jobs::kind,
+                jobs::status,
+                diesel::dsl::count_star(),
+                min(jobs::run_at),
+            ))
+            .load(conn)
     })
 }
 

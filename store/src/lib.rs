@@ -19,6 +19,7 @@ mod pool;
 mod prepared;
 mod sampling;
 mod schema;
+mod slow;
 mod store;
 mod tx;
 mod value;
@@ -27,6 +28,7 @@ mod writer;
 pub mod accounts;
 pub mod acks;
 pub mod attachments;
+pub mod backup;
 pub mod ballots;
 pub mod bench;
 pub mod cases;
@@ -76,6 +78,7 @@ mod testing;
 
 pub use crash::{CrashPlan, Moment};
 pub use error::StoreError;
+pub use slow::SlowRead;
 pub use store::{Store, StoreOptions};
 pub use tx::Tx;
 

@@ -175,21 +175,41 @@ pub(crate) fn reader(path: &Path) -> Result<SqliteConnection, StoreError> {
 /// A connection that reads one state of a file that another process may be writing, in a
 /// transaction; the file must have been brought up to date by a service of this version.
 pub(crate) fn snapshot(path: &Path) -> Result<SqliteConnection, StoreError> {
+    let mut conn = reader(&existing(path)?)?;
+    current(&mut conn, path)?;
+    conn.batch_execute("BEGIN")
+        .map_err(|error| StoreError::open(path, unusable(&error)))?;
+    Ok(conn)
+}
+
+/// A connection to a file of this version that another process may be writing, to copy or examine it.
+/// SQLite counts a copy as a write, so nothing forbids writing here.
+pub(crate) fn copied(path: &Path) -> Result<SqliteConnection, StoreError> {
+    let mut conn = connect(&existing(path)?)?;
+    conn.batch_execute(PRAGMAS[0])
+        .map_err(|error| StoreError::open(path, unusable(&error)))?;
+    current(&mut conn, path)?;
+    Ok(conn)
+}
+
+/// SQLite would make a file that is missing.
+fn existing(path: &Path) -> Result<PathBuf, StoreError> {
+    path.canonicalize()
+        .map_err(|error| StoreError::open(path, format!("{error}; name the database of a service")))
+}
+
+/// Refuses what is not a database of this program and this version.
+fn current(conn: &mut SqliteConnection, path: &Path) -> Result<(), StoreError> {
     let fail = |why: String| StoreError::open(path, why);
-    let absolute = path
-        .canonicalize()
-        .map_err(|error| fail(format!("{error}; name the database of a service")))?;
-    let mut conn = reader(&absolute)?;
     let application = number(
-        &mut conn,
+        conn,
         path,
         "SELECT application_id AS value FROM pragma_application_id",
     )?;
     if application != APPLICATION_ID {
         return Err(fail(NOT_A_DATABASE.to_owned()));
     }
-    let unknown =
-        has_unknown_migration(&mut conn).map_err(|error| fail(unusable(error.as_ref())))?;
+    let unknown = has_unknown_migration(conn).map_err(|error| fail(unusable(error.as_ref())))?;
     let pending = conn
         .has_pending_migration(MIGRATIONS)
         .map_err(|error| fail(unusable(error.as_ref())))?;
@@ -199,9 +219,7 @@ pub(crate) fn snapshot(path: &Path) -> Result<SqliteConnection, StoreError> {
                 .to_owned(),
         ));
     }
-    conn.batch_execute("BEGIN")
-        .map_err(|error| fail(unusable(&error)))?;
-    Ok(conn)
+    Ok(())
 }
 
 fn connect(path: &Path) -> Result<SqliteConnection, StoreError> {

@@ -1,11 +1,12 @@
 //! The handle that everyone shares: writes go to the writer thread, reads to a small pool.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{JoinHandle, ThreadId};
+use std::time::Instant;
 
 use diesel::connection::SimpleConnection;
 use tokio::sync::oneshot;
@@ -14,6 +15,7 @@ use crate::crash::{self, CrashPlan};
 use crate::error::StoreError;
 use crate::open::{self, FileLock};
 use crate::pool::Pool;
+use crate::slow::{SlowRead, SlowReads};
 use crate::tx::Tx;
 use crate::writer::{self, Call, Request, Shared};
 
@@ -52,6 +54,7 @@ struct Inner {
     writer_id: ThreadId,
     shared: Arc<Shared>,
     readers: Pool,
+    slow: SlowReads,
     /// Held for as long as any clone lives.
     _lock: FileLock,
 }
@@ -113,6 +116,7 @@ impl Store {
                 writer: Some(writer),
                 shared,
                 readers: Pool::new(readers),
+                slow: SlowReads::default(),
                 _lock: lock,
             }),
         })
@@ -216,11 +220,13 @@ impl Store {
     /// # Errors
     /// What `f` returns; [`StoreError::Overloaded`] when no reader became free within five seconds;
     /// [`StoreError::Panicked`] if `f` panicked.
+    #[track_caller]
     pub fn read<T, E, F>(&self, f: F) -> Result<T, E>
     where
         F: FnOnce(&mut Tx<'_>) -> Result<T, E>,
         E: From<StoreError>,
     {
+        let (place, started) = (Location::caller(), Instant::now());
         let mut reader = self.inner.readers.take()?;
         let conn = reader.connection()?;
         conn.batch_execute("BEGIN").map_err(StoreError::from)?;
@@ -229,7 +235,13 @@ impl Store {
         // Nothing was written; this only lets go of the snapshot. It fails when an input/output error
         // has ended the transaction already, which `f` was told.
         let _ = conn.batch_execute("ROLLBACK");
+        self.inner.slow.note(place, started);
         result
+    }
+
+    /// The latest reads that took a tenth of a second or more, latest first.
+    pub fn slow_reads(&self) -> Vec<SlowRead> {
+        self.inner.slow.latest()
     }
 
     /// Writes that wait for the writer now.
