@@ -13,7 +13,8 @@ use plumbline_store::jobs::{self, Job};
 use plumbline_store::{Tx, idempotency, policy_inputs, sessions};
 
 use crate::context::{Context, Scope};
-use crate::time::{Millis, rfc3339};
+use crate::operations::job_view;
+use crate::time::Millis;
 use crate::views::JobView;
 use crate::{Result, Service, ServiceError, policy_record};
 
@@ -38,6 +39,10 @@ const ORDERS: &[&str] = &[MATCH_ORDERS, CLOSE_ORDERS];
 /// Kinds of the thread that learns from settled cases.
 const LEARNING: &[&str] = &[LEARN_ORACLE];
 
+/// The thread that keeps deadlines and the policy.
+const DEADLINES: &str = "deadlines";
+/// A turn of it that takes longer hangs.
+const LONGEST_TURN: Duration = Duration::from_secs(60);
 /// A job is tried this often before it is given up and shown as failed.
 const MAX_ATTEMPTS: i64 = 6;
 /// A job whose worker died is taken over after this long.
@@ -99,7 +104,7 @@ impl JobRunner {
             stop,
             threads: Vec::new(),
         };
-        runner.spawn("deadlines", |service| service.tick())?;
+        runner.spawn(DEADLINES, |service| service.tick())?;
         runner.spawn("judging", |service| service.work(JUDGING))?;
         runner.spawn("settling", |service| service.work(SETTLING))?;
         runner.spawn("orders", |service| service.work(ORDERS))?;
@@ -109,7 +114,7 @@ impl JobRunner {
 
     fn spawn(
         &mut self,
-        name: &str,
+        name: &'static str,
         turn: impl Fn(&Service) -> Result<()> + Send + 'static,
     ) -> Result<()> {
         let (service, stop) = (self.service.clone(), Arc::clone(&self.stop));
@@ -118,7 +123,10 @@ impl JobRunner {
         let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
             let mut seen = 0;
             while !stop.load(Ordering::Acquire) {
-                if let Err(error) = turn(&service) {
+                service.turns.begin(name);
+                let result = turn(&service);
+                service.turns.end(name, result.is_err());
+                if let Err(error) = result {
                     tracing::error!(%error, thread = std::thread::current().name(), "a turn of the jobs failed");
                 }
                 // Every commit rings. Under load that is hundreds of times a second, and a
@@ -276,19 +284,17 @@ impl Service {
     pub fn jobs(&self, ctx: &Context, limit: usize) -> Result<Vec<JobView>> {
         self.allow(&ctx.actor, Scope::Admin)?;
         let rows = self.read(|tx| Ok(jobs::list(tx, None, limit.clamp(1, 500) as i64)?))?;
-        let view = |job: Job| JobView {
-            kind: job.kind,
-            key: job.key,
-            status: job.status,
-            attempts: job.attempts,
-            run_at: rfc3339(job.run_at),
-            last_error: job.last_error,
-        };
-        Ok(rows.into_iter().map(view).collect())
+        Ok(rows.into_iter().map(job_view).collect())
     }
 
-    /// Whether the service can do its work: the writer answers and the reader sees the schema.
+    /// Whether the service can do its work: the writer answers, the reader sees the schema, and the thread that keeps
+    /// deadlines and the policy does not hang.
     pub fn ready(&self) -> Result<()> {
+        if self.turns.is_stuck(DEADLINES, LONGEST_TURN) {
+            return Err(ServiceError::internal(
+                "the thread of deadlines and policy hangs",
+            ));
+        }
         self.read(|tx| Ok(plumbline_store::outbox::last_id(tx)?))?;
         self.write(|_| Ok(()))
     }

@@ -25,6 +25,7 @@ pub mod entropy;
 pub mod error;
 mod events;
 mod evidence;
+pub mod exposition;
 mod fees;
 pub mod host;
 pub mod jobs;
@@ -34,6 +35,7 @@ mod lives;
 mod manipulation;
 mod markets;
 mod metrics;
+mod operations;
 mod oracle;
 mod orders;
 mod outcomes;
@@ -56,6 +58,7 @@ mod steady;
 pub mod time;
 mod trades;
 mod training;
+mod turns;
 pub mod views;
 mod voting;
 
@@ -182,6 +185,7 @@ pub struct Inner {
     wakers: Mutex<Vec<Waker>>,
     bell: jobs::Bell,
     counters: metrics::Counters,
+    turns: turns::Turns,
     compiled_policy: Mutex<Option<(i64, Arc<Policy>)>>,
     tidied_at: AtomicI64,
     marked_at: AtomicI64,
@@ -255,6 +259,7 @@ impl Service {
             wakers: Mutex::new(Vec::new()),
             bell: jobs::Bell::default(),
             counters: metrics::Counters::default(),
+            turns: turns::Turns::default(),
             compiled_policy: Mutex::new(None),
             tidied_at: AtomicI64::new(0),
             marked_at: AtomicI64::new(0),
@@ -363,6 +368,7 @@ impl Inner {
         secrets::random_secret(self.entropy.as_ref())
     }
 
+    #[track_caller]
     pub(crate) fn read<T>(&self, f: impl FnOnce(&mut Tx) -> Result<T>) -> Result<T> {
         self.store.read(f)
     }

@@ -3,6 +3,7 @@
 
 mod calibration;
 mod evidence;
+mod operations;
 mod oracle;
 mod orders;
 mod outcomes;
@@ -23,6 +24,7 @@ pub use evidence::{
     AttachmentView, CommentView, CommitmentView, EvidenceFeeView, EvidenceView,
     ExhibitChallengeView, JudgementView,
 };
+pub use operations::*;
 pub use oracle::*;
 pub use orders::{BookView, LevelView, OrderView};
 pub use outcomes::{OutcomeHolding, OutcomePrices, OutcomeView};

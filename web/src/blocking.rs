@@ -13,8 +13,8 @@ where
     T: Send + 'static,
     F: FnOnce(&Service) -> plumbline_service::Result<T> + Send + 'static,
 {
-    let service = service.clone();
-    match web::block(move || use_case(&service)).await {
+    let (service, span) = (service.clone(), tracing::Span::current());
+    match web::block(move || span.in_scope(|| use_case(&service))).await {
         Ok(answer) => answer.map_err(Problem::from),
         Err(cancelled) => Err(Problem::internal(cancelled)),
     }

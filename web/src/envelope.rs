@@ -9,6 +9,7 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpRequest, HttpResponse, ResponseError, web};
+use tracing::Instrument;
 
 use crate::gateway;
 use crate::pages;
@@ -49,6 +50,9 @@ pub(crate) async fn envelope(
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let request_id = request_id::next().to_string();
+    let started = Instant::now();
+    // Of the level of errors, so that every line of the log names its request whatever level is logged.
+    let span = tracing::error_span!("request", id = %request_id, method = %req.method(), path = req.path());
     let refused = too_fast(&req);
     let response = match refused {
         Some(problem) => {
@@ -60,11 +64,24 @@ pub(crate) async fn envelope(
                 .pipe(request)
         }
         None => {
-            let response = next.call(req).await?.map_into_boxed_body();
+            let response = next.call(req).instrument(span).await?.map_into_boxed_body();
             shape_error(response, &request_id)
         }
     };
+    count(&response, &request_id, started);
     Ok(finish(response, &request_id))
+}
+
+fn count(response: &ServiceResponse<BoxBody>, request_id: &str, started: Instant) {
+    let request = response.request();
+    if let Ok(state) = AppState::of(request) {
+        let (method, status) = (request.method().as_str(), response.status().as_u16());
+        let pattern = request.match_pattern();
+        let took = started.elapsed();
+        state
+            .traffic
+            .count(request_id, method, pattern.as_deref(), status, took);
+    }
 }
 
 /// Puts a response back beside its request.

@@ -41,6 +41,7 @@ mod state;
 mod static_files;
 mod stream;
 mod templates;
+mod traffic;
 mod wake;
 
 pub use config::{RateLimits, WebConfig};

@@ -48,6 +48,7 @@ use crate::{api, gateway};
         api::voting::undelegate, api::voting::seals, api::voting::seal, api::voting::use_seal, api::voting::orders,
         api::voting::simulate, api::voting::assume,
         api::ledger::summary, api::ledger::transfers, api::ledger::jobs,
+        api::ledger::operations,
         api::training::show, api::training::rounds, api::training::nodes, api::training::contributions, api::training::bans,
         api::health::events, api::health::alive, api::health::ready, api::health::metrics,
         gateway::models, gateway::complete, gateway::chat,

@@ -238,7 +238,8 @@ fn governance(api: &mut ServiceConfig) {
         .service(resource("/training/runs/{id}/bans").route(get().to(training::bans)))
         .service(resource("/ledger").route(get().to(ledger::summary)))
         .service(resource("/ledger/accounts/{id}/transfers").route(get().to(ledger::transfers)))
-        .service(resource("/jobs").route(get().to(ledger::jobs)));
+        .service(resource("/jobs").route(get().to(ledger::jobs)))
+        .service(resource("/operations").route(get().to(ledger::operations)));
 }
 
 fn oracle_routes(api: &mut ServiceConfig) {
@@ -292,6 +293,7 @@ fn page_routes(app: &mut ServiceConfig) {
         .configure(vote_pages)
         .service(resource("/ledger").route(get().to(pages::ledger::show)))
         .service(resource("/jobs").route(get().to(pages::ledger::jobs)))
+        .service(resource("/operations").route(get().to(pages::operations::show)))
         .configure(trading_pages)
         .service(resource("/account").route(get().to(pages::account::show)))
         .service(resource("/account/tokens").route(post().to(pages::account::create_token)))

@@ -16,6 +16,7 @@ use crate::limit::Limiter;
 use crate::routes;
 use crate::state::AppState;
 use crate::templates::{TemplateError, Templates};
+use crate::traffic::Traffic;
 use crate::wake;
 
 /// Seconds that open requests get to finish when the server stops.
@@ -198,6 +199,7 @@ fn state(service: Service, config: WebConfig, templates: Templates, feeds: Feeds
         streams: Arc::new(Semaphore::new(config.max_streams)),
         completions: Arc::new(Semaphore::new(config.max_completions.max(1))),
         completion_queue: Arc::new(Semaphore::new(config.max_completions.max(1) * 16)),
+        traffic: Traffic::default(),
         requests: Limiter::new(limits.requests_per_second, limits.requests_per_second * 2.0),
         credentials: Limiter::new(
             limits.credentials_per_minute / 60.0,

@@ -10,6 +10,7 @@ use crate::config::WebConfig;
 use crate::limit::Limiter;
 use crate::problem::Problem;
 use crate::templates::Templates;
+use crate::traffic::Traffic;
 
 /// The server's state; one value for all workers.
 pub(crate) struct AppState {
@@ -31,6 +32,8 @@ pub(crate) struct AppState {
     pub(crate) completions: Arc<Semaphore>,
     /// One permit per completion that may run or wait.
     pub(crate) completion_queue: Arc<Semaphore>,
+    /// What was asked and how long it took.
+    pub(crate) traffic: Traffic,
     /// Requests of any kind.
     pub(crate) requests: Limiter,
     /// Attempts to sign in or up.

@@ -10,7 +10,7 @@ use super::force::{content_of, start_of};
 use super::versions::named;
 use crate::context::{Context, Scope};
 use crate::time::rfc3339;
-use crate::views::{OracleVersionView, OracleView, PoolPointView, PoolStateView};
+use crate::views::{JudgeView, OracleVersionView, OracleView, PoolPointView, PoolStateView};
 use crate::{Result, Service, ServiceError};
 
 /// Versions looked at for the line and for candidates, the latest.
@@ -62,6 +62,16 @@ impl Service {
             waiting: found.waiting,
             waiting_limit: self.config.judging.overall,
         })
+    }
+}
+
+impl Service {
+    /// How each judge is doing and what it weighs now, for a monitor.
+    pub(crate) fn judge_figures(&self) -> Result<Vec<JudgeView>> {
+        let judges = self.judges()?;
+        let members = start_of(&judges.ensemble).judges;
+        let state = state_of(&judges.version, 0, &members, judges.ensemble.config());
+        self.judge_views(&judges.ensemble, &state, None)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Events, liveness, readiness, metrics.
 
 use actix_web::{HttpRequest, HttpResponse};
+use plumbline_service::exposition::Exposition;
 use plumbline_service::views::EventView;
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -103,8 +104,11 @@ pub(crate) async fn metrics(state: State, _caller: Caller<Reader>) -> Answer {
         .config
         .max_streams
         .saturating_sub(state.streams.available_permits());
-    text.push_str("# HELP plumbline_event_streams Open event streams.\n# TYPE plumbline_event_streams gauge\n");
-    text.push_str(&format!("plumbline_event_streams {streams}\n"));
+    let mut own = Exposition::default();
+    let help = "Open event streams.";
+    own.single("plumbline_event_streams", "gauge", help, streams as f64);
+    state.traffic.write(&mut own);
+    text.push_str(&own.finish());
     Ok(HttpResponse::Ok()
         .content_type("text/plain; version=0.0.4; charset=utf-8")
         .body(text))

@@ -1,7 +1,7 @@
 //! The ledger's totals and statements, and the service's jobs.
 
 use actix_web::web;
-use plumbline_service::views::{JobView, LedgerSummary, Page, TransferView};
+use plumbline_service::views::{JobView, LedgerSummary, OperationsView, Page, TransferView};
 
 use super::{Answer, ok};
 use crate::auth::{Admin, Caller, Member, Reader, State};
@@ -41,6 +41,16 @@ pub(crate) async fn transfers(
 pub(crate) async fn jobs(state: State, caller: Caller<Admin>) -> Answer {
     ok(&blocking(&state.service, move |service| {
         service.jobs(&caller.context(), 100)
+    })
+    .await?)
+}
+
+/// Threads, queues, stuck jobs and slow reads of the service, for operators
+#[utoipa::path(get, path = "/api/v1/operations", tag = "operations",
+    responses((status = 200, description = "The service at work", body = OperationsView)))]
+pub(crate) async fn operations(state: State, caller: Caller<Admin>) -> Answer {
+    ok(&blocking(&state.service, move |service| {
+        service.operations(&caller.context())
     })
     .await?)
 }

@@ -20,6 +20,7 @@ pub(crate) mod juries;
 pub(crate) mod ledger;
 pub(crate) mod market;
 pub(crate) mod markets;
+pub(crate) mod operations;
 pub(crate) mod oracle;
 pub(crate) mod orders;
 pub(crate) mod outcomes;

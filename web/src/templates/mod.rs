@@ -65,6 +65,7 @@ files!(
     "panel.html",
     "ledger.html",
     "jobs.html",
+    "operations.html",
     "account.html",
     "login.html",
     "signup.html",

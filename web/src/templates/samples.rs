@@ -5,6 +5,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use crate::pages::operations::{OperationsPage, SlowRequestRow};
+
 /// Text that breaks out of anything that forgot to escape.
 pub(crate) const HOSTILE: &str =
     "\"'><script>alert(1)</script>{{ 7777*3 }}<img src=x onerror=alert(2)>&\u{202e}";
@@ -410,6 +412,31 @@ pub(crate) fn jobs() -> Vec<JobView> {
         json!([{"kind": "judge_evidence", "key": "018f-evidence-2", "status": "done", "attempts": 1, "run_at": "2026-11-22T10:02:43Z", "last_error": null},
         {"kind": "settle", "key": "018f-market-1", "status": "failed", "attempts": 5, "run_at": "2026-11-22T10:02:43Z", "last_error": "the checkpoint file is corrupt"}]),
     )
+}
+
+pub(crate) fn operations(stuck: Vec<JobView>) -> OperationsPage {
+    let busy = !stuck.is_empty();
+    let at = "2026-11-22T10:02:43Z";
+    let some = |value: Value| if busy { value } else { json!([]) };
+    OperationsPage {
+        operations: view(json!({
+            "threads": [{"name": "deadlines", "busy": busy, "age_ms": 12, "turns": 9_120, "failures": 0, "longest_ms": 48}],
+            "pending": some(json!([{"kind": "judge_evidence", "status": "queued", "count": 3, "oldest_run_at": at}])),
+            "stuck": stuck,
+            "slow_reads": some(json!([{"place": "service/src/audit.rs:52", "took_ms": 181, "at": at}])),
+            "writer_queue": 0, "ledger_sum_micro": 0})),
+        slow_requests: if busy {
+            vec![SlowRequestRow {
+                id: "018f-request-1".to_owned(),
+                route: "GET /markets/{id}".to_owned(),
+                status: 200,
+                took_ms: 431,
+                at: at.to_owned(),
+            }]
+        } else {
+            Vec::new()
+        },
+    }
 }
 
 pub(crate) fn ledger() -> LedgerSummary {

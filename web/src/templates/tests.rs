@@ -442,6 +442,11 @@ fn add_governance_pages(g: &mut Gallery, dress: Dress) {
             jobs: dress.many(s::jobs()),
         },
     );
+    g.add(
+        "operations",
+        "/operations",
+        &s::operations(dress.many(s::jobs())),
+    );
 }
 
 fn add_account_pages(g: &mut Gallery, dress: Dress) {

@@ -6,6 +6,7 @@ mod evidence;
 mod gateway;
 mod juries;
 mod live;
+mod operations;
 mod oracle;
 mod outcomes;
 mod pages;
