@@ -88,6 +88,8 @@ pub(crate) struct Hot {
     savepoint: bool,
     /// This batch changed something by a statement that this memory knows nothing of.
     changed: bool,
+    /// Entries of the transparency log; `None` where its tiles have to be asked.
+    pub(crate) logged: Option<i64>,
     /// `PRAGMA data_version` when the last batch began.
     version: Option<i64>,
 }

@@ -48,6 +48,7 @@ pub mod idempotency;
 pub mod jobs;
 pub mod jurors;
 pub mod ledger;
+pub mod log;
 pub mod market_outcomes;
 pub mod markets;
 pub mod oracle_versions;

@@ -21,7 +21,7 @@ use crate::{
     gold, idempotency, jobs, jurors, ledger, markets, open, orders, outbox, panels, policies,
     portfolio, positions, prices, runs, schema, sessions, standings, tokens, trades,
 };
-use crate::{attachments, ballots, comments, commitments, exhibit_challenges, fingerprints};
+use crate::{attachments, ballots, log, comments, commitments, exhibit_challenges, fingerprints};
 use crate::{market_outcomes, outcome_holdings, outcome_trades};
 use crate::{oracle_versions, settled_cases};
 use crate::{policy_inputs, proposals, stakes, standing};
@@ -214,6 +214,11 @@ fn every_read_of_the_machinery(tx: &mut Tx<'_>) -> Result<(), StoreError> {
     outbox::after(tx, 0, 10)?;
     outbox::after_topics(tx, 0, &topics, 10)?;
     outbox::last_id(tx)?;
+    let size = log::size(tx)?;
+    log::entries(tx, 0, 10, size)?;
+    log::root(tx, 0)?;
+    log::index_of(tx, "d")?;
+    log::checkpoints(tx, None, 10)?;
     jobs::claim(tx, &["judge", "settle"], 5, 10, 10)?;
     jobs::next_run_at(tx, &["judge", "settle"])?;
     jobs::list(tx, None, 10)?;
@@ -531,6 +536,9 @@ fn all_tables() -> Vec<(&'static str, Vec<String>)> {
         attachments,
         attachment_owners,
         outbox,
+        log_tiles,
+        log_places,
+        log_checkpoints,
         jobs,
         decisions,
         decision_heads,

@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 
 use diesel::QueryResult;
 use diesel::query_builder::{AstPass, QueryFragment, QueryId};
-use diesel::sql_types::{BigInt, Double, Nullable, Text};
+use diesel::sql_types::{BigInt, Binary, Double, Nullable, Text};
 use diesel::sqlite::{Sqlite, SqliteConnection};
 
 /// A value to bind.
@@ -20,6 +20,8 @@ pub(crate) enum Bind<'a> {
     Integer(i64),
     /// INTEGER or NULL.
     MaybeInteger(Option<i64>),
+    /// BLOB.
+    Bytes(&'a [u8]),
     /// REAL.
     Real(f64),
     /// REAL or NULL.
@@ -53,6 +55,12 @@ impl From<i64> for Bind<'_> {
 impl From<Option<i64>> for Bind<'_> {
     fn from(number: Option<i64>) -> Self {
         Self::MaybeInteger(number)
+    }
+}
+
+impl<'a> From<&'a [u8]> for Bind<'a> {
+    fn from(bytes: &'a [u8]) -> Self {
+        Self::Bytes(bytes)
     }
 }
 
@@ -139,6 +147,7 @@ fn walk<'b>(
             Bind::MaybeText(text) => out.push_bind_param::<Nullable<Text>, _>(text)?,
             Bind::Integer(number) => out.push_bind_param::<BigInt, _>(number)?,
             Bind::MaybeInteger(number) => out.push_bind_param::<Nullable<BigInt>, _>(number)?,
+            Bind::Bytes(bytes) => out.push_bind_param::<Binary, _>(*bytes)?,
             Bind::Real(number) => out.push_bind_param::<Double, _>(number)?,
             Bind::MaybeReal(number) => out.push_bind_param::<Nullable<Double>, _>(number)?,
         }

@@ -146,6 +146,12 @@ table! { outbox (id) {
     id -> BigInt, at -> BigInt, topic -> Text, kind -> Text, payload -> Text,
 } }
 
+table! { log_tiles (tile) { tile -> BigInt, hashes -> Binary, } }
+
+table! { log_places (reference) { reference -> Text, event_id -> BigInt, } }
+
+table! { log_checkpoints (size) { size -> BigInt, note -> Text, at -> BigInt, } }
+
 table! { jobs (id) {
     id -> BigInt, kind -> Text, key -> Text, payload -> Text, run_at -> BigInt, attempts -> BigInt, status -> Text,
     last_error -> Nullable<Text>, lease_until -> Nullable<BigInt>,

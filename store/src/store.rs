@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 
 use crate::crash::{self, CrashPlan};
 use crate::error::StoreError;
+use crate::log;
 use crate::open::{self, FileLock};
 use crate::pool::Pool;
 use crate::slow::{SlowRead, SlowReads};
@@ -90,6 +91,7 @@ impl Store {
     ) -> Result<Store, StoreError> {
         let (path, lock) = open::claim(path)?;
         let mut conn = open::writer(&path)?;
+        log::catch_up(&mut conn)?;
         let readers = (0..options.readers.max(1))
             .map(|_| open::reader(&path))
             .collect::<Result<Vec<_>, _>>()?;

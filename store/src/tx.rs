@@ -86,6 +86,17 @@ impl<'a> Tx<'a> {
         self.direct(query)
     }
 
+    /// As [`Tx::look`], for reads of several statements with failures of their own.
+    pub(crate) fn beneath<T>(
+        &mut self,
+        read: impl FnOnce(&mut SqliteConnection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        match &self.broken {
+            Some(error) => Err(error.clone()),
+            None => read(self.conn),
+        }
+    }
+
     /// Runs a statement that changes none of the tables named at [`Tx::look`], and nothing that readers
     /// outside of the store remember (see [`crate::Store::epoch`]).
     pub(crate) fn beside<T>(

@@ -18,6 +18,7 @@ use tokio::sync::oneshot;
 use crate::crash::{self, CrashPlan, Moment};
 use crate::error::StoreError;
 use crate::hot::Hot;
+use crate::log;
 use crate::prepared::prepared;
 use crate::tx::Tx;
 
@@ -219,6 +220,9 @@ pub(crate) fn commit(
         let mut last_event = None;
         for request in taken.iter_mut() {
             last_event = run_one(conn, hot, request.as_mut())?.max(last_event);
+        }
+        if let Some(last) = last_event {
+            log::append_up_to(conn, &mut hot.logged, last)?;
         }
         hot.flush(conn)?;
         shared.reached(Moment::Commit);
