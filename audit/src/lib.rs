@@ -20,6 +20,8 @@ mod facts;
 pub mod hashes;
 mod juries;
 mod ledger;
+mod log;
+mod merkle;
 mod objective;
 mod orders;
 mod outcomes;
@@ -28,6 +30,7 @@ mod read;
 pub mod record;
 mod report;
 mod settlement;
+mod signatures;
 mod statistics;
 mod trades;
 mod votes;
@@ -75,5 +78,23 @@ pub fn check(export: &record::Export) -> Report {
         facts.happened("grant", &account.id, account.created_at);
     }
     facts::compare(export, facts, &balances, &mut report);
+    log::check(export, &mut report);
     report
+}
+
+/// Adds to a report whether an export begins with an earlier one: whether its log has every entry and
+/// every checkpoint of that one, unchanged.
+pub fn check_extends(earlier: &record::Export, export: &record::Export, report: &mut Report) {
+    log::extends(earlier, export, report);
+}
+
+/// Adds to a report whether an export holds the log of a checkpoint that somebody kept, given as its
+/// signed note.
+pub fn check_holds(export: &record::Export, note: &str, report: &mut Report) {
+    log::holds(export, note, report);
+}
+
+/// Adds to a report whether the service signed with none but these Ed25519 keys.
+pub fn check_keys(export: &record::Export, known: &[[u8; 32]], report: &mut Report) {
+    log::only_keys(export, known, report);
 }

@@ -7,12 +7,14 @@
 //! is not known is not checked.
 
 mod juries;
+mod log;
 mod voting;
 
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 
 pub use juries::{DrawSecret, Juror, Panel, Seat};
+pub use log::{Decision, DecisionSignature, Event, LogCheckpoint, LogRows, SigningKey};
 pub use voting::{Ballot, Deposit, Elector, Proposal, Stake};
 
 /// What the first line must name.
@@ -106,6 +108,16 @@ pub enum Record {
     ProposalElectors(Elector),
     /// A ballot on one.
     ProposalVotes(Ballot),
+    /// An event.
+    Outbox(Event),
+    /// A checkpoint of the log.
+    LogCheckpoints(LogCheckpoint),
+    /// A key.
+    SigningKeys(SigningKey),
+    /// A decision.
+    Decisions(Box<Decision>),
+    /// A further signature of one.
+    DecisionSignatures(DecisionSignature),
 }
 
 /// Every row, by table, in the order of the export.
@@ -173,6 +185,8 @@ pub struct Export {
     pub electors: Vec<Elector>,
     /// Who did.
     pub ballots: Vec<Ballot>,
+    /// The transparency log and what is signed.
+    pub log: LogRows,
 }
 
 impl Export {
@@ -208,6 +222,11 @@ impl Export {
             Record::ProposalDeposits(row) => self.deposits.push(row),
             Record::ProposalElectors(row) => self.electors.push(row),
             Record::ProposalVotes(row) => self.ballots.push(row),
+            Record::Outbox(row) => self.log.events.push(row),
+            Record::LogCheckpoints(row) => self.log.checkpoints.push(row),
+            Record::SigningKeys(row) => self.log.keys.push(row),
+            Record::Decisions(row) => self.log.decisions.push(*row),
+            Record::DecisionSignatures(row) => self.log.signatures.push(row),
         }
     }
 }

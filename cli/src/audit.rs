@@ -2,9 +2,10 @@
 
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use base64::Engine as _;
 use clap::{Args, Subcommand};
 use plumbline_audit::{Report, draws, hashes};
 
@@ -32,6 +33,15 @@ pub struct Export {
 pub struct Verify {
     /// An export, or - for standard input
     file: PathBuf,
+    /// An earlier export of the same service: nothing of its log may have been changed or taken out
+    #[arg(long, value_name = "FILE")]
+    previous: Option<PathBuf>,
+    /// A checkpoint that you kept, as its signed note: the log must still begin with it
+    #[arg(long, value_name = "FILE")]
+    checkpoint: Option<PathBuf>,
+    /// A public key of the service, base64 as in GET /api/v1/keys: none but the named ones may have signed
+    #[arg(long = "key", value_name = "BASE64", value_parser = public_key)]
+    keys: Vec<[u8; 32]>,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -66,6 +76,14 @@ pub struct Draw {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
+}
+
+fn public_key(text: &str) -> std::result::Result<[u8; 32], String> {
+    let bytes = base64::engine::general_purpose::STANDARD.decode(text);
+    bytes
+        .ok()
+        .and_then(|bytes| bytes.try_into().ok())
+        .ok_or_else(|| "32 bytes as base64".to_owned())
 }
 
 fn digest(text: &str) -> std::result::Result<draws::Bytes, String> {
@@ -108,14 +126,19 @@ impl Export {
 
 impl Verify {
     fn run(self) -> Result<()> {
-        let source: Box<dyn Read> = if self.file.as_os_str() == "-" {
-            Box::new(std::io::stdin().lock())
-        } else {
-            let file = File::open(&self.file)
-                .with_context(|| format!("cannot read {}", self.file.display()))?;
-            Box::new(file)
-        };
-        let report = plumbline_audit::verify(BufReader::with_capacity(1 << 20, source))?;
+        let export = read(&self.file)?;
+        let mut report = plumbline_audit::check(&export);
+        if let Some(earlier) = &self.previous {
+            plumbline_audit::check_extends(&read(earlier)?, &export, &mut report);
+        }
+        if let Some(path) = &self.checkpoint {
+            let note = std::fs::read_to_string(path)
+                .with_context(|| format!("cannot read {}", path.display()))?;
+            plumbline_audit::check_holds(&export, &note, &mut report);
+        }
+        if !self.keys.is_empty() {
+            plumbline_audit::check_keys(&export, &self.keys, &mut report);
+        }
         if self.json {
             println!("{}", serde_json::to_string(&report)?);
         } else {
@@ -126,6 +149,19 @@ impl Verify {
         }
         bail!("{} violations", report.violations_in_all);
     }
+}
+
+fn read(path: &Path) -> Result<plumbline_audit::record::Export> {
+    let source: Box<dyn Read> = if path.as_os_str() == "-" {
+        Box::new(std::io::stdin().lock())
+    } else {
+        let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
+        Box::new(file)
+    };
+    Ok(plumbline_audit::read(BufReader::with_capacity(
+        1 << 20,
+        source,
+    ))?)
 }
 
 fn print(report: &Report) -> Result<()> {

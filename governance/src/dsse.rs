@@ -20,6 +20,9 @@ pub const MAX_PAYLOAD_BYTES: usize = 1024 * 1024;
 /// Most signatures looked at in one envelope.
 pub const MAX_SIGNATURES: usize = 16;
 
+/// What every pre-authentication encoding begins with.
+const PAE_PREFIX: &str = "DSSEv1 ";
+
 const KEY_ID_CONTEXT: &str = "plumbline 2026 ed25519 key identifier";
 
 /// Why an envelope was not made or not believed.
@@ -47,6 +50,10 @@ pub enum DsseError {
         /// How many were asked for.
         threshold: usize,
     },
+    /// Too few signatures count, and one of those that do not is good but by a key whose time is over, or
+    /// has not begun.
+    #[error("it was signed with key {0}, which does not count at this time")]
+    NotInForce(String),
     /// A threshold of zero would accept anything.
     #[error("a threshold of zero signatures verifies nothing")]
     ZeroThreshold,
@@ -89,9 +96,9 @@ pub struct PublicKeyRecord {
     pub not_after: Option<Timestamp>,
 }
 
-/// JSON form of a key record: the key as base64, its identifier beside it.
+/// JSON form of a key record: the key as base64, its identifier beside it. A service publishes more about
+/// each, which is not for verifying.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct PublicKeyJson {
     key_id: String,
     algorithm: String,
@@ -199,6 +206,26 @@ impl DecisionSigner {
         }
     }
 
+    /// The public half as bytes.
+    #[must_use]
+    pub fn public_bytes(&self) -> [u8; 32] {
+        self.key.verifying_key().to_bytes()
+    }
+
+    /// Signs a text that is no envelope: a checkpoint of the transparency log. Its first line
+    /// names the log, so that it is never the beginning of a pre-authentication encoding.
+    ///
+    /// # Errors
+    /// [`DsseError::Json`] for a text that could be taken for one.
+    pub fn sign_text(&self, text: &str) -> Result<[u8; 64], DsseError> {
+        if text.starts_with(PAE_PREFIX) {
+            return Err(DsseError::Json(
+                "a text that begins as an envelope does".into(),
+            ));
+        }
+        Ok(self.key.sign(text.as_bytes()).to_bytes())
+    }
+
     fn sign(&self, message: &[u8]) -> EnvelopeSignature {
         EnvelopeSignature {
             keyid: self.key_id.clone(),
@@ -213,7 +240,7 @@ impl DecisionSigner {
 #[must_use]
 pub fn pae(payload_type: &str, payload: &[u8]) -> Vec<u8> {
     let head = format!(
-        "DSSEv1 {} {payload_type} {} ",
+        "{PAE_PREFIX}{} {payload_type} {} ",
         payload_type.len(),
         payload.len()
     );
@@ -301,6 +328,13 @@ pub fn verify(
         signed_by.extend(key.map(|key| key.public_key));
     }
     if signed_by.len() < threshold {
+        let untimely = |key: &&PublicKeyRecord| {
+            let by = |one: &EnvelopeSignature| is_valid(&key.public_key, &message, &one.sig);
+            !key.valid_at(at) && envelope.signatures.iter().any(by)
+        };
+        if let Some(key) = keys.iter().find(untimely) {
+            return Err(DsseError::NotInForce(key.key_id()));
+        }
         return Err(DsseError::TooFewSignatures {
             valid: signed_by.len(),
             threshold,
@@ -310,6 +344,14 @@ pub fn verify(
         payload,
         key_ids: signed_by.iter().map(key_id).collect(),
     })
+}
+
+/// Whether a text that is no envelope was signed with this key; see [`DecisionSigner::sign_text`].
+#[must_use]
+pub fn verify_text(public_key: &[u8; 32], text: &str, signature: &[u8; 64]) -> bool {
+    let signature = Signature::from_bytes(signature);
+    VerifyingKey::from_bytes(public_key)
+        .is_ok_and(|key| key.verify_strict(text.as_bytes(), &signature).is_ok())
 }
 
 /// `verify_strict` also refuses small-order keys and points, which plain

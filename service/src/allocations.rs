@@ -2,21 +2,18 @@
 
 use std::time::{Duration, Instant};
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use jiff::Timestamp;
 use plumbline_governance::ack::{self, AckPhase, AckStep};
 use plumbline_governance::decision::AllocationDecision;
 use plumbline_store::acks::{self, Ack, Put};
 use plumbline_store::decisions::{self, Decision};
-use plumbline_store::{Tx, control, runs};
+use plumbline_store::{Tx, runs};
 use serde_json::{Value, json};
 
 use crate::commands::Acknowledge;
 use crate::context::{Context, Scope};
 use crate::events::publish;
 use crate::time::{Millis, rfc3339};
-use crate::views::{AckView, AllocationView, AllocationsView, DecisionView, KeyView, Page};
+use crate::views::{AckView, AllocationView, AllocationsView, DecisionView, Page};
 use crate::{Result, Service, ServiceError, page};
 
 /// Topic of everything about decisions.
@@ -68,7 +65,10 @@ impl Service {
         let id = decision_id.to_owned();
         self.read(move |tx| {
             let row = decisions::get(tx, &id)?;
-            decision_view(tx, row)
+            Ok(DecisionView {
+                proof: self.proof_of(tx, &id)?,
+                ..decision_view(tx, row)?
+            })
         })
     }
 
@@ -106,19 +106,6 @@ impl Service {
         Ok(view)
     }
 
-    /// The keys that decisions are signed with.
-    pub fn keys(&self) -> Vec<KeyView> {
-        let since = Timestamp::from_millisecond(self.key_since).unwrap_or(Timestamp::UNIX_EPOCH);
-        let record = self.signing_key.public_key(since, None);
-        vec![KeyView {
-            key_id: record.key_id(),
-            algorithm: "ed25519".to_owned(),
-            public_key: STANDARD.encode(record.public_key),
-            not_before: rfc3339(self.key_since),
-            not_after: None,
-        }]
-    }
-
     /// What is in force for a run's training, as far as is known.
     pub(crate) fn allocation_of(&self, run_id: &str) -> Result<Option<AllocationView>> {
         let run_id = run_id.to_owned();
@@ -141,16 +128,6 @@ impl Service {
             }))
         })
     }
-}
-
-/// Since when the key signs: remembered at its first use.
-pub(crate) fn key_in_use_since(tx: &mut Tx, key_id: &str, now: Millis) -> Result<Millis> {
-    let name = format!("signing-key:{key_id}");
-    if let Some(since) = control::get(tx, &name)? {
-        return since.parse().map_err(ServiceError::internal);
-    }
-    control::put(tx, &name, &now.to_string(), now)?;
-    Ok(now)
 }
 
 /// The decision as it was signed.
@@ -254,6 +231,7 @@ fn decision_view(tx: &mut Tx, row: Decision) -> Result<DecisionView> {
         envelope: read(&row.envelope)?,
         target_name,
         acks,
+        proof: None,
     })
 }
 

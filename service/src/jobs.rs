@@ -178,6 +178,7 @@ impl Service {
         self.advance_proposals()?;
         self.evaluate_policy()?;
         self.remember_time()?;
+        self.keep_checkpoint()?;
         self.tidy_up()
     }
 

@@ -29,6 +29,7 @@ pub mod exposition;
 mod fees;
 pub mod host;
 pub mod jobs;
+mod keys;
 mod learning;
 mod ledger;
 mod lives;
@@ -58,6 +59,7 @@ mod steady;
 pub mod time;
 mod trades;
 mod training;
+mod transparency;
 mod turns;
 pub mod views;
 mod voting;
@@ -123,6 +125,8 @@ pub struct ServiceConfig {
     pub settlement: SettlementConfig,
     /// Terms of proposals and votes.
     pub voting: VotingConfig,
+    /// Milliseconds between two checkpoints of the transparency log that are kept.
+    pub checkpoint_every_ms: i64,
     /// What guessing a password costs whoever has its hash.
     pub password_cost: PasswordCost,
 }
@@ -145,6 +149,7 @@ impl Default for ServiceConfig {
             panels: PanelConfig::default(),
             settlement: SettlementConfig::default(),
             voting: VotingConfig::default(),
+            checkpoint_every_ms: 60_000,
             password_cost: PasswordCost::default(),
         }
     }
@@ -176,7 +181,8 @@ pub struct Inner {
     in_force: learning::InForce,
     host: Arc<dyn RunHost>,
     signing_key: DecisionSigner,
-    key_since: Millis,
+    log_origin: String,
+    checkpointed_at: AtomicI64,
     config: ServiceConfig,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
@@ -232,9 +238,9 @@ impl Service {
     ) -> Result<Self> {
         let now = clock.now();
         let first_policy = policy::check_text(&parts.first_policy)?;
-        let key_id = parts.signing_key.key_id().to_string();
+        let key = keys::own(&parts.signing_key);
         let shipped = Arc::clone(&parts.ensemble);
-        let key_since = parts.store.write(move |tx| {
+        let log_origin = parts.store.write(move |tx| {
             ledger::ensure_treasury(tx, now)?;
             panels::ensure_jury(tx, now)?;
             voting::ensure_accounts(tx, now)?;
@@ -242,7 +248,8 @@ impl Service {
             plumbline_store::jobs::requeue_running(tx)?;
             policy::ensure_active(tx, &first_policy, now)?;
             learning::start(tx, &shipped, now)?;
-            allocations::key_in_use_since(tx, &key_id, now)
+            keys::ensure_own(tx, &key, now)?;
+            transparency::origin(tx, &key.key_id, now)
         })?;
         let inner = Arc::new(Inner {
             store: parts.store,
@@ -250,7 +257,8 @@ impl Service {
             in_force: learning::InForce::default(),
             host: parts.host,
             signing_key: parts.signing_key,
-            key_since,
+            log_origin,
+            checkpointed_at: AtomicI64::new(0),
             config: parts.config,
             clock,
             setup_code: secrets::random_secret(entropy.as_ref())?,

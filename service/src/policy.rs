@@ -20,19 +20,19 @@ use plumbline_store::decisions::{self, Decision};
 use plumbline_store::markets::{self, Market};
 use plumbline_store::policies::{self, PolicyVersion};
 use plumbline_store::runs::{Run, RunKind};
-use plumbline_store::{Tx, acks, control, evidence, prices, runs, standing};
+use plumbline_store::{Tx, acks, control, evidence, log, outbox, prices, runs, standing};
 use serde_json::json;
 use uuid::Uuid;
 
 use crate::allocations::{TOPIC, payload_of};
 use crate::context::{Context, Scope};
-use crate::events::publish;
+use crate::keys::hex;
 use crate::ledger::TREASURY;
 use crate::price_window::{self, PriceWindows};
 use crate::settlement::{SELF_RESOLVING, open_disputes};
 use crate::time::{Millis, rfc3339};
 use crate::views::{Page, PolicyView};
-use crate::{Result, Service, ServiceError, page, policy_record};
+use crate::{Result, Service, ServiceError, keys, page, policy_record};
 
 /// Where the controller's memory is kept.
 const STATE: &str = "allocation-control";
@@ -243,9 +243,7 @@ fn look(
         Some(text) => serde_json::from_str(&text).map_err(ServiceError::internal)?,
         None => ControlState::default(),
     };
-    let epoch = control::get(tx, EPOCH)?
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(1);
+    let epoch = u64::try_from(keys::epoch(tx)?).map_err(ServiceError::internal)?;
     let mut known = Known {
         state,
         epoch,
@@ -404,6 +402,8 @@ fn released_share(tx: &mut Tx, decision: &Decision) -> Result<Option<Bps>> {
 
 fn book_decision(tx: &mut Tx, row: &Decision, now: Millis) -> Result<()> {
     let version = decisions::insert(tx, row)?;
+    // The payload's digest puts every word of the decision into the log.
+    let digest = plumbline_transparency::tree::sha256(row.payload.as_bytes());
     let payload = json!({
         "version": version,
         "decision_id": row.decision_id,
@@ -411,8 +411,10 @@ fn book_decision(tx: &mut Tx, row: &Decision, now: Millis) -> Result<()> {
         "action": row.action,
         "share_bps": row.share_bps,
         "generation": row.generation,
+        "payload_sha256": hex(&digest),
     });
-    publish(tx, now, TOPIC, "decided", &payload)
+    let event = outbox::push(tx, now, TOPIC, "decided", &payload)?;
+    Ok(log::place(tx, &row.decision_id, event)?)
 }
 
 /// Parses, compiles and tries out a policy document; gives back its text.

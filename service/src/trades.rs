@@ -227,6 +227,10 @@ pub(crate) fn book_move(
         "market_id": market.id,
         "cause": trade.cause,
         "ref": trade.id,
+        "account_id": trade.account_id,
+        "yes_micro": trade.yes_micro,
+        "no_micro": trade.no_micro,
+        "cost_micro": trade.cost_micro,
         "probability": maker.probability(),
         "at": rfc3339(trade.at),
     });

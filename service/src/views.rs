@@ -11,6 +11,7 @@ mod panels;
 mod portfolio;
 mod settlement;
 mod training;
+mod transparency;
 mod voting;
 
 use serde::{Deserialize, Serialize};
@@ -35,6 +36,9 @@ pub use settlement::{
     WindowsView,
 };
 pub use training::{BanView, ContributionView, ModelView, NodeView, RoundView, TrainingView};
+pub use transparency::{
+    ConsistencyView, LogCheckpointView, LogEntriesView, LogEntryView, LogProofView,
+};
 pub use voting::*;
 
 /// One page of a list.
@@ -377,6 +381,9 @@ pub struct DecisionView {
     pub target_name: String,
     /// What schedulers said.
     pub acks: Vec<AckView>,
+    /// Where it stands in the transparency log; only with a single decision.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proof: Option<LogProofView>,
 }
 
 /// `GET /allocations`: the full desired state of every target.
@@ -401,6 +408,10 @@ pub struct KeyView {
     pub not_before: String,
     /// Valid until; absent while in use.
     pub not_after: Option<String>,
+    /// Handle of whose it is; absent for the service's own.
+    pub owner: Option<String>,
+    /// Epoch of decisions from which it signs.
+    pub epoch: i64,
 }
 
 /// `GET /policy`

@@ -47,6 +47,7 @@ pub mod gold;
 pub mod idempotency;
 pub mod jobs;
 pub mod jurors;
+pub mod keys;
 pub mod ledger;
 pub mod log;
 pub mod market_outcomes;

@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 
 use diesel::prelude::*;
 use diesel::sqlite::SqliteConnection;
+use plumbline_transparency::entry;
 use plumbline_transparency::tiles::{TileError, TileId, TileReader, Tiles, append};
 use plumbline_transparency::tree::{self, Hash, leaf};
-use plumbline_transparency::{checkpoint, entry};
 
 use crate::outbox::Event;
 use crate::prepared::prepared;
@@ -37,7 +37,7 @@ pub struct Entry {
 pub struct SignedCheckpoint {
     /// Number of entries.
     pub size: i64,
-    /// The signed note; see [`checkpoint`].
+    /// The signed note.
     pub note: String,
     /// When it was signed, unix ms.
     pub at: i64,
@@ -219,7 +219,9 @@ pub fn entries(
 }
 
 /// Why a proof could not be given.
-fn refused<T>(found: Result<Result<T, tree::Beyond>, TileError<StoreError>>) -> Result<T, StoreError> {
+fn refused<T>(
+    found: Result<Result<T, tree::Beyond>, TileError<StoreError>>,
+) -> Result<T, StoreError> {
     match found {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(beyond)) => Err(StoreError::conflict(beyond.to_string())),
@@ -252,7 +254,11 @@ pub fn root(tx: &mut Tx<'_>, size: u64) -> Result<Hash, StoreError> {
 pub fn inclusion(tx: &mut Tx<'_>, index: u64, size: u64) -> Result<Vec<Hash>, StoreError> {
     tx.beneath(|conn| {
         let mut kept = Kept(conn);
-        refused(tree::inclusion(&mut TileReader::new(&mut kept), index, size))
+        refused(tree::inclusion(
+            &mut TileReader::new(&mut kept),
+            index,
+            size,
+        ))
     })
 }
 

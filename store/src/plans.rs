@@ -21,7 +21,9 @@ use crate::{
     gold, idempotency, jobs, jurors, ledger, markets, open, orders, outbox, panels, policies,
     portfolio, positions, prices, runs, schema, sessions, standings, tokens, trades,
 };
-use crate::{attachments, ballots, log, comments, commitments, exhibit_challenges, fingerprints};
+use crate::{
+    attachments, ballots, comments, commitments, exhibit_challenges, fingerprints, keys, log,
+};
 use crate::{market_outcomes, outcome_holdings, outcome_trades};
 use crate::{oracle_versions, settled_cases};
 use crate::{policy_inputs, proposals, stakes, standing};
@@ -219,6 +221,10 @@ fn every_read_of_the_machinery(tx: &mut Tx<'_>) -> Result<(), StoreError> {
     log::root(tx, 0)?;
     log::index_of(tx, "d")?;
     log::checkpoints(tx, None, 10)?;
+    keys::list(tx)?;
+    keys::active_of_service(tx)?;
+    let _ = keys::get(tx, "k").is_err();
+    keys::signatures(tx, "x")?;
     jobs::claim(tx, &["judge", "settle"], 5, 10, 10)?;
     jobs::next_run_at(tx, &["judge", "settle"])?;
     jobs::list(tx, None, 10)?;
@@ -437,6 +443,8 @@ fn is_meant_to_scan(sql: &str, step: &str) -> bool {
     match step {
         // The current decision of each target: as many rows as there are targets.
         "SCAN decision_heads" => true,
+        // A few.
+        "SCAN signing_keys USING INDEX signing_keys_by_time" => true,
         // One row for each table with a growing key; asked once, then remembered.
         "SCAN sqlite_sequence" => true,
         // The outside of an EXISTS.
@@ -539,6 +547,8 @@ fn all_tables() -> Vec<(&'static str, Vec<String>)> {
         log_tiles,
         log_places,
         log_checkpoints,
+        signing_keys,
+        decision_signatures,
         jobs,
         decisions,
         decision_heads,

@@ -152,6 +152,15 @@ table! { log_places (reference) { reference -> Text, event_id -> BigInt, } }
 
 table! { log_checkpoints (size) { size -> BigInt, note -> Text, at -> BigInt, } }
 
+table! { signing_keys (key_id) {
+    key_id -> Text, public_key -> Text, owner_id -> Nullable<Text>, epoch -> BigInt, not_before -> BigInt,
+    not_after -> Nullable<BigInt>, statement -> Nullable<Text>,
+} }
+
+table! { decision_signatures (decision_id, key_id) {
+    decision_id -> Text, key_id -> Text, signature -> Text, at -> BigInt,
+} }
+
 table! { jobs (id) {
     id -> BigInt, kind -> Text, key -> Text, payload -> Text, run_at -> BigInt, attempts -> BigInt, status -> Text,
     last_error -> Nullable<Text>, lease_until -> Nullable<BigInt>,

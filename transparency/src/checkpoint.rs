@@ -101,7 +101,9 @@ pub fn parse(note: &str) -> Result<(Checkpoint, Vec<NoteSignature>), NoteError> 
     };
     let checkpoint = Checkpoint {
         origin: origin.to_owned(),
-        size: size.parse().map_err(|_| NoteError("its size is no number"))?,
+        size: size
+            .parse()
+            .map_err(|_| NoteError("its size is no number"))?,
         root: bytes(root).ok_or(NoteError("its root is no base64 of 32 bytes"))?,
     };
     let signatures = signatures
@@ -113,7 +115,9 @@ pub fn parse(note: &str) -> Result<(Checkpoint, Vec<NoteSignature>), NoteError> 
         .ok_or(NoteError("a line is no signature"))?;
     // One spelling only, so that two texts of one checkpoint do not pass for two.
     if origin.is_empty() || checkpoint.note(&signatures) != note {
-        return Err(NoteError("it is spelled in another way, or has too many lines"));
+        return Err(NoteError(
+            "it is spelled in another way, or has too many lines",
+        ));
     }
     Ok((checkpoint, signatures))
 }

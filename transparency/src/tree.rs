@@ -17,6 +17,12 @@ use thiserror::Error;
 /// A SHA-256 digest.
 pub type Hash = [u8; 32];
 
+/// SHA-256 of a text.
+#[must_use]
+pub fn sha256(bytes: &[u8]) -> Hash {
+    digest(&[bytes])
+}
+
 /// What stands for an entry: `SHA-256(0x00 ‖ entry)`.
 #[must_use]
 pub fn leaf(entry: &[u8]) -> Hash {

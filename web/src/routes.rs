@@ -6,7 +6,7 @@ use actix_web::web::{ServiceConfig, delete, get, post, resource, scope, to};
 
 use crate::api::outcomes;
 use crate::api::{
-    accounts, allocations, audit, evidence, health, juries, ledger, markets, oracle, orders,
+    accounts, allocations, audit, evidence, health, juries, ledger, log, markets, oracle, orders,
     portfolio, reference, runs, settlement, training,
 };
 use crate::api::{attachments, comments, voting};
@@ -227,6 +227,7 @@ fn governance(api: &mut ServiceConfig) {
         .service(resource("/keys").route(get().to(allocations::keys)))
         .service(resource("/policy").route(get().to(allocations::policy)))
         .service(resource("/policy/versions").route(get().to(allocations::policy_versions)))
+        .configure(log::routes)
         // oracle, training, ledger
         .configure(oracle_routes)
         .service(resource("/training/runs/{id}").route(get().to(training::show)))
@@ -294,6 +295,7 @@ fn page_routes(app: &mut ServiceConfig) {
         .service(resource("/ledger").route(get().to(pages::ledger::show)))
         .service(resource("/jobs").route(get().to(pages::ledger::jobs)))
         .service(resource("/operations").route(get().to(pages::operations::show)))
+        .service(resource("/log").route(get().to(pages::log::show)))
         .configure(trading_pages)
         .service(resource("/account").route(get().to(pages::account::show)))
         .service(resource("/account/tokens").route(post().to(pages::account::create_token)))

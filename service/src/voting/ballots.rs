@@ -61,7 +61,12 @@ impl Service {
             motion.tally = count(tx, &config, &id)?;
             let counted = Event::Counted(motion.tally);
             motion.step(tx, &config, &counted, now)?;
-            let told = json!({"proposal_id": id, "side": side.as_str()});
+            let told = json!({
+                "proposal_id": id,
+                "account_id": account,
+                "side": side.as_str(),
+                "conviction": conviction.level(),
+            });
             publish(tx, now, TOPIC, "voted", &told)?;
             let row = motion.save(tx, now)?;
             view::whole(tx, row, Some(&account), now)

@@ -278,4 +278,40 @@ pub(super) const TABLES: &[Table] = &[
         rows: ALL,
         of_market: None,
     },
+    Table {
+        name: "outbox",
+        columns: "id, at, topic, kind, payload",
+        order: "id",
+        rows: ALL,
+        of_market: None,
+    },
+    Table {
+        name: "log_checkpoints",
+        columns: "size, note",
+        order: "size",
+        rows: ALL,
+        of_market: None,
+    },
+    Table {
+        name: "signing_keys",
+        columns: "key_id, public_key, owner_id, epoch, not_before, not_after, statement",
+        order: "key_id",
+        rows: ALL,
+        of_market: None,
+    },
+    Table {
+        name: "decisions",
+        columns: "version, decision_id, target_uid, epoch, generation, share_bps, action, created_at, payload, \
+                  envelope",
+        order: "version",
+        rows: ALL,
+        of_market: None,
+    },
+    Table {
+        name: "decision_signatures",
+        columns: "decision_id, key_id, signature, at",
+        order: "decision_id, key_id",
+        rows: ALL,
+        of_market: None,
+    },
 ];

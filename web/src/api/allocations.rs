@@ -162,7 +162,7 @@ pub(crate) async fn acknowledge(
 #[utoipa::path(get, path = "/api/v1/keys", tag = "allocations",
     responses((status = 200, description = "The keys with their validity", body = Vec<KeyView>)))]
 pub(crate) async fn keys(state: State, _caller: Caller<Reader>) -> Answer {
-    ok(&blocking(&state.service, |service| Ok(service.keys())).await?)
+    ok(&blocking(&state.service, |service| service.keys()).await?)
 }
 
 /// The policy in force

@@ -9,6 +9,7 @@ pub(crate) mod evidence;
 pub(crate) mod health;
 pub(crate) mod juries;
 pub(crate) mod ledger;
+pub(crate) mod log;
 pub(crate) mod markets;
 pub(crate) mod oracle;
 pub(crate) mod orders;

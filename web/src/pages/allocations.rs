@@ -48,6 +48,8 @@ pub(crate) struct DecisionPage {
     pub(crate) payload: String,
     /// The signed envelope, indented.
     pub(crate) envelope: String,
+    /// Its entry in the transparency log.
+    pub(crate) log_index: Option<u64>,
 }
 
 impl Page for DecisionPage {
@@ -68,7 +70,7 @@ pub(crate) async fn list(state: State, visit: Visit<Reader>, query: Params<Curso
                 current: current.items.iter().map(row).collect(),
                 history: history.items.iter().map(row).collect(),
                 next_cursor: history.next_cursor,
-                keys: service.keys(),
+                keys: service.keys()?,
             })
         })
         .await
@@ -84,6 +86,7 @@ pub(crate) async fn show(state: State, visit: Visit<Reader>, id: web::Path<Strin
                 row: row(&view),
                 payload: pretty(&view.decision),
                 envelope: pretty(&view.envelope),
+                log_index: view.proof.as_ref().map(|proof| proof.index),
             })
         })
         .await

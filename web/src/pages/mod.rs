@@ -18,6 +18,7 @@ pub(crate) mod feed;
 pub(crate) mod form;
 pub(crate) mod juries;
 pub(crate) mod ledger;
+pub(crate) mod log;
 pub(crate) mod market;
 pub(crate) mod markets;
 pub(crate) mod operations;

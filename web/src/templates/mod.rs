@@ -64,6 +64,7 @@ files!(
     "panels.html",
     "panel.html",
     "ledger.html",
+    "log.html",
     "jobs.html",
     "operations.html",
     "account.html",

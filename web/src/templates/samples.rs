@@ -36,7 +36,7 @@ fn poison(value: &mut Value) {
     }
 }
 
-fn view<T: DeserializeOwned>(value: Value) -> T {
+pub(super) fn view<T: DeserializeOwned>(value: Value) -> T {
     serde_json::from_value(value).expect("a sample has the shape of its view")
 }
 
@@ -368,7 +368,7 @@ pub(crate) fn decision() -> DecisionView {
 
 pub(crate) fn keys() -> Vec<KeyView> {
     view(
-        json!([{"key_id": "b3:6f1d20aa93c4", "algorithm": "ed25519", "public_key": "11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=", "not_before": "2026-11-22T09:59:58Z", "not_after": null}]),
+        json!([{"key_id": "b3:6f1d20aa93c4", "algorithm": "ed25519", "public_key": "11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=", "not_before": "2026-11-22T09:59:58Z", "not_after": null, "owner": null, "epoch": 1}]),
     )
 }
 

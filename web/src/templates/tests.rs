@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod juries;
+mod log;
 mod oracle;
 mod training;
 mod voting;
@@ -423,6 +424,7 @@ fn add_governance_pages(g: &mut Gallery, dress: Dress) {
             row: row(&decision),
             payload,
             envelope,
+            log_index: Some(17),
         },
     );
     g.add("training-list", "/training", &training::list(dress));
@@ -435,6 +437,7 @@ fn add_governance_pages(g: &mut Gallery, dress: Dress) {
             ledger: s::ledger(),
         },
     );
+    g.add("log", "/log", &log::page(dress));
     g.add(
         "jobs",
         "/jobs",

@@ -84,6 +84,7 @@ async fn every_page_answers_with_and_without_data() {
         "/oracle",
         "/policy",
         "/ledger",
+        "/log",
         "/panels",
         "/login",
         "/signup",

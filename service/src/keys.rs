@@ -1,0 +1,130 @@
+//! The keys that verify decisions and checkpoints, and the time in which each may sign.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use plumbline_governance::dsse::DecisionSigner;
+use plumbline_store::keys::{self, SigningKey};
+use plumbline_store::{Tx, accounts, control};
+use serde_json::json;
+
+use crate::events::publish;
+use crate::policy::EPOCH;
+use crate::time::{Millis, rfc3339};
+use crate::views::KeyView;
+use crate::{Result, Service, ServiceError};
+
+/// Topic of everything about keys.
+const TOPIC: &str = "keys";
+
+/// A key with which this process signs.
+pub(crate) struct OwnKey {
+    /// Its name.
+    pub(crate) key_id: String,
+    public_key: [u8; 32],
+}
+
+/// What has to be known of the process's own key.
+pub(crate) fn own(signer: &DecisionSigner) -> OwnKey {
+    OwnKey {
+        key_id: signer.key_id().to_owned(),
+        public_key: signer.public_bytes(),
+    }
+}
+
+/// 32 bytes as hexadecimal.
+pub(crate) fn hex(bytes: &[u8; 32]) -> String {
+    blake3::Hash::from(*bytes).to_hex().to_string()
+}
+
+/// 32 bytes from hexadecimal.
+pub(crate) fn unhex(text: &str) -> Option<[u8; 32]> {
+    blake3::Hash::from_hex(text).ok().map(Into::into)
+}
+
+/// The epoch of decisions that are issued now.
+pub(crate) fn epoch(tx: &mut Tx) -> Result<i64> {
+    let stored = control::get(tx, EPOCH)?;
+    Ok(stored.and_then(|text| text.parse().ok()).unwrap_or(1))
+}
+
+/// Registers the process's own key. Where another one signed until now, its time is over and a new epoch
+/// begins: what it signs from here on counts nowhere.
+pub(crate) fn ensure_own(tx: &mut Tx, key: &OwnKey, now: Millis) -> Result<()> {
+    let before = keys::active_of_service(tx)?;
+    if before.iter().any(|row| row.key_id == key.key_id) && before.len() == 1 {
+        return Ok(());
+    }
+    let mut epoch = epoch(tx)?;
+    let others = before.iter().filter(|row| row.key_id != key.key_id);
+    for old in others {
+        end(tx, old, now)?;
+        epoch += 1;
+        control::put(tx, EPOCH, &epoch.to_string(), now)?;
+    }
+    if before.iter().any(|row| row.key_id == key.key_id) {
+        return Ok(());
+    }
+    let since = control::get(tx, &format!("signing-key:{}", key.key_id))?;
+    let row = SigningKey {
+        key_id: key.key_id.clone(),
+        public_key: hex(&key.public_key),
+        owner_id: None,
+        epoch,
+        // Versions before this one noted only when the key was first used.
+        not_before: since.and_then(|text| text.parse().ok()).unwrap_or(now),
+        not_after: None,
+        statement: None,
+    };
+    add(tx, &row, now)
+}
+
+/// Adds a key, and tells.
+pub(crate) fn add(tx: &mut Tx, row: &SigningKey, now: Millis) -> Result<()> {
+    keys::insert(tx, row)?;
+    let told = json!({
+        "key_id": row.key_id,
+        "public_key": row.public_key,
+        "owner_id": row.owner_id,
+        "epoch": row.epoch,
+        "not_before": row.not_before,
+    });
+    publish(tx, now, TOPIC, "key-added", &told)
+}
+
+/// Ends a key, and tells.
+pub(crate) fn end(tx: &mut Tx, row: &SigningKey, now: Millis) -> Result<()> {
+    let at = now.max(row.not_before);
+    keys::end(tx, &row.key_id, at)?;
+    let told = json!({"key_id": row.key_id, "not_after": at});
+    publish(tx, now, TOPIC, "key-ended", &told)
+}
+
+impl Service {
+    /// Every key that signed or signs decisions, oldest first, with the time in which it may.
+    pub fn keys(&self) -> Result<Vec<KeyView>> {
+        self.read(|tx| {
+            keys::list(tx)?
+                .into_iter()
+                .map(|row| key_view(tx, row))
+                .collect()
+        })
+    }
+}
+
+pub(crate) fn key_view(tx: &mut Tx, row: SigningKey) -> Result<KeyView> {
+    let public_key = unhex(&row.public_key)
+        .ok_or_else(|| ServiceError::internal(format!("key {} is no key", row.key_id)))?;
+    let owner = match &row.owner_id {
+        Some(id) => Some(accounts::get(tx, id)?.handle),
+        None => None,
+    };
+    Ok(KeyView {
+        key_id: row.key_id,
+        algorithm: "ed25519".to_owned(),
+        public_key: STANDARD.encode(public_key),
+        not_before: rfc3339(row.not_before),
+        not_after: row.not_after.map(rfc3339),
+        owner,
+        epoch: row.epoch,
+    })
+}
