@@ -40,6 +40,13 @@ pub enum SignUp {
 }
 
 impl SignUp {
+    /// What [`SignUp::as_str`] says.
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::Open, Self::Invite, Self::Closed]
+            .into_iter()
+            .find(|one| one.as_str() == name)
+    }
+
     /// `open`, `invite` or `closed`.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -337,7 +344,10 @@ fn facts_of(schema: &Schema, action: Action) -> Result<Facts, AccessError> {
     let of_scope = |scope: &&str| groups.iter().any(|group| group.eq_ignore_ascii_case(scope));
     let scope = match action {
         // Policies of their own ask for these scopes.
-        Action::AskModel | Action::ReadStatement => Some("read"),
+        Action::AskModel
+        | Action::ReadStatement
+        | Action::ReadPortfolio
+        | Action::ListOwnOrders => Some("read"),
         Action::RemoveComment => Some("trade"),
         _ => SCOPES.into_iter().find(of_scope),
     };

@@ -77,6 +77,7 @@ fn fresh_token(service: &Service) -> Result<String> {
         handle: account.handle,
         roles: account.roles,
         scopes: vec![Scope::Read, Scope::Schedule],
+        session: false,
     };
     let ctx = ActorContext::of(actor);
     for old in service.tokens(&ctx)? {

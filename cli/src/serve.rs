@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use clap::Args;
 use plumbline_governance::policy::Policy;
-use plumbline_service::{EvidenceTerms, PanelConfig, ServiceConfig, VotingConfig};
+use plumbline_service::{EvidenceTerms, PanelConfig, ServiceConfig, SignUp, VotingConfig};
 use plumbline_web::WebConfig;
 
 use crate::data_dir::DataDir;
@@ -25,9 +25,9 @@ pub struct Serve {
     /// Policy that is put in force when there is none yet; the built-in one by default
     #[arg(long)]
     policy: Option<PathBuf>,
-    /// Nobody can sign up by themselves
-    #[arg(long)]
-    closed_sign_up: bool,
+    /// Who may make an account: open (anybody), invite (whoever brings an invitation), closed (operators alone)
+    #[arg(long, value_name = "WHO", env = "PLUMBLINE_SIGN_UP", default_value = "open", value_parser = sign_up)]
+    sign_up: SignUp,
     /// Visitors cannot read without signing in
     #[arg(long)]
     private: bool,
@@ -52,6 +52,10 @@ pub struct Serve {
     remote: Remote,
 }
 
+fn sign_up(text: &str) -> Result<SignUp, String> {
+    SignUp::parse(text).ok_or_else(|| "say open, invite or closed".to_owned())
+}
+
 impl Serve {
     pub fn run(self) -> Result<()> {
         let data = DataDir::open(&self.data_dir)?;
@@ -60,16 +64,14 @@ impl Serve {
                 .with_context(|| format!("cannot read {}", path.display()))?,
             None => Policy::default_toml().to_owned(),
         };
-        let open_sign_up = !self.closed_sign_up;
-        let public_read = !self.private;
         let options = wiring::Options {
             listen: self.listen,
             models: self.models,
             remote: self.remote.judge()?,
             policy,
             service: ServiceConfig {
-                open_sign_up,
-                public_read,
+                sign_up: self.sign_up,
+                public_read: !self.private,
                 evidence: EvidenceTerms {
                     reveal_window_ms: i64::from(self.reveal_window) * 1_000,
                     ..EvidenceTerms::default()
@@ -84,11 +86,7 @@ impl Serve {
                 },
                 ..ServiceConfig::default()
             },
-            web: WebConfig {
-                open_sign_up,
-                public_read,
-                ..WebConfig::default()
-            },
+            web: WebConfig::default(),
         };
         let running = wiring::start(&data, options)?;
         let url = running.server.url();

@@ -1,9 +1,11 @@
 //! Accounts, sessions and API tokens.
 
+use plumbline_access::{Action, SignUp};
 use plumbline_store::accounts::{Account, AccountKind};
 use plumbline_store::{Tx, accounts, sessions, tokens};
 use subtle::ConstantTimeEq;
 
+use crate::authorise::scopes_of;
 use crate::commands::{CreateAccount, CreateToken, Login};
 use crate::context::{Actor, Context, Scope};
 use crate::ledger::{TREASURY, post};
@@ -32,19 +34,14 @@ impl Service {
                 return Ok(None);
             }
             let account = accounts::get(tx, &session.account_id)?;
-            let scopes = scopes_of_roles(&account.roles);
-            Ok(Some((actor_of(account, scopes), session.csrf)))
+            let scopes = scopes_of(&account.roles);
+            Ok(Some((actor_of(account, scopes, true), session.csrf)))
         })
     }
 
     /// Signs up a participant and grants the opening balance.
     pub fn create_account(&self, ctx: &Context, cmd: &CreateAccount) -> Result<MeView> {
-        let may = self.config.open_sign_up || self.is_allowed(&ctx.actor, Scope::Admin);
-        if !may {
-            return Err(ServiceError::Forbidden {
-                needs: "an invitation: sign-up is closed here".into(),
-            });
-        }
+        self.allow(&ctx.actor, Action::SignUp)?;
         if self.needs_setup()? {
             return Err(ServiceError::refused(
                 "needs-setup",
@@ -52,6 +49,11 @@ impl Service {
             ));
         }
         self.insert_account(cmd, &PARTICIPANT)
+    }
+
+    /// Who may make an account here.
+    pub fn sign_up(&self) -> SignUp {
+        self.config.sign_up
     }
 
     /// True until the first account exists.
@@ -263,26 +265,6 @@ impl Service {
             Ok(tokens::revoke(tx, &id, &account, now)?)
         })
     }
-
-    /// Whether `actor` may do what `scope` covers.
-    pub(crate) fn is_allowed(&self, actor: &Actor, scope: Scope) -> bool {
-        let public = scope == Scope::Read && self.config.public_read;
-        public || (actor.account_id.is_some() && actor.scopes.contains(&scope))
-    }
-
-    /// Refuses an actor who lacks `scope`: every use case asks, so that a
-    /// route without a rule is a route that does nothing.
-    pub(crate) fn allow(&self, actor: &Actor, scope: Scope) -> Result<()> {
-        if self.is_allowed(actor, scope) {
-            return Ok(());
-        }
-        match actor.account_id {
-            None => Err(ServiceError::Unauthenticated),
-            Some(_) => Err(ServiceError::Forbidden {
-                needs: format!("the scope '{}'", scope.as_str()),
-            }),
-        }
-    }
 }
 
 /// The actor's account id.
@@ -293,33 +275,15 @@ pub(crate) fn account_of(actor: &Actor) -> Result<String> {
         .ok_or(ServiceError::Unauthenticated)
 }
 
-pub(crate) fn actor_of(account: Account, scopes: Vec<Scope>) -> Actor {
+/// `session` says that the credential is a session and not an API token.
+pub(crate) fn actor_of(account: Account, scopes: Vec<Scope>, session: bool) -> Actor {
     Actor {
         account_id: Some(account.id),
         handle: account.handle,
         roles: account.roles,
         scopes,
+        session,
     }
-}
-
-/// What an account may do at most. The operator administers but has no power
-/// over settlements: no scope gives that.
-pub(crate) fn scopes_of_roles(roles: &[String]) -> Vec<Scope> {
-    let has = |role: &str| roles.iter().any(|held| held == role);
-    let mut scopes = vec![Scope::Read];
-    if has("participant") {
-        scopes.extend([Scope::Trade, Scope::Govern, Scope::Node]);
-    }
-    if has("researcher") {
-        scopes.push(Scope::Evidence);
-    }
-    if has("scheduler") {
-        scopes.push(Scope::Schedule);
-    }
-    if has("operator") {
-        scopes.push(Scope::Admin);
-    }
-    scopes
 }
 
 fn check_handle(handle: &str) -> Result<String> {
@@ -418,8 +382,8 @@ mod tests {
     #[test]
     fn roles_never_give_a_scope_over_settlement() {
         let all: Vec<String> = OPERATOR.iter().map(|role| (*role).to_owned()).collect();
-        assert_eq!(scopes_of_roles(&all).len(), Scope::ALL.len());
-        assert_eq!(scopes_of_roles(&[]), vec![Scope::Read]);
+        assert_eq!(scopes_of(&all).len(), Scope::ALL.len());
+        assert_eq!(scopes_of(&[]), vec![Scope::Read]);
     }
 
     #[test]
@@ -429,6 +393,7 @@ mod tests {
             handle: "a".into(),
             roles: vec![],
             scopes: vec![Scope::Read, Scope::Trade],
+            session: false,
         };
         let ask = |scopes: &[&str]| CreateToken {
             name: "t".into(),

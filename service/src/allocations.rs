@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use plumbline_access::Action;
 use plumbline_governance::ack::{self, AckPhase, AckStep};
 use plumbline_governance::decision::AllocationDecision;
 use plumbline_store::acks::{self, Ack, Put};
@@ -10,7 +11,7 @@ use plumbline_store::{Tx, runs};
 use serde_json::{Value, json};
 
 use crate::commands::Acknowledge;
-use crate::context::{Context, Scope};
+use crate::context::Context;
 use crate::events::publish;
 use crate::time::{Millis, rfc3339};
 use crate::views::{AckView, AllocationView, AllocationsView, DecisionView, Page};
@@ -24,7 +25,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60);
 impl Service {
     /// The full desired state: the newest decision of every target.
     pub fn allocations(&self, ctx: &Context) -> Result<AllocationsView> {
-        self.allow(&ctx.actor, Scope::Read)?;
+        self.allow(&ctx.actor, Action::ListAllocations)?;
         self.read(|tx| {
             let version = decisions::last_version(tx)?;
             let rows = decisions::current(tx)?;
@@ -44,7 +45,7 @@ impl Service {
         since: i64,
         wait: Duration,
     ) -> Result<Option<AllocationsView>> {
-        self.allow(&ctx.actor, Scope::Read)?;
+        self.allow(&ctx.actor, Action::ListAllocations)?;
         let deadline = Instant::now() + wait.min(LONGEST_WAIT);
         let mut seen = 0;
         loop {
@@ -61,7 +62,7 @@ impl Service {
 
     /// One decision, by its id.
     pub fn decision(&self, ctx: &Context, decision_id: &str) -> Result<DecisionView> {
-        self.allow(&ctx.actor, Scope::Read)?;
+        self.allow(&ctx.actor, Action::ReadDecision)?;
         let id = decision_id.to_owned();
         self.read(move |tx| {
             let row = decisions::get(tx, &id)?;
@@ -79,7 +80,7 @@ impl Service {
         cursor: Option<&str>,
         limit: usize,
     ) -> Result<Page<DecisionView>> {
-        self.allow(&ctx.actor, Scope::Read)?;
+        self.allow(&ctx.actor, Action::ListDecisions)?;
         let (before, limit) = (page::parse_cursor(cursor)?, page::bounded(limit));
         self.read(move |tx| {
             let rows = decisions::list(tx, before, (limit + 1) as i64)?;
@@ -99,7 +100,7 @@ impl Service {
     /// Takes a scheduler's report. The same report again is the same fact;
     /// phases come in their order.
     pub fn acknowledge(&self, ctx: &Context, cmd: &Acknowledge) -> Result<AckView> {
-        self.allow(&ctx.actor, Scope::Schedule)?;
+        self.allow(&ctx.actor, Action::Acknowledge)?;
         let phase = check_ack(cmd)?;
         let cmd = cmd.clone();
         let view = self.write_once(ctx, move |tx, now| book_ack(tx, &cmd, phase, now))?;

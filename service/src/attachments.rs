@@ -1,12 +1,13 @@
 //! Attachments: small files by the hash of their content. They are kept in the database, so
 //! that a backup has them and no file is there without its row.
 
+use plumbline_access::Action;
 use plumbline_market::digest::Digest;
 use plumbline_store::Tx;
 use plumbline_store::attachments::{self, Attachment};
 
 use crate::accounts::account_of;
-use crate::context::{Context, Scope};
+use crate::context::Context;
 use crate::error::if_found;
 use crate::views::AttachmentView;
 use crate::{Result, Service, ServiceError};
@@ -43,7 +44,7 @@ impl Service {
     /// Errors: `attachment-empty`, `attachment-too-large`, `attachment-type` for a type that is
     /// not taken or a content of another type, `attachment-quota`.
     pub fn attach(&self, ctx: &Context, media_type: &str, data: Vec<u8>) -> Result<AttachmentView> {
-        self.allow(&ctx.actor, Scope::Evidence)?;
+        self.allow(&ctx.actor, Action::AttachFile)?;
         let media_type = check(media_type, &data)?;
         let account = account_of(&ctx.actor)?;
         let row = Attachment {
@@ -75,7 +76,7 @@ impl Service {
     ///
     /// Errors: `not-found`, also for what is no hash.
     pub fn attachment(&self, ctx: &Context, hash: &str) -> Result<StoredAttachment> {
-        self.allow(&ctx.actor, Scope::Read)?;
+        self.allow(&ctx.actor, Action::ReadAttachment)?;
         let hash = hash.to_owned();
         self.read(move |tx| {
             let row = attachments::get(tx, &hash)?;

@@ -7,13 +7,14 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::sync::TryLockError;
 
+use plumbline_access::Action;
 use plumbline_store::export::{self, Cell, Row, Scope as Rows};
 use plumbline_store::{Tx, ledger, markets};
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 use serde_json::json;
 
-use crate::context::{Context, Scope};
+use crate::context::Context;
 use crate::time::Millis;
 use crate::{Result, Service, ServiceError};
 
@@ -47,7 +48,7 @@ impl Service {
     /// # Errors
     /// `audit-too-large` above 64 MiB: then the operator's export serves. `overloaded` while another is made.
     pub fn market_audit(&self, ctx: &Context, market_id: &str) -> Result<Vec<u8>> {
-        self.allow(&ctx.actor, Scope::Read)?;
+        self.allow(&ctx.actor, Action::AuditMarket)?;
         // One at a time: each may hold tens of megabytes and a reader.
         let _one = match self.exporting.try_lock() {
             Ok(guard) => guard,

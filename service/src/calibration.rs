@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use plumbline_access::Action;
 use plumbline_market::calibration::{Bin, Case, reliability, scores, time_average};
 use plumbline_market::probability::{logit, sigmoid};
 use plumbline_store::markets::Market;
 use plumbline_store::standings::{self, Forecast};
 use plumbline_store::{Tx, portfolio};
 
-use crate::context::{Context, Scope};
+use crate::context::Context;
 use crate::markets::life_of;
 use crate::outcomes::has_several;
 use crate::time::Millis;
@@ -27,7 +28,7 @@ const ENOUGH: usize = 30;
 impl Service {
     /// Scores and reliability of the prices of paid markets; only those of a kind of claim, if given.
     pub fn calibration(&self, ctx: &Context, claim_kind: Option<&str>) -> Result<CalibrationView> {
-        self.allow(&ctx.actor, Scope::Read)?;
+        self.allow(&ctx.actor, Action::ReadCalibration)?;
         let kind = claim_kind.map(str::to_owned);
         let rows =
             self.read(move |tx| Ok(standings::forecasts(tx, kind.as_deref(), MOST_CASES)?))?;

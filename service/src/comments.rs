@@ -1,12 +1,13 @@
 //! Comments on markets and evidence: talk that moves no price.
 
+use plumbline_access::Action;
 use plumbline_store::comments::{self, Comment};
 use plumbline_store::{Tx, accounts, evidence, markets};
 use serde_json::json;
 
 use crate::accounts::account_of;
 use crate::commands::WriteComment;
-use crate::context::{Context, Scope};
+use crate::context::Context;
 use crate::events::publish;
 use crate::time::{Millis, rfc3339};
 use crate::views::{CommentView, Page};
@@ -29,7 +30,7 @@ impl Service {
         market_id: &str,
         cmd: &WriteComment,
     ) -> Result<CommentView> {
-        self.allow(&ctx.actor, Scope::Trade)?;
+        self.allow(&ctx.actor, Action::WriteComment)?;
         if cmd.body.trim().is_empty() || cmd.body.len() > MAX_BODY {
             return Err(ServiceError::invalid(
                 "bad-comment",
@@ -83,7 +84,7 @@ impl Service {
         cursor: Option<&str>,
         limit: usize,
     ) -> Result<Page<CommentView>> {
-        self.allow(&ctx.actor, Scope::Read)?;
+        self.allow(&ctx.actor, Action::ListComments)?;
         let (market_id, about) = (market_id.to_owned(), evidence_id.map(str::to_owned));
         let (after, limit) = (cursor.map(str::to_owned), page::bounded(limit));
         self.read(move |tx| {
@@ -113,11 +114,16 @@ impl Service {
     /// Errors: `forbidden` for anybody else, `not-found` for one that is gone.
     pub fn remove_comment(&self, ctx: &Context, id: &str) -> Result<()> {
         let (account, id) = (account_of(&ctx.actor)?, id.to_owned());
-        let operates = self.allow(&ctx.actor, Scope::Admin).is_ok();
-        let writes = self.allow(&ctx.actor, Scope::Trade).is_ok();
+        let [own, others] =
+            [true, false].map(|own| self.may_on(&ctx.actor, Action::RemoveComment, own));
         self.write_once(ctx, move |tx, now| {
             let row = comments::get(tx, &id)?;
-            if !(operates || writes && row.account_id == account) {
+            let may = if row.account_id == account {
+                own
+            } else {
+                others
+            };
+            if !may {
                 return Err(ServiceError::Forbidden {
                     needs: "to be its author or the operator".to_owned(),
                 });

@@ -74,6 +74,8 @@ pub struct Actor {
     pub roles: Vec<String>,
     /// What this credential may do.
     pub scopes: Vec<Scope>,
+    /// Whether that credential is a browser session and not an API token.
+    pub session: bool,
 }
 
 impl Actor {
@@ -84,6 +86,7 @@ impl Actor {
             handle: String::new(),
             roles: Vec::new(),
             scopes: Vec::new(),
+            session: false,
         }
     }
 

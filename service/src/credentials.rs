@@ -10,7 +10,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use plumbline_store::{accounts, tokens};
 
-use crate::accounts::{actor_of, scopes_of_roles};
+use crate::accounts::actor_of;
+use crate::authorise::scopes_of;
 use crate::context::{Actor, Scope};
 use crate::secrets::fingerprint;
 use crate::time::Millis;
@@ -69,10 +70,14 @@ impl Service {
                 .filter(|token| token.revoked_at.is_none())
                 .ok_or(ServiceError::Unauthenticated)?;
             let account = accounts::get(tx, &token.account_id)?;
-            let allowed = scopes_of_roles(&account.roles);
+            let allowed = scopes_of(&account.roles);
             let held = token.scopes.iter().filter_map(|name| Scope::parse(name));
             let scopes = held.filter(|scope| allowed.contains(scope)).collect();
-            Ok((actor_of(account, scopes), token.id, token.last_used_at))
+            Ok((
+                actor_of(account, scopes, false),
+                token.id,
+                token.last_used_at,
+            ))
         })?;
         let written = used_at.filter(|used| now - used <= TOUCH_EVERY);
         if written.is_none() {

@@ -1,9 +1,10 @@
 //! The outbox as a stream: what SSE, long polls and the jobs feed from.
 
+use plumbline_access::Action;
 use plumbline_store::{Tx, outbox};
 use serde_json::Value;
 
-use crate::context::{Context, Scope};
+use crate::context::Context;
 use crate::time::{Millis, rfc3339};
 use crate::views::EventView;
 use crate::{Result, Service};
@@ -33,7 +34,7 @@ impl Service {
         topics: &[String],
         limit: usize,
     ) -> Result<Vec<EventView>> {
-        self.allow(&ctx.actor, Scope::Read)?;
+        self.allow(&ctx.actor, Action::FollowEvents)?;
         let (topics, limit) = (topics.to_vec(), limit.clamp(1, MAX_EVENTS));
         let rows = self.read(move |tx| {
             let found = if topics.is_empty() {

@@ -9,10 +9,12 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use plumbline_access::{Action, Job as Acting};
 use plumbline_store::jobs::{self, Job};
 use plumbline_store::{Tx, idempotency, policy_inputs, sessions};
 
-use crate::context::{Context, Scope};
+use crate::authorise::work_of;
+use crate::context::Context;
 use crate::operations::job_view;
 use crate::time::Millis;
 use crate::views::JobView;
@@ -171,15 +173,23 @@ impl Service {
 
     /// One look at the deadlines and the policy.
     pub fn tick(&self) -> Result<()> {
-        self.expire_commitments()?;
-        self.advance_markets()?;
-        self.advance_panels()?;
-        self.expire_orders()?;
-        self.advance_proposals()?;
-        self.evaluate_policy()?;
-        self.remember_time()?;
-        self.keep_checkpoint()?;
-        self.tidy_up()
+        type Step = fn(&Service) -> Result<()>;
+        let steps: [(Action, Step); 9] = [
+            (Action::ExpireCommitments, Self::expire_commitments),
+            (Action::AdvanceMarkets, Self::advance_markets),
+            (Action::AdvancePanels, Self::advance_panels),
+            (Action::ExpireOrders, Self::expire_orders),
+            (Action::AdvanceProposals, Self::advance_proposals),
+            (Action::EvaluatePolicy, Self::evaluate_policy),
+            (Action::TidyUp, Self::remember_time),
+            (Action::KeepCheckpoint, Self::keep_checkpoint),
+            (Action::TidyUp, Self::tidy_up),
+        ];
+        for (action, step) in steps {
+            self.allow_job(Acting::Deadlines, action)?;
+            step(self)?;
+        }
+        Ok(())
     }
 
     /// Forgets what nobody can ask for any more, once an hour.
@@ -237,6 +247,9 @@ impl Service {
                 .as_str()
                 .ok_or_else(|| ServiceError::internal(format!("job {} lacks {name}", job.key)))
         };
+        let acting = Acting::parse(&job.kind)
+            .ok_or_else(|| ServiceError::internal(format!("no job is called {}", job.kind)))?;
+        self.allow_job(acting, work_of(acting))?;
         match job.kind.as_str() {
             JUDGE_EVIDENCE => self.judge_evidence(field("evidence_id")?),
             DECIDE_CHALLENGE => self.decide_challenge(field("challenge_id")?),
@@ -283,7 +296,7 @@ impl Service {
 
     /// Jobs, newest first, for the operator.
     pub fn jobs(&self, ctx: &Context, limit: usize) -> Result<Vec<JobView>> {
-        self.allow(&ctx.actor, Scope::Admin)?;
+        self.allow(&ctx.actor, Action::ListJobs)?;
         let rows = self.read(|tx| Ok(jobs::list(tx, None, limit.clamp(1, 500) as i64)?))?;
         Ok(rows.into_iter().map(job_view).collect())
     }

@@ -1,10 +1,11 @@
 //! Statements and totals; how use cases post transfers.
 
+use plumbline_access::Action;
 use plumbline_market::{AccountId, Entry, Micro, Transfer};
 use plumbline_store::accounts::{Account, AccountKind};
 use plumbline_store::{Tx, accounts, ledger};
 
-use crate::context::{Context, Scope};
+use crate::context::Context;
 use crate::error::if_found;
 use crate::time::{Millis, rfc3339};
 use crate::views::{LedgerSummary, Page, TransferView};
@@ -86,7 +87,7 @@ impl Service {
         limit: usize,
     ) -> Result<Page<TransferView>> {
         let own = ctx.actor.account_id.as_deref() == Some(account_id);
-        self.allow(&ctx.actor, if own { Scope::Read } else { Scope::Admin })?;
+        self.allow_on(&ctx.actor, Action::ReadStatement, own)?;
         let (before, limit, id) = (
             page::parse_cursor(cursor)?,
             page::bounded(limit),
@@ -106,7 +107,7 @@ impl Service {
 
     /// Totals over all accounts. The sum is 0 or something is broken.
     pub fn ledger_summary(&self, ctx: &Context) -> Result<LedgerSummary> {
-        self.allow(&ctx.actor, Scope::Read)?;
+        self.allow(&ctx.actor, Action::ReadLedger)?;
         self.read(|tx| {
             let totals = ledger::totals(tx)?;
             Ok(LedgerSummary {

@@ -15,6 +15,7 @@ mod accounts;
 mod allocations;
 pub mod attachments;
 pub mod audit;
+mod authorise;
 mod calibration;
 pub mod commands;
 mod comments;
@@ -68,6 +69,8 @@ use std::ops::Deref;
 use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, Mutex};
 
+use plumbline_access::Access;
+pub use plumbline_access::{Action, SignUp};
 use plumbline_governance::decision::Baseline;
 use plumbline_governance::dsse::DecisionSigner;
 use plumbline_governance::policy::Policy;
@@ -95,8 +98,8 @@ pub type Result<T> = std::result::Result<T, ServiceError>;
 /// What an operator may set.
 #[derive(Debug, Clone)]
 pub struct ServiceConfig {
-    /// Anybody may sign up.
-    pub open_sign_up: bool,
+    /// Who may make an account.
+    pub sign_up: SignUp,
     /// Visitors may read.
     pub public_read: bool,
     /// Opening balance of a new account, issued by the treasury.
@@ -134,7 +137,7 @@ pub struct ServiceConfig {
 impl Default for ServiceConfig {
     fn default() -> Self {
         Self {
-            open_sign_up: true,
+            sign_up: SignUp::Open,
             public_read: true,
             sign_up_grant_micro: 1_000_000_000,
             evidence_fee_micro: 100_000,
@@ -199,6 +202,7 @@ pub struct Inner {
     exporting: Mutex<()>,
     replaying: Mutex<()>,
     credentials: credentials::Credentials,
+    access: Access,
     price_windows: price_window::SharedWindows,
     board: quotes::Board,
 }
@@ -237,6 +241,8 @@ impl Service {
         entropy: Arc<dyn Entropy>,
     ) -> Result<Self> {
         let now = clock.now();
+        let access =
+            Access::new(authorise::circumstances(&parts.config)).map_err(ServiceError::internal)?;
         let first_policy = policy::check_text(&parts.first_policy)?;
         let key = keys::own(&parts.signing_key);
         let shipped = Arc::clone(&parts.ensemble);
@@ -275,6 +281,7 @@ impl Service {
             exporting: Mutex::new(()),
             replaying: Mutex::new(()),
             credentials: credentials::Credentials::default(),
+            access,
             price_windows: price_window::SharedWindows::default(),
             board: quotes::Board::default(),
         });

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use plumbline_access::Action;
 use plumbline_market::manipulation::{
     Concentration, Flag, FlagKind, Move, circular_trading, concentration, threshold_costs,
 };
@@ -10,7 +11,7 @@ use plumbline_market::probability::Probability;
 use plumbline_store::markets::{self, Market};
 use plumbline_store::{Tx, accounts, portfolio, trades};
 
-use crate::context::{Context, Scope};
+use crate::context::Context;
 use crate::outcomes::require_binary;
 use crate::time::{Millis, rfc3339};
 use crate::trades::maker_of;
@@ -67,7 +68,7 @@ impl Service {
     /// Costs of holding the price at the thresholds of the policy in force and at one half,
     /// concentration of positions, and flags for circular trading.
     pub fn manipulation(&self, ctx: &Context, market_id: &str) -> Result<ManipulationView> {
-        self.allow(&ctx.actor, Scope::Read)?;
+        self.allow(&ctx.actor, Action::ReadManipulation)?;
         let (policy, now, id) = (self.active_policy()?, self.now(), market_id.to_owned());
         let set = policy.document().thresholds;
         let named = [("trip", set.trip), ("clear", set.clear), ("half", 0.5)];

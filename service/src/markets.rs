@@ -1,5 +1,6 @@
 //! Opening and reading markets.
 
+use plumbline_access::Action;
 use plumbline_market::life::{Event, Life, Status, Time, step};
 use plumbline_market::lmsr::{Maker, MakerError, manipulation_cost};
 use plumbline_market::money::Micro;
@@ -15,7 +16,7 @@ use serde_json::{Value, json};
 
 use crate::accounts::account_of;
 use crate::commands::{OpenMarket, ProbeTerms};
-use crate::context::{Context, Scope};
+use crate::context::Context;
 use crate::events::publish;
 use crate::ledger::{TREASURY, post, system_account};
 use crate::outcomes::terms::Outcomes;
@@ -38,7 +39,7 @@ impl Service {
     /// If the run's checkpoint cannot be reached when the market freezes, the
     /// market is voided and everybody gets back what they put in.
     pub fn open_market(&self, ctx: &Context, cmd: &OpenMarket) -> Result<MarketView> {
-        self.allow(&ctx.actor, Scope::Admin)?;
+        self.allow(&ctx.actor, Action::OpenMarket)?;
         let creator = account_of(&ctx.actor)?;
         let seed = self.random_seed()?;
         let terms = Terms::check(cmd, self.now(), &seed, &self.config)?;
@@ -114,7 +115,7 @@ impl Service {
         cursor: Option<&str>,
         limit: usize,
     ) -> Result<Page<MarketView>> {
-        self.allow(&ctx.actor, Scope::Read)?;
+        self.allow(&ctx.actor, Action::ListMarkets)?;
         if let Some(status) = status {
             status.parse::<Status>().map_err(|_| {
                 ServiceError::invalid("bad-status", format!("'{status}' is not a market's status"))
@@ -149,7 +150,7 @@ impl Service {
 
     /// One market.
     pub fn market(&self, ctx: &Context, id: &str) -> Result<MarketView> {
-        self.allow(&ctx.actor, Scope::Read)?;
+        self.allow(&ctx.actor, Action::ReadMarket)?;
         let id = id.to_owned();
         self.read(move |tx| {
             let market = markets::get(tx, &id)?;
@@ -165,7 +166,7 @@ impl Service {
         cursor: Option<&str>,
         limit: usize,
     ) -> Result<Page<PricePoint>> {
-        self.allow(&ctx.actor, Scope::Read)?;
+        self.allow(&ctx.actor, Action::ReadPrices)?;
         let after = page::parse_cursor(cursor)?.unwrap_or(0);
         let (market_id, limit) = (market_id.to_owned(), page::bounded(limit));
         self.read(move |tx| {
@@ -187,7 +188,7 @@ impl Service {
         market_id: &str,
         points: usize,
     ) -> Result<Vec<PricePoint>> {
-        self.allow(&ctx.actor, Scope::Read)?;
+        self.allow(&ctx.actor, Action::ReadPrices)?;
         let (market_id, points) = (market_id.to_owned(), points.clamp(2, 2_000));
         let rows = self.read(move |tx| {
             markets::get(tx, &market_id)?;

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use plumbline_access::Action;
 use plumbline_store::jobs::{self, Job, Pending};
 use plumbline_store::{SlowRead, ledger};
 
-use crate::context::{Context, Scope};
+use crate::context::Context;
 use crate::time::{Millis, rfc3339};
 use crate::turns::TurnView;
 use crate::views::{JobView, OperationsView, PendingView, SlowReadView, ThreadView};
@@ -17,7 +18,7 @@ const LOOKED_AT: i64 = 200;
 impl Service {
     /// Threads, queues, stuck jobs and slow reads, for the operator.
     pub fn operations(&self, ctx: &Context) -> Result<OperationsView> {
-        self.allow(&ctx.actor, Scope::Admin)?;
+        self.allow(&ctx.actor, Action::ReadOperations)?;
         let now = self.now();
         let (pending, stuck, sum) = self.read(|tx| {
             let mut stuck = jobs::list(tx, Some("failed"), LOOKED_AT)?;

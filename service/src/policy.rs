@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
 
 use jiff::Timestamp;
+use plumbline_access::Action;
 use plumbline_governance::bound::Uncertainty;
 use plumbline_governance::control::ControlState;
 use plumbline_governance::decision::{
@@ -25,7 +26,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::allocations::{TOPIC, payload_of};
-use crate::context::{Context, Scope};
+use crate::context::Context;
 use crate::keys::hex;
 use crate::ledger::TREASURY;
 use crate::price_window::{self, PriceWindows};
@@ -44,7 +45,7 @@ const MARKETS_LOOKED_AT: i64 = 20;
 impl Service {
     /// The policy in force.
     pub fn policy(&self, ctx: &Context) -> Result<PolicyView> {
-        self.allow(&ctx.actor, Scope::Read)?;
+        self.allow(&ctx.actor, Action::ReadPolicy)?;
         let row = self.read(|tx| Ok(policies::active(tx)?))?;
         policy_view(row.ok_or_else(|| ServiceError::internal("no policy is in force"))?)
     }
@@ -56,7 +57,7 @@ impl Service {
         cursor: Option<&str>,
         limit: usize,
     ) -> Result<Page<PolicyView>> {
-        self.allow(&ctx.actor, Scope::Read)?;
+        self.allow(&ctx.actor, Action::ListPolicyVersions)?;
         let (before, limit) = (page::parse_cursor(cursor)?, page::bounded(limit));
         let rows = self.read(|tx| Ok(policies::list(tx, before, (limit + 1) as i64)?))?;
         let page = page::cut(rows, limit, |row| row.version.to_string(), |row| row);
@@ -69,7 +70,7 @@ impl Service {
 
     /// One version of the policy.
     pub fn policy_version(&self, ctx: &Context, version: i64) -> Result<PolicyView> {
-        self.allow(&ctx.actor, Scope::Read)?;
+        self.allow(&ctx.actor, Action::ListPolicyVersions)?;
         policy_view(self.read(|tx| Ok(policies::get(tx, version)?))?)
     }
 

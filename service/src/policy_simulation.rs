@@ -3,6 +3,7 @@
 
 use std::sync::TryLockError;
 
+use plumbline_access::Action;
 use plumbline_governance::bound::PriceObservation;
 use plumbline_governance::orders::StandingOrder;
 use plumbline_governance::plan::{Plan, RunView, plan};
@@ -13,7 +14,7 @@ use plumbline_store::policies;
 use uuid::Uuid;
 
 use crate::commands::{AssumedPrice, SimulatePolicy};
-use crate::context::{Context, Scope};
+use crate::context::Context;
 use crate::policy::{Known, timestamp};
 use crate::policy_record::{self, History};
 use crate::runs::find_run;
@@ -48,7 +49,7 @@ impl Service {
     /// # Errors
     /// Those of the document, by name; `bad-price`, `bad-time`, `overloaded` while another replay runs.
     pub fn simulate_policy(&self, ctx: &Context, cmd: &SimulatePolicy) -> Result<SimulationView> {
-        self.allow(&ctx.actor, Scope::Govern)?;
+        self.allow(&ctx.actor, Action::SimulatePolicy)?;
         let policy = self.candidate(cmd)?;
         let prices = self.assumed(&cmd.prices)?;
         let now = self.now();
@@ -74,7 +75,7 @@ impl Service {
     /// # Errors
     /// `bad-price`, `not-found` for a run.
     pub fn assume_prices(&self, ctx: &Context, prices: &[AssumedPrice]) -> Result<SimulationView> {
-        self.allow(&ctx.actor, Scope::Read)?;
+        self.allow(&ctx.actor, Action::AssumePrice)?;
         let (policy, prices) = (self.active_policy()?, self.assumed(prices)?);
         let runs = self.run_effects(&WhatIf {
             policy: &policy,

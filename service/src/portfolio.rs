@@ -1,5 +1,6 @@
 //! One's own holdings, marked to market, and what one did.
 
+use plumbline_access::Action;
 use plumbline_market::probability::sigmoid;
 use plumbline_store::ledger::TransferRow;
 use plumbline_store::markets::Market;
@@ -11,7 +12,7 @@ use plumbline_store::{
 };
 
 use crate::accounts::account_of;
-use crate::context::{Context, Scope};
+use crate::context::Context;
 use crate::error::if_found;
 use crate::fees::schedule_of;
 use crate::orders::order_view;
@@ -29,7 +30,7 @@ const TOLD_AS_TRADES: [&str; 2] = ["trade", "order-fill"];
 impl Service {
     /// The actor's open positions at posted prices, open orders, stakes, and totals.
     pub fn portfolio(&self, ctx: &Context) -> Result<PortfolioView> {
-        self.allow(&ctx.actor, Scope::Read)?;
+        self.allow(&ctx.actor, Action::ReadPortfolio)?;
         let account = account_of(&ctx.actor)?;
         self.read(move |tx| {
             let owner = accounts::get(tx, &account)?;
@@ -77,7 +78,7 @@ impl Service {
         cursor: Option<&str>,
         limit: usize,
     ) -> Result<Page<HistoryView>> {
-        self.allow(&ctx.actor, Scope::Read)?;
+        self.allow(&ctx.actor, Action::ReadPortfolio)?;
         let account = account_of(&ctx.actor)?;
         let (mut place, limit) = (Place::parse(cursor)?, page::bounded(limit));
         self.read(move |tx| {

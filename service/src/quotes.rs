@@ -4,11 +4,12 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use plumbline_access::Action;
 use plumbline_market::trade::Position;
 use plumbline_store::markets::{self, Market};
 
 use crate::commands::TradeOrder;
-use crate::context::{Context, Scope};
+use crate::context::Context;
 use crate::outcomes::require_binary;
 use crate::outcomes::trades::is_binary;
 use crate::time::Millis;
@@ -52,7 +53,7 @@ impl Board {
 impl Service {
     /// What a trade would do now.
     pub fn quote(&self, ctx: &Context, market_id: &str, order: &TradeOrder) -> Result<QuoteView> {
-        self.allow(&ctx.actor, Scope::Read)?;
+        self.allow(&ctx.actor, Action::ReadMarket)?;
         if !is_binary(order) {
             return self.quote_outcome(ctx, market_id, order);
         }
@@ -88,7 +89,7 @@ impl Service {
         market_id: &str,
         order: &TradeOrder,
     ) -> Option<Result<QuoteView>> {
-        if !is_binary(order) || self.allow(&ctx.actor, Scope::Read).is_err() {
+        if !is_binary(order) || self.allow(&ctx.actor, Action::ReadMarket).is_err() {
             return None;
         }
         let key = (market_id.to_owned(), ctx.actor.account_id.clone());

@@ -1,24 +1,17 @@
 //! Giving and taking roles; the operator's.
 
+use plumbline_access::{Action, ROLES};
 use plumbline_store::{Tx, accounts};
 use serde_json::json;
 
 use crate::accounts::account_of;
 use crate::commands::GrantRoles;
-use crate::context::{Context, Scope};
+use crate::context::Context;
 use crate::events::publish;
 use crate::time::Millis;
 use crate::views::RolesView;
 use crate::{Result, Service, ServiceError};
 
-/// Every role that can be given.
-const ROLES: [&str; 5] = [
-    "participant",
-    "researcher",
-    "scheduler",
-    "juror",
-    "operator",
-];
 /// Topic of the record of who gave and took which role.
 const TOPIC: &str = "accounts";
 
@@ -28,9 +21,9 @@ impl Service {
     /// # Errors
     /// `bad-role` with the name that is none; `not-found`.
     pub fn grant_roles(&self, ctx: &Context, handle: &str, cmd: &GrantRoles) -> Result<RolesView> {
-        self.allow(&ctx.actor, Scope::Admin)?;
+        self.allow(&ctx.actor, Action::GrantRole)?;
         if cmd.roles.is_empty() || cmd.roles.len() > ROLES.len() {
-            return Err(ServiceError::invalid("bad-role", "name one to five roles"));
+            return Err(ServiceError::invalid("bad-role", "name one to eight roles"));
         }
         for role in &cmd.roles {
             check_role(role)?;
@@ -56,7 +49,7 @@ impl Service {
     /// # Errors
     /// `bad-role`; `own-role`; `not-found`.
     pub fn revoke_role(&self, ctx: &Context, handle: &str, role: &str) -> Result<RolesView> {
-        self.allow(&ctx.actor, Scope::Admin)?;
+        self.allow(&ctx.actor, Action::RevokeRole)?;
         check_role(role)?;
         let own = handle.eq_ignore_ascii_case(&ctx.actor.handle);
         if own && role == "operator" {

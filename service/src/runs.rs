@@ -1,5 +1,6 @@
 //! Runs and their checkpoints.
 
+use plumbline_access::Action;
 use plumbline_store::checkpoints::{self, Checkpoint};
 use plumbline_store::runs::{self, Run, RunKind};
 use plumbline_store::{Tx, markets};
@@ -7,7 +8,7 @@ use serde_json::json;
 
 use crate::accounts::account_of;
 use crate::commands::{RegisterCheckpoint, RegisterRun};
-use crate::context::{Context, Scope};
+use crate::context::Context;
 use crate::error::if_found;
 use crate::events::publish;
 use crate::markets::risk_view;
@@ -21,13 +22,13 @@ const CHECKPOINTS_SHOWN: i64 = 100;
 impl Service {
     /// Registers a run of an outside scheduler.
     pub fn register_run(&self, ctx: &Context, cmd: &RegisterRun) -> Result<RunView> {
-        self.allow(&ctx.actor, Scope::Schedule)?;
+        self.allow(&ctx.actor, Action::RegisterRun)?;
         self.insert_run(ctx, cmd, RunKind::External)
     }
 
     /// Registers a run that the embedded training core hosts; for wiring programs.
     pub fn register_embedded_run(&self, ctx: &Context, cmd: &RegisterRun) -> Result<RunView> {
-        self.allow(&ctx.actor, Scope::Schedule)?;
+        self.allow(&ctx.actor, Action::RegisterRun)?;
         self.insert_run(ctx, cmd, RunKind::Embedded)
     }
 
@@ -65,7 +66,7 @@ impl Service {
 
     /// All runs, oldest first.
     pub fn runs(&self, ctx: &Context, cursor: Option<&str>, limit: usize) -> Result<Page<RunView>> {
-        self.allow(&ctx.actor, Scope::Read)?;
+        self.allow(&ctx.actor, Action::ListRuns)?;
         let (after, limit) = (cursor.map(str::to_owned), page::bounded(limit));
         let page = self.read(move |tx| {
             let after = after.unwrap_or_default();
@@ -93,7 +94,7 @@ impl Service {
 
     /// One run, by id or by name.
     pub fn run(&self, ctx: &Context, id: &str) -> Result<RunView> {
-        self.allow(&ctx.actor, Scope::Read)?;
+        self.allow(&ctx.actor, Action::ReadRun)?;
         let run = self.run_row(id)?;
         let view = self.read(move |tx| {
             let risk = risk_view(tx, &run.id)?;
@@ -142,7 +143,7 @@ impl Service {
         run_id: &str,
         cmd: &RegisterCheckpoint,
     ) -> Result<CheckpointView> {
-        self.allow(&ctx.actor, Scope::Schedule)?;
+        self.allow(&ctx.actor, Action::RegisterCheckpoint)?;
         check_checkpoint(cmd)?;
         let (run, actor, cmd) = (self.run_row(run_id)?, account_of(&ctx.actor)?, cmd.clone());
         if run.owner_id != actor {
@@ -174,7 +175,7 @@ impl Service {
 
     /// A run's checkpoints, newest first.
     pub fn checkpoints(&self, ctx: &Context, run_id: &str) -> Result<Vec<CheckpointView>> {
-        self.allow(&ctx.actor, Scope::Read)?;
+        self.allow(&ctx.actor, Action::ListCheckpoints)?;
         let run = self.run_row(run_id)?;
         let rows = self.read(move |tx| Ok(checkpoints::list(tx, &run.id, CHECKPOINTS_SHOWN)?))?;
         Ok(rows.into_iter().map(checkpoint_view).collect())

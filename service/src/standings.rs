@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use plumbline_access::Action;
 use plumbline_market::money::Micro;
 use plumbline_market::probability::Pi;
 use plumbline_store::markets::Market;
@@ -9,7 +10,7 @@ use plumbline_store::positions::Position as PositionRow;
 use plumbline_store::standings::{self, By, EvidenceMoves, Gain, Standing};
 use plumbline_store::{Tx, accounts, fees};
 
-use crate::context::{Context, Scope};
+use crate::context::Context;
 use crate::time::Millis;
 use crate::trades::position_from;
 use crate::views::{Page, StandingView};
@@ -25,7 +26,7 @@ impl Service {
         cursor: Option<&str>,
         limit: usize,
     ) -> Result<Page<StandingView>> {
-        self.allow(&ctx.actor, Scope::Read)?;
+        self.allow(&ctx.actor, Action::ReadLeaderboard)?;
         let by = match by {
             "total" => By::Total,
             "trading" => By::Trading,

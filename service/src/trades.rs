@@ -1,6 +1,7 @@
 //! Trades and positions. A quote (`quotes`) is a dry run of the trade: both call
 //! the same function of the market crate on the same state.
 
+use plumbline_access::Action;
 use plumbline_market::fees::{FeeSchedule, PricedFill, quote_with_fees};
 use plumbline_market::life::{Status, Time};
 use plumbline_market::lmsr::Maker;
@@ -17,7 +18,7 @@ use serde_json::json;
 
 use crate::accounts::account_of;
 use crate::commands::TradeOrder;
-use crate::context::{Context, Scope};
+use crate::context::Context;
 use crate::events::publish;
 use crate::fees::{charge, schedule_of};
 use crate::ledger::post;
@@ -55,7 +56,7 @@ impl Service {
 
     /// What a trade does inside its transaction.
     fn trading(&self, ctx: &Context, market_id: &str, order: &TradeOrder) -> Result<Trading> {
-        self.allow(&ctx.actor, Scope::Trade)?;
+        self.allow(&ctx.actor, Action::PlaceTrade)?;
         if !is_binary(order) {
             return self.trading_outcome(ctx, market_id, order);
         }
@@ -102,7 +103,7 @@ impl Service {
         cursor: Option<&str>,
         limit: usize,
     ) -> Result<Page<TradeView>> {
-        self.allow(&ctx.actor, Scope::Read)?;
+        self.allow(&ctx.actor, Action::ListTrades)?;
         let (market_id, before, limit) = (
             market_id.to_owned(),
             page::parse_cursor(cursor)?,
@@ -142,7 +143,7 @@ impl Service {
         cursor: Option<&str>,
         limit: usize,
     ) -> Result<Page<PositionView>> {
-        self.allow(&ctx.actor, Scope::Read)?;
+        self.allow(&ctx.actor, Action::ListPositions)?;
         let (market_id, limit) = (market_id.to_owned(), page::bounded(limit));
         let after = cursor.map(str::to_owned);
         self.read(move |tx| {

@@ -1,7 +1,9 @@
 //! Live training figures and the completion gateway's use case.
 
+use plumbline_access::Action;
+
 use crate::accounts::account_of;
-use crate::context::{Context, Scope};
+use crate::context::Context;
 use crate::host::{Generated, HostError, Sampling};
 use crate::views::{BanView, ContributionView, ModelView, NodeView, RoundView, TrainingView};
 use crate::{Result, Service, ServiceError};
@@ -18,7 +20,7 @@ pub(crate) const MAX_PROMPT_BYTES: usize = 32 * 1024;
 impl Service {
     /// Progress of a run that is hosted here.
     pub fn training(&self, ctx: &Context, run_id: &str) -> Result<TrainingView> {
-        self.allow(&ctx.actor, Scope::Read)?;
+        self.allow(&ctx.actor, Action::ReadTraining)?;
         let run = self.run_row(run_id)?;
         self.host
             .training(&run.id)
@@ -33,32 +35,32 @@ impl Service {
         after: u64,
         limit: usize,
     ) -> Result<Vec<RoundView>> {
-        self.allow(&ctx.actor, Scope::Read)?;
+        self.allow(&ctx.actor, Action::ListRounds)?;
         let run = self.run_row(run_id)?;
         Ok(self.host.rounds(&run.id, after, limit.clamp(1, 2000)))
     }
 
     /// Members of a training run.
     pub fn nodes(&self, ctx: &Context, run_id: &str) -> Result<Vec<NodeView>> {
-        self.allow(&ctx.actor, Scope::Read)?;
+        self.allow(&ctx.actor, Action::ListNodes)?;
         Ok(self.host.nodes(&self.run_row(run_id)?.id))
     }
 
     /// Verified work per node.
     pub fn contributions(&self, ctx: &Context, run_id: &str) -> Result<Vec<ContributionView>> {
-        self.allow(&ctx.actor, Scope::Read)?;
+        self.allow(&ctx.actor, Action::ListContributions)?;
         Ok(self.host.contributions(&self.run_row(run_id)?.id))
     }
 
     /// Nodes removed for good, with the evidence, oldest first.
     pub fn bans(&self, ctx: &Context, run_id: &str) -> Result<Vec<BanView>> {
-        self.allow(&ctx.actor, Scope::Read)?;
+        self.allow(&ctx.actor, Action::ListBans)?;
         Ok(self.host.bans(&self.run_row(run_id)?.id))
     }
 
     /// What the gateway can serve.
     pub fn models(&self, ctx: &Context) -> Result<Vec<ModelView>> {
-        self.allow(&ctx.actor, Scope::Read)?;
+        self.allow(&ctx.actor, Action::ListModels)?;
         Ok(self.host.models())
     }
 
@@ -75,7 +77,7 @@ impl Service {
         sampling: &Sampling,
     ) -> Result<Vec<Generated>> {
         account_of(&ctx.actor)?;
-        self.allow(&ctx.actor, Scope::Read)?;
+        self.allow(&ctx.actor, Action::AskModel)?;
         check_request(prompts, sampling)?;
         let run_id = self
             .host

@@ -4,12 +4,13 @@ use std::sync::atomic::Ordering;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use plumbline_access::Action;
 use plumbline_store::log::{self, Entry, SignedCheckpoint};
 use plumbline_store::{Tx, control};
 use plumbline_transparency::checkpoint::{Checkpoint, NoteSignature, key_hash, parse};
 use plumbline_transparency::{Hash, tree};
 
-use crate::context::{Context, Scope};
+use crate::context::Context;
 use crate::time::{Millis, rfc3339};
 use crate::views::{
     ConsistencyView, LogCheckpointView, LogEntriesView, LogEntryView, LogProofView, Page,
@@ -34,7 +35,7 @@ pub(crate) fn origin(tx: &mut Tx, key_id: &str, now: Millis) -> Result<String> {
 impl Service {
     /// The log as it is now, signed.
     pub fn log_checkpoint(&self, ctx: &Context) -> Result<LogCheckpointView> {
-        self.allow(&ctx.actor, Scope::Read)?;
+        self.allow(&ctx.actor, Action::ReadLog)?;
         self.read(|tx| {
             let size = size_of(tx)?;
             let checkpoint = self.checkpoint_of(tx, size)?;
@@ -50,7 +51,7 @@ impl Service {
         cursor: Option<&str>,
         limit: usize,
     ) -> Result<Page<LogCheckpointView>> {
-        self.allow(&ctx.actor, Scope::Read)?;
+        self.allow(&ctx.actor, Action::ReadLog)?;
         let (before, limit) = (page::parse_cursor(cursor)?, page::bounded(limit));
         let rows = self.read(|tx| Ok(log::checkpoints(tx, before, (limit + 1) as i64)?))?;
         let page = page::cut(rows, limit, |row| row.size.to_string(), |row| row);
@@ -66,7 +67,7 @@ impl Service {
 
     /// Entries from index `start` on, 500 at most.
     pub fn log_entries(&self, ctx: &Context, start: u64, limit: usize) -> Result<LogEntriesView> {
-        self.allow(&ctx.actor, Scope::Read)?;
+        self.allow(&ctx.actor, Action::ReadLog)?;
         let limit = limit.clamp(1, MAX_ENTRIES) as i64;
         self.read(|tx| {
             let size = size_of(tx)?;
@@ -85,7 +86,7 @@ impl Service {
     /// # Errors
     /// `no-such-entry`; `no-such-tree` for a size that the log has not reached.
     pub fn log_proof(&self, ctx: &Context, index: u64, size: Option<u64>) -> Result<LogProofView> {
-        self.allow(&ctx.actor, Scope::Read)?;
+        self.allow(&ctx.actor, Action::ReadLog)?;
         self.read(|tx| {
             let size = reached(tx, size)?;
             self.prove(tx, index, size)
@@ -102,7 +103,7 @@ impl Service {
         from: u64,
         to: Option<u64>,
     ) -> Result<ConsistencyView> {
-        self.allow(&ctx.actor, Scope::Read)?;
+        self.allow(&ctx.actor, Action::ReadLog)?;
         self.read(|tx| {
             let to = reached(tx, to)?;
             if from > to {

@@ -359,6 +359,7 @@ impl Play {
                             .copied()
                             .filter(|scope| !["admin", "schedule"].contains(&scope.as_str()))
                             .collect(),
+                        session: false,
                     })
                 }
                 None => self.sign_in(&cmd.handle)?,

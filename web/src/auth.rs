@@ -1,8 +1,7 @@
-//! Who asks, and whether the route lets them.
+//! Who asks, and whether the policy lets them.
 //!
-//! A handler takes a [`Caller`] of the kind of actor that it needs; there is
-//! no other way to get a [`Context`], so a route that forgot to declare its
-//! actor cannot call the service.
+//! [`admit`] runs before every handler, see [`crate::routing`]. A handler takes a [`Caller`]; there is no
+//! other way to get a [`Context`], and none without having been admitted.
 
 use std::marker::PhantomData;
 
@@ -10,10 +9,10 @@ use actix_web::cookie::time::Duration;
 use actix_web::cookie::{Cookie, SameSite};
 use actix_web::dev::Payload;
 use actix_web::http::header;
-use actix_web::{FromRequest, HttpRequest, web};
-use futures_util::future::LocalBoxFuture;
-use plumbline_service::ServiceError;
-use plumbline_service::context::{Actor, Context, Idempotency, Scope};
+use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
+use futures_util::future::{Ready, ready};
+use plumbline_service::context::{Actor, Context, Idempotency};
+use plumbline_service::{Action, ServiceError};
 
 use crate::blocking::blocking;
 use crate::config::WebConfig;
@@ -24,58 +23,19 @@ use crate::state::AppState;
 /// Name of the session cookie.
 pub(crate) const SESSION_COOKIE: &str = "plumbline_session";
 
-/// What a route asks of its caller.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Access {
-    /// Anyone, even where reading needs an account: signing in, health, static files.
-    Anyone,
-    /// Whoever may read: everyone where reading is public, else the `read` scope.
-    Reader,
-    /// Anyone who is signed in, for their own affairs.
-    Member,
-    /// A signed-in account with that scope.
-    Scoped(Scope),
-}
-
-/// A kind of actor, as a type, so that handlers state it in their signature.
-pub(crate) trait Need: 'static {
-    /// What is asked.
-    const ACCESS: Access;
-}
+/// A kind of caller, as a type: whom a handler was written for. The policy decides who gets there.
+pub(crate) trait Need: 'static {}
 
 macro_rules! needs {
-    ($($(#[$doc:meta])* $name:ident = $access:expr;)*) => {$(
-        $(#[$doc])*
+    ($($name:ident)*) => {$(
+        #[doc = "See [`Need`]."]
         #[derive(Debug)]
         pub(crate) struct $name;
-        impl Need for $name {
-            const ACCESS: Access = $access;
-        }
+        impl Need for $name {}
     )*};
 }
 
-needs! {
-    /// See [`Access::Anyone`].
-    Anyone = Access::Anyone;
-    /// See [`Access::Reader`].
-    Reader = Access::Reader;
-    /// See [`Access::Member`].
-    Member = Access::Member;
-    /// May quote and trade.
-    Trader = Access::Scoped(Scope::Trade);
-    /// May submit evidence.
-    Witness = Access::Scoped(Scope::Evidence);
-    /// May vote, as a juror where it has a seat.
-    Juror = Access::Scoped(Scope::Govern);
-    /// May stake, propose, vote and delegate.
-    Voter = Access::Scoped(Scope::Govern);
-    /// May register runs and checkpoints and acknowledge decisions.
-    Scheduler = Access::Scoped(Scope::Schedule);
-    /// May read with an account of their own; completions cost compute, so visitors are left out.
-    SignedReader = Access::Scoped(Scope::Read);
-    /// May create markets and see jobs.
-    Admin = Access::Scoped(Scope::Admin);
-}
+needs! { Anyone Reader Member Trader Witness Juror Voter Scheduler SignedReader Admin }
 
 /// A browser session behind a request.
 #[derive(Debug, Clone)]
@@ -110,11 +70,12 @@ impl<N: Need> Caller<N> {
         }
     }
 
-    /// Identifies and authorises without looking at CSRF, which forms carry in their body.
-    pub(crate) async fn admit(req: &HttpRequest) -> Result<Self, Problem> {
-        let (mut actor, session) = identify(req).await?;
-        let state = AppState::of(req)?;
-        authorise(N::ACCESS, &mut actor, &state.config)?;
+    /// Who was let in, without looking at CSRF, which forms carry in their body.
+    pub(crate) fn of(req: &HttpRequest) -> Result<Self, Problem> {
+        let extensions = req.extensions();
+        let identity = extensions.get::<Identity>().cloned();
+        let Identity { actor, session } =
+            identity.ok_or_else(|| Problem::internal("a handler without a gate before it"))?;
         Ok(Self {
             actor,
             session,
@@ -123,18 +84,41 @@ impl<N: Need> Caller<N> {
     }
 }
 
+/// Who asks, as found by [`admit`].
+#[derive(Debug, Clone)]
+struct Identity {
+    actor: Actor,
+    session: Option<Session>,
+}
+
+/// Finds out who asks, and refuses whom the policy does not permit the route's action.
+///
+/// # Errors
+/// 401 for a visitor and for a wrong token; 403 for an account.
+pub(crate) async fn admit(req: &HttpRequest) -> Result<(), Problem> {
+    let action = req.extensions().get::<Action>().copied();
+    let action = action.ok_or_else(|| Problem::internal("a route without an action"))?;
+    // Files are the same for everyone; looking for a session would cost more than serving them.
+    let (actor, session) = match action {
+        Action::FetchFile => (Actor::visitor(), None),
+        _ => identify(req).await?,
+    };
+    AppState::of(req)?.service.authorise(&actor, action)?;
+    let identity = Identity { actor, session };
+    req.extensions_mut().insert(identity);
+    Ok(())
+}
+
 impl<N: Need> FromRequest for Caller<N> {
     type Error = Problem;
-    type Future = LocalBoxFuture<'static, Result<Self, Problem>>;
+    type Future = Ready<Result<Self, Problem>>;
 
     fn from_request(req: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let req = req.clone();
-        Box::pin(async move {
-            let caller = Self::admit(&req).await?;
+        ready(Self::of(req).and_then(|caller| {
             if let Some(session) = &caller.session
                 && !req.method().is_safe()
             {
-                csrf::require_same_origin(&req)?;
+                csrf::require_same_origin(req)?;
                 let given = req
                     .headers()
                     .get(csrf::CSRF_HEADER)
@@ -142,7 +126,7 @@ impl<N: Need> FromRequest for Caller<N> {
                 csrf::require_token(given, &session.csrf)?;
             }
             Ok(caller)
-        })
+        }))
     }
 }
 
@@ -185,31 +169,6 @@ fn bearer(value: &str) -> Result<String, Problem> {
     Err(ServiceError::Unauthenticated.into())
 }
 
-fn authorise(access: Access, actor: &mut Actor, config: &WebConfig) -> Result<(), Problem> {
-    let signed_in = actor.account_id.is_some();
-    let scope = match access {
-        Access::Anyone => return Ok(()),
-        Access::Reader if !signed_in && config.public_read => {
-            actor.scopes = vec![Scope::Read];
-            return Ok(());
-        }
-        Access::Member if signed_in => return Ok(()),
-        Access::Member => return Err(ServiceError::Unauthenticated.into()),
-        Access::Reader => Scope::Read,
-        Access::Scoped(scope) => scope,
-    };
-    if !signed_in {
-        return Err(ServiceError::Unauthenticated.into());
-    }
-    if actor.scopes.contains(&scope) {
-        return Ok(());
-    }
-    Err(ServiceError::Forbidden {
-        needs: format!("the {} scope", scope.as_str()),
-    }
-    .into())
-}
-
 /// The cookie of a session that was just opened.
 pub(crate) fn session_cookie(config: &WebConfig, secret: &str, max_age_s: i64) -> Cookie<'static> {
     Cookie::build(SESSION_COOKIE, secret.to_owned())
@@ -233,56 +192,6 @@ pub(crate) type State = web::Data<AppState>;
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-
-    fn actor(scopes: &[Scope]) -> Actor {
-        Actor {
-            account_id: Some("a".into()),
-            handle: "ada".into(),
-            roles: vec![],
-            scopes: scopes.to_vec(),
-        }
-    }
-
-    fn code(access: Access, mut actor: Actor, public_read: bool) -> Result<(), String> {
-        let config = WebConfig {
-            public_read,
-            ..WebConfig::default()
-        };
-        authorise(access, &mut actor, &config).map_err(|problem| problem.code)
-    }
-
-    #[test]
-    fn every_access_denies_by_default() {
-        let visitor = Actor::visitor;
-        assert_eq!(code(Access::Anyone, visitor(), false), Ok(()));
-        assert_eq!(code(Access::Reader, visitor(), true), Ok(()));
-        assert_eq!(
-            code(Access::Reader, visitor(), false),
-            Err("unauthenticated".into())
-        );
-        assert_eq!(
-            code(Access::Reader, actor(&[Scope::Trade]), true),
-            Err("forbidden".into())
-        );
-        assert_eq!(code(Access::Reader, actor(&[Scope::Read]), false), Ok(()));
-        assert_eq!(
-            code(Access::Member, visitor(), true),
-            Err("unauthenticated".into())
-        );
-        assert_eq!(code(Access::Member, actor(&[]), false), Ok(()));
-        assert_eq!(
-            code(Access::Scoped(Scope::Trade), visitor(), true),
-            Err("unauthenticated".into())
-        );
-        assert_eq!(
-            code(Access::Scoped(Scope::Trade), actor(&[Scope::Read]), true),
-            Err("forbidden".into())
-        );
-        assert_eq!(
-            code(Access::Scoped(Scope::Trade), actor(&[Scope::Trade]), true),
-            Ok(())
-        );
-    }
 
     #[test]
     fn only_bearer_tokens_count() {

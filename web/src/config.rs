@@ -7,10 +7,6 @@ use std::net::{Ipv4Addr, SocketAddr};
 pub struct WebConfig {
     /// Address to listen on; port 0 takes any free one.
     pub listen: SocketAddr,
-    /// Whether visitors may make an account; otherwise only operators make them.
-    pub open_sign_up: bool,
-    /// Whether visitors may read without signing in.
-    pub public_read: bool,
     /// Whether cookies carry `Secure`; set it where TLS ends in front of the server.
     pub secure_cookies: bool,
     /// Largest request body, bytes.
@@ -47,8 +43,6 @@ impl Default for WebConfig {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8600)),
-            open_sign_up: true,
-            public_read: true,
             secure_cookies: false,
             body_limit: 4 * 1024 * 1024,
             max_streams: 512,

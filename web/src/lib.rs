@@ -10,13 +10,14 @@
 //! | `pages` | server-rendered pages and their forms |
 //! | `chart` | geometry of the SVG charts |
 //! | `templates` | the embedded templates, their filters and typed contexts |
+//! | `routes`, `routing` | every path with its action; the gate before every handler |
 //! | `auth`, `csrf`, `limit`, `envelope` | who asks, from where, how often, and what every answer carries |
 //! | `problem` | the one error type and its RFC 9457 form |
 //!
 //! **Invariant.** No rule of the market, the oracle or governance lives here:
 //! a handler extracts a request, calls one use case of the service, and turns
-//! the answer into JSON or a page. Every route names the actor it needs; a
-//! handler without one does not compile into the table. No service call runs
+//! the answer into JSON or a page. Every route names the action it stands for; one
+//! without does not compile, and the policy is asked before the handler runs. No service call runs
 //! on an event-loop thread, because every one of them may block.
 
 mod api;
@@ -36,6 +37,7 @@ mod pages;
 mod problem;
 mod request_id;
 mod routes;
+mod routing;
 pub mod server;
 mod state;
 mod static_files;
@@ -46,4 +48,6 @@ mod wake;
 
 pub use config::{RateLimits, WebConfig};
 pub use openapi::document as openapi_document;
+pub use routes::all as routes;
+pub use routing::Mounted;
 pub use server::{RunningServer, WebError, serve};

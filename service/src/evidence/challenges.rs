@@ -4,6 +4,7 @@
 //! of three does. While no panel can be drawn the dispute stays open and is looked at again. The losing bond goes to the winner except for what is burnt. The
 //! submitter's move stays a trade, and is settled by the formula like every other.
 
+use plumbline_access::Action;
 use plumbline_market::digest::Digest;
 use plumbline_market::money::Micro;
 use plumbline_market::probability::Pi;
@@ -20,7 +21,7 @@ use super::judging::{assessed, replay_of};
 use super::{announce, bonds_account, stored_exhibits};
 use crate::accounts::account_of;
 use crate::commands::ChallengeExhibit;
-use crate::context::{Context, Scope};
+use crate::context::Context;
 use crate::events::publish;
 use crate::jobs::{DECIDE_CHALLENGE, REASSESS_MARKET};
 use crate::ledger::{TREASURY, post};
@@ -60,7 +61,7 @@ impl Service {
         evidence_id: &str,
         cmd: &ChallengeExhibit,
     ) -> Result<ExhibitChallengeView> {
-        self.allow(&ctx.actor, Scope::Trade)?;
+        self.allow(&ctx.actor, Action::DisputeExhibit)?;
         let reason = cmd.reason.trim().to_owned();
         if reason.is_empty() || reason.len() > MAX_REASON {
             return Err(ServiceError::invalid(
@@ -107,7 +108,7 @@ impl Service {
         ctx: &Context,
         evidence_id: &str,
     ) -> Result<Vec<ExhibitChallengeView>> {
-        self.allow(&ctx.actor, Scope::Read)?;
+        self.allow(&ctx.actor, Action::ListDisputes)?;
         let id = evidence_id.to_owned();
         self.read(move |tx| {
             evidence::get(tx, &id)?;

@@ -1,5 +1,6 @@
 //! Commitments: a place in the order of judging, taken before the exhibits are shown.
 
+use plumbline_access::Action;
 use plumbline_market::digest::Digest;
 use plumbline_market::submission::{commitment as commitment_of, nonce_is_valid};
 use plumbline_oracle::exhibit::Exhibit;
@@ -12,7 +13,7 @@ use super::check::{self, Reveal};
 use super::{bonds_account, is_live, queue_judging};
 use crate::accounts::account_of;
 use crate::commands::{CommitEvidence, SubmitEvidence};
-use crate::context::{Context, Scope};
+use crate::context::Context;
 use crate::events::publish;
 use crate::ledger::{TREASURY, post};
 use crate::outcomes::require_binary;
@@ -38,7 +39,7 @@ impl Service {
         market_id: &str,
         cmd: &CommitEvidence,
     ) -> Result<CommitmentView> {
-        self.allow(&ctx.actor, Scope::Evidence)?;
+        self.allow(&ctx.actor, Action::CommitEvidence)?;
         cmd.commitment.parse::<Digest>().map_err(|error| {
             ServiceError::invalid("bad-commitment", format!("commitment: {error}"))
         })?;
@@ -264,7 +265,7 @@ fn view_of(row: Commitment, account: String) -> CommitmentView {
 impl Service {
     /// A market's open commitments, the oldest first, at most 200: what judging waits for.
     pub fn open_commitments(&self, ctx: &Context, market_id: &str) -> Result<Vec<CommitmentView>> {
-        self.allow(&ctx.actor, Scope::Read)?;
+        self.allow(&ctx.actor, Action::ListCommitments)?;
         let market_id = market_id.to_owned();
         self.read(move |tx| {
             markets::get(tx, &market_id)?;

@@ -1,11 +1,12 @@
 //! Reading evidence.
 
+use plumbline_access::Action;
 use plumbline_market::probability::sigmoid;
 use plumbline_store::evidence::{self, Evidence};
 use plumbline_store::{accounts, markets};
 use serde_json::Value;
 
-use crate::context::{Context, Scope};
+use crate::context::Context;
 use crate::time::rfc3339;
 use crate::views::{EvidenceView, Page};
 use crate::{Result, Service, ServiceError, page};
@@ -19,7 +20,7 @@ impl Service {
         cursor: Option<&str>,
         limit: usize,
     ) -> Result<Page<EvidenceView>> {
-        self.allow(&ctx.actor, Scope::Read)?;
+        self.allow(&ctx.actor, Action::ListEvidence)?;
         let (market_id, after, limit) = (
             market_id.to_owned(),
             cursor.map(str::to_owned),
@@ -43,7 +44,7 @@ impl Service {
 
     /// One submission.
     pub fn evidence(&self, ctx: &Context, id: &str) -> Result<EvidenceView> {
-        self.allow(&ctx.actor, Scope::Read)?;
+        self.allow(&ctx.actor, Action::ReadEvidence)?;
         let id = id.to_owned();
         self.read(move |tx| {
             let row = evidence::get(tx, &id)?;

@@ -1,5 +1,6 @@
 //! Taking a submission in: what it costs, which place it has, whether it is a copy.
 
+use plumbline_access::Action;
 use plumbline_oracle::exhibit::Exhibit;
 use plumbline_store::evidence::{self, Evidence};
 use plumbline_store::markets::{self, Market};
@@ -10,7 +11,7 @@ use super::{announce, bonds_account, commitments, is_live, queue_judging, readin
 use crate::accounts::account_of;
 use crate::attachments;
 use crate::commands::SubmitEvidence;
-use crate::context::{Context, Scope};
+use crate::context::Context;
 use crate::ledger::{TREASURY, post};
 use crate::outcomes::require_binary;
 use crate::settlement::refuse_evidence;
@@ -41,7 +42,7 @@ impl Service {
         market_id: &str,
         cmd: &SubmitEvidence,
     ) -> Result<EvidenceView> {
-        self.allow(&ctx.actor, Scope::Evidence)?;
+        self.allow(&ctx.actor, Action::SubmitEvidence)?;
         let submission = self.submission(ctx, market_id, cmd)?;
         let service = self.clone();
         let view = self.write_once(ctx, move |tx, now| submission.book(&service, tx, now))?;
@@ -51,7 +52,7 @@ impl Service {
 
     /// What the caller's next submission to a market costs.
     pub fn evidence_fee(&self, ctx: &Context, market_id: &str) -> Result<EvidenceFeeView> {
-        self.allow(&ctx.actor, Scope::Read)?;
+        self.allow(&ctx.actor, Action::ReadEvidenceFee)?;
         let (market_id, account) = (market_id.to_owned(), ctx.actor.account_id.clone());
         let submitted = self.read(move |tx| {
             markets::get(tx, &market_id)?;

@@ -1,5 +1,6 @@
 //! Settled cases: written where a market becomes final, read by whoever wants to learn from them.
 
+use plumbline_access::Action;
 use plumbline_market::probability::sigmoid;
 use plumbline_oracle::ensemble::Assessment;
 use plumbline_oracle::judge::JudgeOutcome;
@@ -11,7 +12,7 @@ use plumbline_store::{Tx, jobs, oracle_versions};
 use serde_json::json;
 
 use super::gap;
-use crate::context::{Context, Scope};
+use crate::context::Context;
 use crate::jobs::LEARN_ORACLE;
 use crate::markets::life_of;
 use crate::outcomes::has_several;
@@ -179,7 +180,7 @@ impl Service {
         cursor: Option<&str>,
         limit: usize,
     ) -> Result<Page<OracleCaseView>> {
-        self.allow(&ctx.actor, Scope::Read)?;
+        self.allow(&ctx.actor, Action::ListCases)?;
         let (after, limit) = (
             page::parse_cursor(cursor)?.unwrap_or(0),
             page::bounded(limit),

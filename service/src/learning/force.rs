@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use plumbline_access::Action;
 use plumbline_oracle::Ensemble;
 use plumbline_oracle::pool::PoolConfig;
 use plumbline_oracle::versions::{Member, Start, VersionRecord};
@@ -9,7 +10,7 @@ use plumbline_store::oracle_versions::{self, NewVersion};
 use plumbline_store::{StoreError, Tx};
 use serde_json::json;
 
-use crate::context::{Context, Scope};
+use crate::context::Context;
 use crate::defences::Defences;
 use crate::events::publish;
 use crate::time::Millis;
@@ -183,7 +184,7 @@ impl Service {
     ///
     /// Errors: `not-found`; `unfit-version` for one that the judges of this process cannot be set to.
     pub fn adopt_oracle_version(&self, ctx: &Context, id: &str) -> Result<OracleVersionView> {
-        self.allow(&ctx.actor, Scope::Admin)?;
+        self.allow(&ctx.actor, Action::AdoptVersion)?;
         self.check_oracle_version(id)?;
         let (id, by) = (id.to_owned(), ctx.actor.handle.clone());
         self.write_once(ctx, move |tx, now| {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use plumbline_access::Action;
 use plumbline_market::calibration::Case;
 use plumbline_market::probability::sigmoid;
 use plumbline_oracle::learning::log_loss;
@@ -12,7 +13,7 @@ use super::cases::record_of;
 use super::force::latest_of_line;
 use super::versions::view_of;
 use crate::calibration::scores_view;
-use crate::context::{Context, Scope};
+use crate::context::Context;
 use crate::views::{
     ComparisonView, CurvePointView, GapRowView, GapView, JudgeScoresView, KindCurveView,
     OracleCalibrationView,
@@ -42,7 +43,7 @@ impl Service {
     /// Scores and reliability of each judge, the pool and the prices on settled cases; learning curves; the gap between
     /// observed and held-out probes.
     pub fn oracle_calibration(&self, ctx: &Context) -> Result<OracleCalibrationView> {
-        self.allow(&ctx.actor, Scope::Read)?;
+        self.allow(&ctx.actor, Action::ReadOracle)?;
         let (mut rows, latest) = self.read(|tx| {
             let rows = settled_cases::newest(tx, None, MOST_CASES)?;
             Ok((rows, latest_of_line(tx)?))

@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use plumbline_access::Action;
 use plumbline_store::oracle_versions;
 use serde_json::Value;
 
@@ -9,7 +10,7 @@ use super::force::{build, content_of, insert};
 use super::versions::named;
 use crate::accounts::account_of;
 use crate::commands::RegisterOracleVersion;
-use crate::context::{Context, Scope};
+use crate::context::Context;
 use crate::views::OracleVersionView;
 use crate::{Result, Service, ServiceError};
 
@@ -32,7 +33,7 @@ impl Service {
         ctx: &Context,
         cmd: &RegisterOracleVersion,
     ) -> Result<OracleVersionView> {
-        self.allow(&ctx.actor, Scope::Admin)?;
+        self.allow(&ctx.actor, Action::RegisterVersion)?;
         let weights = STANDARD
             .decode(&cmd.weights)
             .map_err(|error| ServiceError::invalid("bad-weights", format!("weights: {error}")))?;

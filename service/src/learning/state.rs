@@ -1,5 +1,6 @@
 //! How the judges hang together, now and along the line of learnt versions.
 
+use plumbline_access::Action;
 use plumbline_oracle::Ensemble;
 use plumbline_oracle::pool::{Opinion, PoolConfig, error_matrices, pool};
 use plumbline_oracle::versions::Member;
@@ -8,7 +9,7 @@ use plumbline_store::{Tx, evidence};
 
 use super::force::{content_of, start_of};
 use super::versions::named;
-use crate::context::{Context, Scope};
+use crate::context::Context;
 use crate::time::rfc3339;
 use crate::views::{JudgeView, OracleVersionView, OracleView, PoolPointView, PoolStateView};
 use crate::{Result, Service, ServiceError};
@@ -32,7 +33,7 @@ struct Found {
 impl Service {
     /// The judges, how they are pooled, what was learnt, and how many independent votes they are worth.
     pub fn oracle(&self, ctx: &Context) -> Result<OracleView> {
-        self.allow(&ctx.actor, Scope::Read)?;
+        self.allow(&ctx.actor, Action::ReadOracle)?;
         let judges = self.judges()?;
         let found = self.read(find)?;
         let config = judges.ensemble.config();

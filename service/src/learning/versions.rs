@@ -1,5 +1,6 @@
 //! Making versions of settled cases, and listing them.
 
+use plumbline_access::Action;
 use plumbline_oracle::versions::{SettledRecord, VersionRecord, WINDOW};
 use plumbline_store::oracle_versions::{self, OracleVersion};
 use plumbline_store::settled_cases::{self, SettledCase};
@@ -8,7 +9,7 @@ use serde_json::json;
 
 use super::cases::record_of;
 use super::force::{TOPIC, content_of, insert, latest_of_line, start_of};
-use crate::context::{Context, Scope};
+use crate::context::Context;
 use crate::error::if_found;
 use crate::events::publish;
 use crate::time::{Millis, rfc3339};
@@ -77,7 +78,7 @@ impl Service {
         cursor: Option<&str>,
         limit: usize,
     ) -> Result<Page<OracleVersionView>> {
-        self.allow(&ctx.actor, Scope::Read)?;
+        self.allow(&ctx.actor, Action::ListVersions)?;
         let (before, limit) = (page::parse_cursor(cursor)?, page::bounded(limit));
         self.read(move |tx| {
             let rows = oracle_versions::list(tx, before, (limit + 1) as i64)?;
@@ -95,7 +96,7 @@ impl Service {
 
     /// One version.
     pub fn oracle_version(&self, ctx: &Context, id: &str) -> Result<OracleVersionView> {
-        self.allow(&ctx.actor, Scope::Read)?;
+        self.allow(&ctx.actor, Action::ReadVersion)?;
         let id = id.to_owned();
         self.read(move |tx| {
             let row = oracle_versions::get(tx, &id)?;

@@ -4,6 +4,7 @@
 mod ending;
 mod matching;
 
+use plumbline_access::Action;
 use plumbline_market::money::{Micro, MicroShares};
 use plumbline_market::orders::{OrderError, Resting, Side, Want};
 use plumbline_market::probability::Probability;
@@ -17,7 +18,7 @@ pub(crate) use matching::follow;
 
 use crate::accounts::account_of;
 use crate::commands::PlaceOrder;
-use crate::context::{Context, Scope};
+use crate::context::Context;
 use crate::fees::schedule_of;
 use crate::ledger::{ensure_holding, post};
 use crate::outcomes::require_binary;
@@ -85,7 +86,7 @@ impl Service {
         market_id: &str,
         cmd: &PlaceOrder,
     ) -> Result<OrderView> {
-        self.allow(&ctx.actor, Scope::Trade)?;
+        self.allow(&ctx.actor, Action::PlaceOrder)?;
         let (account, asked) = (account_of(&ctx.actor)?, Asked::parse(cmd)?);
         let (market_id, order_id, transfer_id) =
             (market_id.to_owned(), self.new_id(), self.new_id());
@@ -106,7 +107,7 @@ impl Service {
 
     /// Takes an order back; what is left of its reserve returns at once.
     pub fn cancel_order(&self, ctx: &Context, order_id: &str) -> Result<OrderView> {
-        self.allow(&ctx.actor, Scope::Trade)?;
+        self.allow(&ctx.actor, Action::CancelOrder)?;
         let (account, id) = (account_of(&ctx.actor)?, order_id.to_owned());
         let now = self.now();
         self.write(move |tx| {
@@ -135,7 +136,7 @@ impl Service {
         cursor: Option<&str>,
         limit: usize,
     ) -> Result<Page<OrderView>> {
-        self.allow(&ctx.actor, Scope::Read)?;
+        self.allow(&ctx.actor, Action::ListOwnOrders)?;
         let account = account_of(&ctx.actor)?;
         let (before, limit) = (page::parse_cursor(cursor)?, page::bounded(limit));
         let market_id = market_id.map(str::to_owned);
@@ -164,7 +165,7 @@ impl Service {
 
     /// Everybody's open orders in a market, added up by limit.
     pub fn book(&self, ctx: &Context, market_id: &str) -> Result<BookView> {
-        self.allow(&ctx.actor, Scope::Read)?;
+        self.allow(&ctx.actor, Action::ReadBook)?;
         let id = market_id.to_owned();
         self.read(move |tx| {
             let market = markets::get(tx, &id)?;

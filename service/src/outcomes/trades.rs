@@ -1,5 +1,6 @@
 //! Quotes, trades and price history of markets of several outcomes.
 
+use plumbline_access::Action;
 use plumbline_market::categorical::{
     CategoricalError, CategoricalFill, CategoricalOrder, CategoricalPosition, CategoricalSize,
     CategoricalTradeError, quote,
@@ -14,7 +15,7 @@ use serde_json::json;
 use super::{Book, first_log_odds, position_row};
 use crate::accounts::account_of;
 use crate::commands::TradeOrder;
-use crate::context::{Context, Scope};
+use crate::context::Context;
 use crate::events::publish;
 use crate::ledger::post;
 use crate::time::{Millis, rfc3339};
@@ -102,7 +103,7 @@ impl Service {
         cursor: Option<&str>,
         limit: usize,
     ) -> Result<Page<OutcomePrices>> {
-        self.allow(&ctx.actor, Scope::Read)?;
+        self.allow(&ctx.actor, Action::ReadPrices)?;
         let after = page::parse_cursor(cursor)?;
         let (market_id, limit) = (market_id.to_owned(), page::bounded(limit));
         self.read(move |tx| {
@@ -132,7 +133,7 @@ impl Service {
         market_id: &str,
         points: usize,
     ) -> Result<Vec<OutcomePrices>> {
-        self.allow(&ctx.actor, Scope::Read)?;
+        self.allow(&ctx.actor, Action::ReadPrices)?;
         let (market_id, points) = (market_id.to_owned(), points.clamp(2, 2_000));
         self.read(move |tx| {
             let market = markets::get(tx, &market_id)?;

@@ -4,6 +4,7 @@
 //! juror cannot tell that the answer is known, and that nobody else sits there. Affirming and
 //! denying cases are drawn equally often, so that no constant vote does better than a coin.
 
+use plumbline_access::Action;
 use plumbline_market::sortition::{Words, subseed};
 use plumbline_oracle::claim::Claim;
 use plumbline_store::gold::{self, GoldCase};
@@ -16,7 +17,7 @@ use super::convene::{Convene, may_sit, panel_id, seat, takes_part};
 use super::snapshot::Snapshot;
 use crate::accounts::account_of;
 use crate::commands::CreateGoldCase;
-use crate::context::{Context, Scope};
+use crate::context::Context;
 use crate::jobs::GOLD_PANEL;
 use crate::time::{Millis, rfc3339};
 use crate::views::{CaseExhibit, GoldCaseView, Page};
@@ -149,7 +150,7 @@ impl Service {
 
     /// Adds a case with a known answer; the operator's.
     pub fn create_gold_case(&self, ctx: &Context, cmd: &CreateGoldCase) -> Result<GoldCaseView> {
-        self.allow(&ctx.actor, Scope::Admin)?;
+        self.allow(&ctx.actor, Action::CreateGoldCase)?;
         let author = account_of(&ctx.actor)?;
         let snapshot = check_case(cmd)?;
         let id = self.new_id();
@@ -179,7 +180,7 @@ impl Service {
         cursor: Option<&str>,
         limit: usize,
     ) -> Result<Page<GoldCaseView>> {
-        self.allow(&ctx.actor, Scope::Admin)?;
+        self.allow(&ctx.actor, Action::ListGoldCases)?;
         let (before, limit) = (cursor.map(str::to_owned), page::bounded(limit));
         self.read(move |tx| {
             let rows = gold::in_use(tx, affirms, before.as_deref(), (limit + 1) as i64)?;
@@ -198,7 +199,7 @@ impl Service {
 
     /// Takes a case out of use; what was given out is still judged.
     pub fn retire_gold_case(&self, ctx: &Context, id: &str) -> Result<()> {
-        self.allow(&ctx.actor, Scope::Admin)?;
+        self.allow(&ctx.actor, Action::RetireGoldCase)?;
         let id = id.to_owned();
         self.write(move |tx| Ok(gold::retire(tx, &id)?))
     }

@@ -1,5 +1,6 @@
 //! Becoming a juror, and stopping to be one.
 
+use plumbline_access::Action;
 use plumbline_store::Tx;
 use plumbline_store::accounts::{self, Account, AccountKind};
 use plumbline_store::gold::unused_secrets;
@@ -11,7 +12,7 @@ use super::settle::paid_out;
 use super::{JURY, TOPIC};
 use crate::accounts::account_of;
 use crate::commands::JoinJury;
-use crate::context::{Context, Scope};
+use crate::context::Context;
 use crate::events::publish;
 use crate::ledger::{ensure_account, post, system_account};
 use crate::time::{Millis, rfc3339};
@@ -37,7 +38,7 @@ impl Service {
     /// `forbidden` without the role `juror` where juries are not open; `bad-stake` for an amount
     /// that leaves the stake below two deposits; `jury-full`; `insufficient-funds`.
     pub fn join_jury(&self, ctx: &Context, cmd: &JoinJury) -> Result<JurorView> {
-        self.allow(&ctx.actor, Scope::Govern)?;
+        self.allow(&ctx.actor, Action::JoinJury)?;
         let account_id = account_of(&ctx.actor)?;
         if !(1..=MAX_STAKE).contains(&cmd.stake_micro) {
             return Err(ServiceError::invalid(
@@ -74,7 +75,7 @@ impl Service {
 
     /// Takes the actor's stake back: at once what no seat locks, the rest as its seats end.
     pub fn leave_jury(&self, ctx: &Context) -> Result<JurorView> {
-        self.allow(&ctx.actor, Scope::Govern)?;
+        self.allow(&ctx.actor, Action::LeaveJury)?;
         let account_id = account_of(&ctx.actor)?;
         let (config, transfer_id) = (self.config.clone(), self.new_id());
         self.write_once(ctx, move |tx, now| {
@@ -100,7 +101,7 @@ impl Service {
         cursor: Option<&str>,
         limit: usize,
     ) -> Result<Page<JurorView>> {
-        self.allow(&ctx.actor, Scope::Read)?;
+        self.allow(&ctx.actor, Action::ListJurors)?;
         let (after, limit) = (cursor.map(str::to_owned), page::bounded(limit));
         let me = ctx.actor.account_id.clone();
         self.read(move |tx| {
@@ -132,13 +133,13 @@ impl Service {
     /// Whether the actor may become a juror, and the least stake.
     pub fn jury_terms(&self, ctx: &Context) -> (bool, i64) {
         let may = open_to_all(&self.config) || ctx.actor.has_role("juror");
-        let may = may && self.is_allowed(&ctx.actor, Scope::Govern);
+        let may = may && self.may(&ctx.actor, Action::JoinJury);
         (may, self.config.panels.least_stake())
     }
 
     /// Commitments of the secrets for draws to come, in the order in which they will be used.
     pub fn draw_commitments(&self, ctx: &Context) -> Result<Vec<DrawCommitment>> {
-        self.allow(&ctx.actor, Scope::Read)?;
+        self.allow(&ctx.actor, Action::ListDraws)?;
         let rows = self.read(|tx| Ok(unused_secrets(tx, 200)?))?;
         let view = |row: plumbline_store::gold::DrawSecret| DrawCommitment {
             number: row.number,

@@ -1,6 +1,7 @@
 //! Panels as they are shown: to a juror the case, to others the deadlines, to all the whole
 //! record once it is over.
 
+use plumbline_access::Action;
 use plumbline_market::Digest;
 use plumbline_market::panel::quorum;
 use plumbline_market::sortition::Candidate;
@@ -11,7 +12,7 @@ use super::convene::draw_seed;
 use super::dispatch::subject_of;
 use super::rows::Rows;
 use super::snapshot::Snapshot;
-use crate::context::{Context, Scope};
+use crate::context::Context;
 use crate::time::rfc3339;
 use crate::views::{CandidateView, DrawView, Page, PanelSubject, PanelView, SeatView};
 use crate::{Result, Service, ServiceError, page};
@@ -25,7 +26,7 @@ impl Service {
         cursor: Option<&str>,
         limit: usize,
     ) -> Result<Page<PanelView>> {
-        self.allow(&ctx.actor, Scope::Read)?;
+        self.allow(&ctx.actor, Action::ListPanels)?;
         let (before, limit) = (cursor.map(str::to_owned), page::bounded(limit));
         let me = ctx.actor.account_id.clone();
         let rows_wanted = (limit + 1) as i64;
@@ -52,7 +53,7 @@ impl Service {
 
     /// One panel.
     pub fn panel(&self, ctx: &Context, id: &str) -> Result<PanelView> {
-        self.allow(&ctx.actor, Scope::Read)?;
+        self.allow(&ctx.actor, Action::ReadPanel)?;
         let (id, me) = (id.to_owned(), ctx.actor.account_id.clone());
         self.read(move |tx| {
             let rows = Rows::load(tx, &id)?;

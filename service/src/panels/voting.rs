@@ -1,5 +1,6 @@
 //! Committing, revealing, denouncing.
 
+use plumbline_access::Action;
 use plumbline_market::Digest;
 use plumbline_market::panel::{Event, Opening, Vote, step};
 use plumbline_store::jurors::{self, Juror};
@@ -13,7 +14,7 @@ use super::view::panel_view;
 use super::{JURY, TOPIC, panel_error, time};
 use crate::accounts::account_of;
 use crate::commands::{CommitVote, Denounce, RevealVote};
-use crate::context::{Context, Scope};
+use crate::context::Context;
 use crate::events::publish;
 use crate::ledger::{TREASURY, post};
 use crate::time::Millis;
@@ -35,7 +36,7 @@ impl Service {
         panel_id: &str,
         cmd: &CommitVote,
     ) -> Result<PanelView> {
-        self.allow(&ctx.actor, Scope::Govern)?;
+        self.allow(&ctx.actor, Action::CommitVote)?;
         let account = account_of(&ctx.actor)?;
         let commitment: Digest = cmd
             .commitment
@@ -68,7 +69,7 @@ impl Service {
         panel_id: &str,
         cmd: &RevealVote,
     ) -> Result<PanelView> {
-        self.allow(&ctx.actor, Scope::Govern)?;
+        self.allow(&ctx.actor, Action::RevealVote)?;
         let account = account_of(&ctx.actor)?;
         let opening = opening_of(cmd)?;
         let (id, config, cmd) = (panel_id.to_owned(), self.config.clone(), cmd.clone());
@@ -99,7 +100,7 @@ impl Service {
     /// `bad-opening` for anything that is not the opening of a seat's commitment, whoever sits;
     /// `own-seat`; `commits-over`, `panel-over`; `denouncements-off`.
     pub fn denounce(&self, ctx: &Context, panel_id: &str, cmd: &Denounce) -> Result<PanelView> {
-        self.allow(&ctx.actor, Scope::Govern)?;
+        self.allow(&ctx.actor, Action::DenounceJuror)?;
         let actor = account_of(&ctx.actor)?;
         if !self.config.defences.denouncement {
             return Err(ServiceError::refused(

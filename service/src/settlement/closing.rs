@@ -1,5 +1,6 @@
 //! The closing window, the freeze and the audit draw.
 
+use plumbline_access::Action;
 use plumbline_market::Digest;
 use plumbline_market::draw::{AUDIT, CLOSE, audit_probability, draw, unit_interval};
 use plumbline_market::life::{Event, Freeze, Status, Time};
@@ -14,7 +15,7 @@ use serde_json::json;
 
 use super::log::Log;
 use super::matter::Matter;
-use crate::context::{Context, Scope};
+use crate::context::Context;
 use crate::host::{FrozenCheckpoint, HostError};
 use crate::jobs::CLOSE_ORDERS;
 use crate::markets::{life_of, view_of};
@@ -82,7 +83,7 @@ impl Service {
     /// Closes a market whose close is due, and freezes it once orders have stopped. Anybody may
     /// ask: the rules decide, not the caller.
     pub fn freeze_market(&self, ctx: &Context, market_id: &str) -> Result<MarketView> {
-        self.allow(&ctx.actor, Scope::Trade)?;
+        self.allow(&ctx.actor, Action::FreezeMarket)?;
         let id = market_id.to_owned();
         let market = self.read(move |tx| Ok(markets::get(tx, &id)?))?;
         let life = life_of(&market)?;

@@ -1,5 +1,6 @@
 //! Proposals, challenges, rulings and their deadlines.
 
+use plumbline_access::Action;
 use plumbline_market::life::{Event, Proposer, Ruler, Search, Source, Status};
 use plumbline_market::probability::Pi;
 use plumbline_store::markets::Market;
@@ -8,7 +9,7 @@ use plumbline_store::{Tx, evidence, positions, runs};
 use super::matter::{Entry, Matter, NewClaim, is_settling};
 use crate::accounts::account_of;
 use crate::commands::{ChallengeSettlement, ProposeSettlement, VoidMarket};
-use crate::context::{Context, Scope};
+use crate::context::Context;
 use crate::outcomes::require_binary;
 use crate::panels::PanelOutcome;
 use crate::time::Millis;
@@ -27,7 +28,7 @@ impl Service {
         market_id: &str,
         cmd: &ProposeSettlement,
     ) -> Result<SettlementRecord> {
-        self.allow(&ctx.actor, Scope::Trade)?;
+        self.allow(&ctx.actor, Action::ProposeSettlement)?;
         let claim = self.new_claim(ctx, cmd.pi, &cmd.reason, 0)?;
         let (id, bond, config) = (market_id.to_owned(), cmd.bond_micro, self.config.clone());
         self.write_once(ctx, move |tx, now| {
@@ -55,7 +56,7 @@ impl Service {
         market_id: &str,
         cmd: &ChallengeSettlement,
     ) -> Result<SettlementRecord> {
-        self.allow(&ctx.actor, Scope::Trade)?;
+        self.allow(&ctx.actor, Action::ChallengeSettlement)?;
         let claim = self.new_claim(ctx, cmd.pi, &cmd.reason, 1)?;
         let (id, bond, config) = (market_id.to_owned(), cmd.bond_micro, self.config.clone());
         self.write_once(ctx, move |tx, now| {
@@ -74,7 +75,7 @@ impl Service {
         market_id: &str,
         cmd: &VoidMarket,
     ) -> Result<SettlementRecord> {
-        self.allow(&ctx.actor, Scope::Admin)?;
+        self.allow(&ctx.actor, Action::VoidMarket)?;
         let why = checked_reason(&cmd.reason, 1, MAX_VOID_REASON)?;
         let id = market_id.to_owned();
         self.write_once(ctx, move |tx, now| {

@@ -1,6 +1,7 @@
 //! What everybody may see of how a market ends. Secrets come out when nobody can use them any
 //! more: the stop moment and the seed after the freeze, a jury when it has ruled.
 
+use plumbline_access::Action;
 use plumbline_market::Digest;
 use plumbline_market::draw::LogHead;
 use plumbline_market::life::{Life, Search, Status};
@@ -11,7 +12,7 @@ use plumbline_store::{Tx, accounts, cases, evidence};
 
 use super::closing::{Closing, Frozen, tree};
 use super::matter::Matter;
-use crate::context::{Context, Scope};
+use crate::context::Context;
 use crate::markets::settlement_view;
 use crate::time::{Millis, rfc3339};
 use crate::views::{
@@ -22,14 +23,14 @@ use crate::{Result, Service, ServiceError};
 impl Service {
     /// The whole record of how a market ends.
     pub fn case(&self, ctx: &Context, market_id: &str) -> Result<SettlementRecord> {
-        self.allow(&ctx.actor, Scope::Read)?;
+        self.allow(&ctx.actor, Action::ReadSettlement)?;
         let (id, now) = (market_id.to_owned(), self.now());
         self.read(move |tx| case_view(tx, &id, now))
     }
 
     /// Shows that a submission is under its market's exhibits root.
     pub fn inclusion(&self, ctx: &Context, evidence_id: &str) -> Result<InclusionView> {
-        self.allow(&ctx.actor, Scope::Read)?;
+        self.allow(&ctx.actor, Action::ReadInclusion)?;
         let id = evidence_id.to_owned();
         self.read(move |tx| {
             let row = evidence::get(tx, &id)?;

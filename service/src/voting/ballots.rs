@@ -1,5 +1,6 @@
 //! The electorate, and votes.
 
+use plumbline_access::Action;
 use plumbline_governance::voting::ballot::{Ballot, Conviction, Side};
 use plumbline_governance::voting::proposal::Event;
 use plumbline_governance::voting::tally::{Ballots, Elector, Electors, Tally, tally};
@@ -15,7 +16,7 @@ use super::stakes::{
 use super::{TOPIC, view};
 use crate::accounts::account_of;
 use crate::commands::CastVote;
-use crate::context::{Context, Scope};
+use crate::context::Context;
 use crate::events::publish;
 use crate::time::rfc3339;
 use crate::views::{Page, ProposalView, VoteView};
@@ -28,7 +29,7 @@ impl Service {
     /// # Errors
     /// `voting-over`, `voting-not-open`, `no-weight`, `bad-side`, `bad-conviction`.
     pub fn cast_vote(&self, ctx: &Context, id: &str, cmd: &CastVote) -> Result<ProposalView> {
-        self.allow(&ctx.actor, Scope::Govern)?;
+        self.allow(&ctx.actor, Action::CastVote)?;
         let (account, conviction) = (account_of(&ctx.actor)?, conviction_of(cmd.conviction)?);
         let side = Side::parse(&cmd.side).ok_or_else(|| {
             ServiceError::invalid("bad-side", "side is 'for', 'against' or 'abstain'")
@@ -81,7 +82,7 @@ impl Service {
         cursor: Option<&str>,
         limit: usize,
     ) -> Result<Page<VoteView>> {
-        self.allow(&ctx.actor, Scope::Read)?;
+        self.allow(&ctx.actor, Action::ListVotes)?;
         let (id, after) = (id.to_owned(), cursor.map(str::to_owned));
         let limit = page::bounded(limit);
         self.read(move |tx| {

@@ -1,6 +1,7 @@
 //! What happens to proposals without anybody asking: deadlines, found by an index on every tick so that a
 //! restart forgets none, and execution once a time lock is over.
 
+use plumbline_access::Action;
 use plumbline_governance::voting::proposal::{Event, State};
 use plumbline_store::{Tx, proposals};
 use serde_json::json;
@@ -9,7 +10,7 @@ use super::actions;
 use super::motion::Motion;
 use super::view;
 use crate::accounts::account_of;
-use crate::context::{Context, Scope};
+use crate::context::Context;
 use crate::time::Millis;
 use crate::views::ProposalView;
 use crate::{Result, Service, ServiceConfig, ServiceError};
@@ -53,7 +54,7 @@ impl Service {
     /// `time-locked`, `not-approved`, `executed-already`, `proposal-over`, and whatever keeps the effect from
     /// being made now.
     pub fn execute_proposal(&self, ctx: &Context, id: &str) -> Result<ProposalView> {
-        self.allow(&ctx.actor, Scope::Govern)?;
+        self.allow(&ctx.actor, Action::ExecuteProposal)?;
         let (account, id) = (account_of(&ctx.actor)?, id.to_owned());
         let config = self.config.clone();
         self.write_once(ctx, move |tx, now| {

@@ -1,5 +1,6 @@
 //! Writing, paying for and taking back proposals.
 
+use plumbline_access::Action;
 use plumbline_governance::voting::proposal::{Event, draft};
 use plumbline_governance::voting::tally::Tally;
 use plumbline_governance::voting::tracks::{Track, TrackTerms};
@@ -10,7 +11,7 @@ use super::motion::{Motion, as_json};
 use super::{LIVING, actions, track_of, view};
 use crate::accounts::account_of;
 use crate::commands::{CreateProposal, PayDeposit, ProposedAction};
-use crate::context::{Context, Scope};
+use crate::context::Context;
 use crate::policy::timestamp;
 use crate::time::Millis;
 use crate::views::{EffectView, Page, ProposalView, TrackView};
@@ -41,7 +42,7 @@ impl Service {
     /// # Errors
     /// `bad-proposal`, `wrong-track`, `too-many-proposals`, `already-proposed`, and those of the action.
     pub fn create_proposal(&self, ctx: &Context, cmd: &CreateProposal) -> Result<ProposalView> {
-        self.allow(&ctx.actor, Scope::Govern)?;
+        self.allow(&ctx.actor, Action::CreateProposal)?;
         let author = account_of(&ctx.actor)?;
         check_text(cmd)?;
         let track = self.track_for(cmd)?;
@@ -77,7 +78,7 @@ impl Service {
 
     /// What the effect of a proposal would be, without making one.
     pub fn preview_proposal(&self, ctx: &Context, cmd: &CreateProposal) -> Result<EffectView> {
-        self.allow(&ctx.actor, Scope::Govern)?;
+        self.allow(&ctx.actor, Action::PreviewProposal)?;
         account_of(&ctx.actor)?;
         let action = self.check_action(self.track_for(cmd)?, &cmd.action)?;
         self.effect_of(&action)
@@ -88,7 +89,7 @@ impl Service {
     /// # Errors
     /// `deposit-over`, `deposit-too-large`, `bad-deposit`, `track-full`, `insufficient-funds`.
     pub fn pay_deposit(&self, ctx: &Context, id: &str, cmd: &PayDeposit) -> Result<ProposalView> {
-        self.allow(&ctx.actor, Scope::Govern)?;
+        self.allow(&ctx.actor, Action::FundProposal)?;
         let (account, id) = (account_of(&ctx.actor)?, id.to_owned());
         let amount = checked_deposit(cmd.amount_micro)?;
         let (config, transfer_id) = (self.config.clone(), self.new_id());
@@ -105,7 +106,7 @@ impl Service {
     /// # Errors
     /// `not-withdrawable`, `forbidden`.
     pub fn withdraw_proposal(&self, ctx: &Context, id: &str) -> Result<ProposalView> {
-        self.allow(&ctx.actor, Scope::Govern)?;
+        self.allow(&ctx.actor, Action::WithdrawProposal)?;
         let (account, id, config) = (account_of(&ctx.actor)?, id.to_owned(), self.config.clone());
         self.write_once(ctx, move |tx, now| {
             let mut motion = Motion::load(tx, &id)?;
@@ -132,7 +133,7 @@ impl Service {
         cursor: Option<&str>,
         limit: usize,
     ) -> Result<Page<ProposalView>> {
-        self.allow(&ctx.actor, Scope::Read)?;
+        self.allow(&ctx.actor, Action::ListProposals)?;
         let track = track.map(track_of).transpose()?;
         check_state(state)?;
         let (state, before) = (state.map(str::to_owned), cursor.map(str::to_owned));
@@ -157,7 +158,7 @@ impl Service {
 
     /// One proposal, with everything about it.
     pub fn proposal(&self, ctx: &Context, id: &str) -> Result<ProposalView> {
-        self.allow(&ctx.actor, Scope::Read)?;
+        self.allow(&ctx.actor, Action::ReadProposal)?;
         let (id, now, me) = (id.to_owned(), self.now(), ctx.actor.account_id.clone());
         self.read(move |tx| {
             let row = proposals::get(tx, &id)?;
@@ -167,7 +168,7 @@ impl Service {
 
     /// What each track asks for.
     pub fn tracks(&self, ctx: &Context) -> Result<Vec<TrackView>> {
-        self.allow(&ctx.actor, Scope::Read)?;
+        self.allow(&ctx.actor, Action::ListTracks)?;
         let terms = |track: Track| view::terms(track.as_str(), &self.terms_of(track));
         Ok(Track::ALL.iter().copied().map(terms).collect())
     }

@@ -1,5 +1,6 @@
 //! Seals: their use, and what everybody may see of them.
 
+use plumbline_access::Action;
 use plumbline_governance::Bps;
 use plumbline_governance::orders::OrderEffect;
 use plumbline_governance::voting::proposal::at_once;
@@ -15,7 +16,7 @@ use super::proposals::{Written, insert};
 use super::{TOPIC, ballots};
 use crate::accounts::account_of;
 use crate::commands::{ProposedAction, UseSeal};
-use crate::context::{Context, Scope};
+use crate::context::Context;
 use crate::events::publish;
 use crate::policy::timestamp;
 use crate::runs::find_run;
@@ -30,7 +31,7 @@ impl Service {
     /// # Errors
     /// `no-guardian`, `seal-used`, `seal-expired`, `signed-already`, `seal-out-of-scope`.
     pub fn use_seal(&self, ctx: &Context, id: &str, cmd: &UseSeal) -> Result<SealView> {
-        self.allow(&ctx.actor, Scope::Govern)?;
+        self.allow(&ctx.actor, Action::UseSeal)?;
         let (account, id, run) = (account_of(&ctx.actor)?, id.to_owned(), cmd.run.clone());
         let (config, vote_id) = (self.config.clone(), self.new_id());
         self.write_once(ctx, move |tx, now| {
@@ -63,7 +64,7 @@ impl Service {
         cursor: Option<&str>,
         limit: usize,
     ) -> Result<Page<SealView>> {
-        self.allow(&ctx.actor, Scope::Read)?;
+        self.allow(&ctx.actor, Action::ListSeals)?;
         let (before, limit) = (cursor.map(str::to_owned), page::bounded(limit));
         let now = self.now();
         self.read(move |tx| {
@@ -79,7 +80,7 @@ impl Service {
 
     /// One seal.
     pub fn seal(&self, ctx: &Context, id: &str) -> Result<SealView> {
-        self.allow(&ctx.actor, Scope::Read)?;
+        self.allow(&ctx.actor, Action::ReadSeal)?;
         let (id, now) = (id.to_owned(), self.now());
         self.read(move |tx| {
             let row = standing::seal(tx, &id)?;
@@ -89,7 +90,7 @@ impl Service {
 
     /// What votes and seals have put on runs and is in force.
     pub fn orders_in_force(&self, ctx: &Context) -> Result<Vec<OrderInForce>> {
-        self.allow(&ctx.actor, Scope::Read)?;
+        self.allow(&ctx.actor, Action::ListStandingOrders)?;
         let now = self.now();
         self.read(move |tx| {
             let rows = standing::ending_after(tx, now)?;

@@ -1,5 +1,6 @@
 //! Staking, delegating, and what locks a stake.
 
+use plumbline_access::Action;
 use plumbline_governance::voting::ballot::Conviction;
 use plumbline_governance::voting::tally::{DelegationError, check_delegation};
 use plumbline_governance::voting::tracks::TrackTerms;
@@ -10,7 +11,7 @@ use serde_json::json;
 use super::{STAKES, TOPIC, VotingConfig, track_of};
 use crate::accounts::account_of;
 use crate::commands::{ChangeStake, Delegate};
-use crate::context::{Context, Scope};
+use crate::context::Context;
 use crate::events::publish;
 use crate::ledger::post;
 use crate::time::{Millis, rfc3339};
@@ -32,7 +33,7 @@ impl Service {
     /// # Errors
     /// `bad-stake`, `electorate-full`, `insufficient-funds`.
     pub fn stake(&self, ctx: &Context, cmd: &ChangeStake) -> Result<StakeView> {
-        self.allow(&ctx.actor, Scope::Govern)?;
+        self.allow(&ctx.actor, Action::ChangeStake)?;
         let (account, added) = (account_of(&ctx.actor)?, amount_of(cmd)?);
         let (config, transfer_id) = (self.config.clone(), self.new_id());
         self.write_once(ctx, move |tx, now| {
@@ -64,7 +65,7 @@ impl Service {
     /// # Errors
     /// `stake-locked` while a vote locks it, `stake-delegated`, `bad-stake`.
     pub fn withdraw_stake(&self, ctx: &Context, cmd: &ChangeStake) -> Result<StakeView> {
-        self.allow(&ctx.actor, Scope::Govern)?;
+        self.allow(&ctx.actor, Action::WithdrawStake)?;
         let (account, taken) = (account_of(&ctx.actor)?, amount_of(cmd)?);
         let (config, transfer_id) = (self.config.clone(), self.new_id());
         self.write_once(ctx, move |tx, now| {
@@ -94,7 +95,7 @@ impl Service {
     /// `delegation-cycle`, `delegation-to-oneself`, `delegation-chain-too-long`, `bad-track`,
     /// `bad-conviction`, `not-found`, `delegations-full`.
     pub fn delegate(&self, ctx: &Context, cmd: &Delegate) -> Result<StakeView> {
-        self.allow(&ctx.actor, Scope::Govern)?;
+        self.allow(&ctx.actor, Action::Delegate)?;
         let (account, track) = (account_of(&ctx.actor)?, track_of(&cmd.track)?);
         let conviction = conviction_of(cmd.conviction)?;
         let (handle, config) = (cmd.delegate.clone(), self.config.clone());
@@ -135,7 +136,7 @@ impl Service {
     /// # Errors
     /// `bad-track`, `not-found`.
     pub fn undelegate(&self, ctx: &Context, track: &str) -> Result<StakeView> {
-        self.allow(&ctx.actor, Scope::Govern)?;
+        self.allow(&ctx.actor, Action::EndDelegation)?;
         let (account, track) = (account_of(&ctx.actor)?, track_of(track)?.as_str());
         let config = self.config.clone();
         self.write_once(ctx, move |tx, now| {
@@ -150,7 +151,7 @@ impl Service {
 
     /// The actor's stake and delegations.
     pub fn own_stake(&self, ctx: &Context) -> Result<StakeView> {
-        self.allow(&ctx.actor, Scope::Govern)?;
+        self.allow(&ctx.actor, Action::ReadOwnStake)?;
         let (account, now) = (account_of(&ctx.actor)?, self.now());
         self.read(|tx| stake_view(tx, &self.config, &account, now))
     }

@@ -3,9 +3,7 @@
 use std::time::Instant;
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use plumbline_service::ServiceError;
 use plumbline_service::commands::{CreateAccount, CreateToken, Login};
-use plumbline_service::context::{Actor, Scope};
 use plumbline_service::views::{MeView, TokenCreated, TokenView};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -37,17 +35,6 @@ pub(crate) fn count_attempt(state: &AppState, req: &HttpRequest) -> Result<(), P
         .map_err(|wait| Problem::too_many("attempts", wait))
 }
 
-/// Refuses sign-up by visitors where only operators make accounts.
-pub(crate) fn may_sign_up(state: &AppState, actor: &Actor) -> Result<(), Problem> {
-    if state.config.open_sign_up || actor.scopes.contains(&Scope::Admin) {
-        return Ok(());
-    }
-    Err(ServiceError::Forbidden {
-        needs: "an invitation: only operators make accounts here".into(),
-    }
-    .into())
-}
-
 /// Sign up
 #[utoipa::path(post, path = "/api/v1/accounts", tag = "accounts", request_body = CreateAccount,
     responses((status = 201, description = "The new account", body = MeView)))]
@@ -57,7 +44,6 @@ pub(crate) async fn sign_up(
     caller: Caller<Anyone>,
     body: Json<CreateAccount>,
 ) -> Answer {
-    may_sign_up(&state, &caller.actor)?;
     count_attempt(&state, &req)?;
     let context = caller.writing(body.idempotency);
     let me = blocking(&state.service, move |service| {

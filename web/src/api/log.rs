@@ -1,6 +1,5 @@
 //! The transparency log: entries, proofs, signed checkpoints.
 
-use actix_web::web;
 use plumbline_service::views::{
     ConsistencyView, LogCheckpointView, LogEntriesView, LogProofView, Page,
 };
@@ -115,14 +114,4 @@ pub(crate) async fn consistency(
         service.log_consistency(&caller.context(), from, to)
     })
     .await?)
-}
-
-/// Mounts the routes.
-pub(crate) fn routes(api: &mut web::ServiceConfig) {
-    use actix_web::web::{get, resource};
-    api.service(resource("/log/checkpoint").route(get().to(checkpoint)))
-        .service(resource("/log/checkpoints").route(get().to(checkpoints)))
-        .service(resource("/log/entries").route(get().to(entries)))
-        .service(resource("/log/proof").route(get().to(proof)))
-        .service(resource("/log/consistency").route(get().to(consistency)));
 }

@@ -10,6 +10,7 @@ use crate::auth::{Caller, Need};
 use crate::csrf;
 use crate::extract::{keyed, read_body};
 use crate::problem::Problem;
+use crate::state::AppState;
 
 /// Most fields of a form.
 const MAX_FIELDS: usize = 256;
@@ -72,8 +73,8 @@ impl<N: Need> FromRequest for Form<N> {
         let (req, payload) = (req.clone(), payload.take());
         Box::pin(async move {
             csrf::require_same_origin(&req)?;
-            let caller = Caller::<N>::admit(&req).await?;
-            let facts = Facts::of(&req).with(&caller);
+            let caller = Caller::<N>::of(&req)?;
+            let facts = Facts::of(&req).with(&caller, &AppState::of(&req)?.service);
             req.extensions_mut().insert(facts.clone());
             let body = read_body(&req, payload).await?;
             let text = std::str::from_utf8(&body)

@@ -9,7 +9,7 @@ use super::form::{Fields, Form};
 use super::visit::{redirect_with, render};
 use super::{Visit, local_path};
 use crate::api::Answer;
-use crate::api::accounts::{count_attempt, may_sign_up};
+use crate::api::accounts::count_attempt;
 use crate::auth::{Anyone, State, no_session_cookie, session_cookie};
 use crate::blocking::blocking;
 use crate::extract::Params;
@@ -161,7 +161,6 @@ fn account_of(fields: &Fields) -> CreateAccount {
 
 /// `POST /signup`
 pub(crate) async fn sign_up(req: HttpRequest, state: State, form: Form<Anyone>) -> Answer {
-    may_sign_up(&state, &form.caller.actor)?;
     count_attempt(&state, &req)?;
     let (context, shown) = (form.writing(), Credentials::of(&form.fields));
     let command = account_of(&form.fields);

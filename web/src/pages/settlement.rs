@@ -11,7 +11,7 @@ use super::encode;
 use super::form::{Fields, Form, fresh_key, micro_of};
 use super::visit::redirect_with;
 use crate::api::Answer;
-use crate::auth::{State, Trader};
+use crate::auth::{Admin, Need, State, Trader};
 use crate::blocking::blocking;
 use crate::templates::format::{credits, decimal, percent};
 
@@ -126,11 +126,30 @@ fn row(claim: &ClaimView) -> CaseRow {
     }
 }
 
-/// `POST /markets/{id}/settlement`: `do` is `propose`, `challenge` or `void`
-pub(crate) async fn act(state: State, form: Form<Trader>, id: web::Path<String>) -> Answer {
-    let (context, market_id) = (form.writing(), id.clone());
-    let back = format!("/markets/{}#settle-h", encode(&id));
-    let asked = match Asked::of(&form.fields) {
+/// `POST /markets/{id}/settlement`
+pub(crate) async fn propose(state: State, form: Form<Trader>, id: web::Path<String>) -> Answer {
+    act(&state, form, &id, Asked::proposal).await
+}
+
+/// `POST /markets/{id}/challenges`
+pub(crate) async fn challenge(state: State, form: Form<Trader>, id: web::Path<String>) -> Answer {
+    act(&state, form, &id, Asked::challenge).await
+}
+
+/// `POST /markets/{id}/void`
+pub(crate) async fn void(state: State, form: Form<Admin>, id: web::Path<String>) -> Answer {
+    act(&state, form, &id, Asked::void).await
+}
+
+async fn act<N: Need>(
+    state: &State,
+    form: Form<N>,
+    id: &str,
+    read: fn(&Fields) -> Asking,
+) -> Answer {
+    let (context, market_id) = (form.writing(), id.to_owned());
+    let back = format!("/markets/{}#settle-h", encode(id));
+    let asked = match read(&form.fields) {
         Ok(asked) => asked,
         Err(error) => return Ok(redirect_with(&back, "error", &error)),
     };
@@ -148,7 +167,9 @@ pub(crate) async fn act(state: State, form: Form<Trader>, id: web::Path<String>)
     }
 }
 
-/// What a form asks for.
+/// What a form asks for, or a sentence for the person.
+type Asking = std::result::Result<Asked, String>;
+
 enum Asked {
     Propose(ProposeSettlement),
     Challenge(ChallengeSettlement),
@@ -156,33 +177,38 @@ enum Asked {
 }
 
 impl Asked {
-    /// Errors: a sentence for the person.
-    fn of(fields: &Fields) -> std::result::Result<Self, String> {
+    fn proposal(fields: &Fields) -> Asking {
+        let (pi, bond_micro) = Self::claim(fields)?;
+        Ok(Self::Propose(ProposeSettlement {
+            pi,
+            bond_micro,
+            reason: fields.get("reason").to_owned(),
+        }))
+    }
+
+    fn challenge(fields: &Fields) -> Asking {
+        let (pi, bond_micro) = Self::claim(fields)?;
+        Ok(Self::Challenge(ChallengeSettlement {
+            pi,
+            bond_micro,
+            reason: fields.get("reason").to_owned(),
+        }))
+    }
+
+    fn void(fields: &Fields) -> Asking {
         let reason = fields.get("reason").to_owned();
-        if fields.get("do") == "void" {
-            return Ok(Self::Void(VoidMarket { reason }));
-        }
+        Ok(Self::Void(VoidMarket { reason }))
+    }
+
+    /// The settlement as a number from 0 to 1, and the bond.
+    fn claim(fields: &Fields) -> std::result::Result<(f64, i64), String> {
         let number: f64 = fields
             .get("pi")
             .trim_end_matches('%')
             .trim()
             .parse()
             .map_err(|_| "The settlement must be a percentage, such as 100".to_owned())?;
-        let pi = number / 100.0;
-        let bond_micro = micro_of("The bond", fields.get("bond"))?;
-        Ok(if fields.get("do") == "propose" {
-            Self::Propose(ProposeSettlement {
-                pi,
-                bond_micro,
-                reason,
-            })
-        } else {
-            Self::Challenge(ChallengeSettlement {
-                pi,
-                bond_micro,
-                reason,
-            })
-        })
+        Ok((number / 100.0, micro_of("The bond", fields.get("bond"))?))
     }
 
     const fn told(&self) -> &'static str {

@@ -5,9 +5,9 @@ use actix_web::cookie::{Cookie, SameSite};
 use actix_web::dev::Payload;
 use actix_web::http::{StatusCode, header};
 use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse};
-use futures_util::future::LocalBoxFuture;
-use plumbline_service::Service;
-use plumbline_service::context::{Context, Scope};
+use futures_util::future::{Ready, ready};
+use plumbline_service::context::Context;
+use plumbline_service::{Action, Service, SignUp};
 use serde::Serialize;
 
 use crate::api::Answer;
@@ -57,6 +57,8 @@ pub(crate) struct Viewer {
     pub(crate) trades: bool,
     /// May submit evidence.
     pub(crate) testifies: bool,
+    /// May propose settlements and challenge them.
+    pub(crate) settles: bool,
     /// May see operations.
     pub(crate) operates: bool,
     /// Is a juror, or may become one.
@@ -118,17 +120,18 @@ impl Facts {
     }
 
     /// The same, with whoever is signed in.
-    pub(crate) fn with<N: Need>(mut self, caller: &Caller<N>) -> Self {
+    pub(crate) fn with<N: Need>(mut self, caller: &Caller<N>, service: &Service) -> Self {
         let actor = &caller.actor;
         if actor.account_id.is_some() {
-            let may = |scope| actor.scopes.contains(&scope);
+            let may = |action| service.may(actor, action);
             self.viewer = Some(Viewer {
                 handle: actor.handle.clone(),
-                trades: may(Scope::Trade),
-                testifies: may(Scope::Evidence),
-                operates: may(Scope::Admin),
+                trades: may(Action::PlaceTrade),
+                testifies: may(Action::SubmitEvidence),
+                settles: may(Action::ProposeSettlement),
+                operates: may(Action::ListJobs),
                 sits: actor.has_role("juror"),
-                votes: may(Scope::Govern),
+                votes: may(Action::CastVote),
             });
         }
         self.csrf = caller
@@ -149,7 +152,7 @@ impl Facts {
             path: self.path.clone(),
             flash: self.flash.clone(),
             assets: static_files::version(),
-            open_sign_up: state.config.open_sign_up,
+            open_sign_up: state.service.sign_up() == SignUp::Open,
             version: env!("CARGO_PKG_VERSION"),
         }
     }
@@ -165,17 +168,15 @@ pub(crate) struct Visit<N> {
 
 impl<N: Need> FromRequest for Visit<N> {
     type Error = Problem;
-    type Future = LocalBoxFuture<'static, Result<Self, Problem>>;
+    type Future = Ready<Result<Self, Problem>>;
 
     fn from_request(req: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let req = req.clone();
-        Box::pin(async move {
-            let caller = Caller::<N>::admit(&req).await?;
-            let facts = Facts::of(&req).with(&caller);
+        ready(Caller::<N>::of(req).and_then(|caller| {
+            let facts = Facts::of(req).with(&caller, &AppState::of(req)?.service);
             // Left for the error page, should the handler fail.
             req.extensions_mut().insert(facts.clone());
             Ok(Self { caller, facts })
-        })
+        }))
     }
 }
 

@@ -285,13 +285,14 @@ async fn writes_with_a_cookie_need_its_csrf_token_and_origin() {
 
 #[tokio::test]
 async fn closed_reading_is_closed_everywhere() {
-    let config = WebConfig {
+    let closed = plumbline_service::ServiceConfig {
         public_read: false,
-        open_sign_up: false,
-        ..WebConfig::default()
+        sign_up: plumbline_service::SignUp::Closed,
+        ..plumbline_service::ServiceConfig::default()
     };
-    let world = World::with(
-        config,
+    let world = World::of(
+        WebConfig::default(),
+        closed,
         plumbline_governance::policy::Policy::demo_toml().to_owned(),
     );
     for path in [

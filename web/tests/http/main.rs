@@ -1,6 +1,7 @@
 //! The real server on a free port, over a real service and database, driven over HTTP.
 #![allow(clippy::unwrap_used)]
 
+mod access;
 mod api;
 mod evidence;
 mod gateway;

@@ -8,7 +8,7 @@ use plumbline_oracle::Ensemble;
 use plumbline_oracle::lexical::LexicalJudge;
 use plumbline_oracle::pool::PoolConfig;
 use plumbline_service::commands::{CreateAccount, CreateToken, Login, OpenMarket};
-use plumbline_service::context::{Context, Scope};
+use plumbline_service::context::{Actor, Context, Scope};
 use plumbline_service::host::{FrozenCheckpoint, Generated, HostError, RunHost, Sampling};
 use plumbline_service::jobs::JobRunner;
 use plumbline_service::views::*;
@@ -149,14 +149,16 @@ impl World {
     }
 
     pub(crate) fn with(config: WebConfig, first_policy: String) -> Self {
+        Self::of(config, ServiceConfig::default(), first_policy)
+    }
+
+    pub(crate) fn of(config: WebConfig, service: ServiceConfig, first_policy: String) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let host = Arc::new(ScriptedHost::default());
         let judges = vec![Arc::new(LexicalJudge::shipped().unwrap()) as _];
         let service_config = ServiceConfig {
-            public_read: config.public_read,
-            open_sign_up: config.open_sign_up,
             tick_ms: 50,
-            ..ServiceConfig::default()
+            ..service
         };
         let service = Service::open(ServiceParts {
             store: Store::open(&folder.path().join("test.db"), StoreOptions::default()).unwrap(),
@@ -229,6 +231,17 @@ impl World {
             handle,
             &[Scope::Read, Scope::Trade, Scope::Evidence],
         )
+    }
+
+    /// A token of an account, by whoever is signed in as it.
+    pub(crate) fn token_of(&self, actor: &Actor, scopes: &[Scope]) -> String {
+        let scopes = scopes.iter().map(|scope| scope.as_str().to_owned());
+        let cmd = CreateToken {
+            name: "test".into(),
+            scopes: scopes.collect(),
+        };
+        let context = Context::of(actor.clone());
+        self.service.create_token(&context, &cmd).unwrap().token
     }
 
     /// Another token of an account, which may also vote.
