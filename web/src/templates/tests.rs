@@ -78,6 +78,7 @@ fn chrome(dress: Dress, theme: &str, path: &str) -> Chrome {
         handle: dress.text("ada"),
         trades: true,
         testifies: true,
+        settles: dress != Dress::Empty,
         operates: true,
         sits: dress != Dress::Empty,
         votes: dress != Dress::Empty,
