@@ -7,17 +7,21 @@ use plumbline_governance::decision::DecisionTarget;
 use plumbline_governance::{Action, Bps};
 use plumbline_oracle::exhibit::ReplaySampling;
 use plumbline_oracle_candle::{CheckpointRunner, RunnerError};
-use plumbline_service::host::{FrozenCheckpoint, Generated, HostError, RunHost, Sampling};
+use plumbline_service::host::{
+    Ask, FrozenCheckpoint, Generated, HostError, RunHost, Sampling, TextSink,
+};
 use plumbline_service::time::rfc3339;
 use plumbline_service::views::{
     BanView, ContributionView, ModelView, NodeView, RoundView, TrainingView,
 };
-use plumbline_training_model::{Completion, FinishReason, Generator};
+use plumbline_training_model::Generator;
 use plumbline_training_net::error::HostError as TrainingError;
 use plumbline_training_net::host::Host;
 use plumbline_training_net::run::{HistoryPoint, RunStats, RunStatus};
 use std::sync::Arc;
 use std::time::Duration;
+
+use crate::completions::{self, completions};
 
 /// The training host, seen from the rest of the service.
 #[derive(Clone)]
@@ -64,10 +68,17 @@ impl EmbeddedRuns {
         self.find_run(model).map(Model::Newest)
     }
 
-    fn generator(&self, model: &str) -> Result<Arc<Generator>, TrainingError> {
+    /// What answers for a model, and what names those very parameters.
+    fn served(&self, model: &str) -> Result<(String, Arc<Generator>), TrainingError> {
         match self.find_model(model) {
-            Some(Model::Newest(run)) => self.host.generator(&run),
-            Some(Model::Checkpoint { hash, .. }) => self.host.generator_for_checkpoint(&hash),
+            Some(Model::Newest(run)) => {
+                let (round, generator) = self.host.newest(&run)?;
+                Ok((format!("{run}@round-{round}"), generator))
+            }
+            Some(Model::Checkpoint { hash, .. }) => {
+                let generator = self.host.generator_for_checkpoint(&hash)?;
+                Ok((hash, generator))
+            }
             None => Err(TrainingError::UnknownRun(model.to_owned())),
         }
     }
@@ -205,8 +216,14 @@ impl RunHost for EmbeddedRuns {
         prompts: &[String],
         sampling: &Sampling,
     ) -> Result<Vec<Generated>, HostError> {
-        let generator = self.generator(model).map_err(host_error)?;
+        let (_, generator) = self.served(model).map_err(host_error)?;
         completions(&generator, prompts, sampling)
+    }
+
+    fn generate(&self, model: &str, asks: Vec<Ask>, sink: &TextSink) -> Result<String, HostError> {
+        let (parameters, generator) = self.served(model).map_err(host_error)?;
+        completions::generate(self.host.serving(), &generator, asks, sink)?;
+        Ok(parameters)
     }
 }
 
@@ -228,27 +245,7 @@ impl CheckpointRunner for EmbeddedRuns {
     }
 }
 
-/// What a model writes after each prompt, for the gateway.
-pub fn completions(
-    generator: &Generator,
-    prompts: &[String],
-    sampling: &Sampling,
-) -> Result<Vec<Generated>, HostError> {
-    let options = plumbline_training_model::Sampling {
-        max_tokens: sampling.max_tokens,
-        temperature: sampling.temperature as f32,
-        top_p: sampling.top_p as f32,
-        seed: sampling.seed,
-        stop: sampling.stop.clone(),
-        logprobs: sampling.logprobs,
-    };
-    let texts = generator
-        .complete_batch(prompts, &options)
-        .map_err(|error| HostError::BadRequest(error.to_string()))?;
-    Ok(texts.into_iter().map(generated).collect())
-}
-
-/// The same for the replay judge.
+/// What a model writes after each prompt, for the replay judge.
 pub fn replay(
     generator: &Generator,
     checkpoint: &str,
@@ -337,29 +334,6 @@ fn round_view(point: HistoryPoint) -> RoundView {
         bytes: point.bytes,
         share_bps: point.share_bps,
     }
-}
-
-fn generated(completion: Completion) -> Generated {
-    Generated {
-        text: completion.text,
-        finish_reason: finish_reason(completion.finish_reason),
-        prompt_tokens: completion.prompt_tokens as u64,
-        completion_tokens: completion.completion_tokens as u64,
-        logprobs: completion.logprobs.map(|tokens| {
-            tokens
-                .into_iter()
-                .map(|token| (token.token, token.logprob))
-                .collect()
-        }),
-    }
-}
-
-fn finish_reason(reason: FinishReason) -> String {
-    match reason {
-        FinishReason::Length => "length",
-        _ => "stop",
-    }
-    .to_owned()
 }
 
 fn host_error(error: TrainingError) -> HostError {

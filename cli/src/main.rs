@@ -13,6 +13,7 @@ mod adversary;
 mod audit;
 mod bench;
 mod claims;
+mod completions;
 mod data_dir;
 mod demo;
 mod embedded;

@@ -2,6 +2,9 @@
 //! checkpoints and completions. The embedded training core implements it; an
 //! outside run without a reachable checkpoint simply has no host.
 
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
 use crate::views::{BanView, ContributionView, ModelView, NodeView, RoundView, TrainingView};
 
 /// Sampling options of a completion, OpenAI's meaning of each.
@@ -32,9 +35,69 @@ pub struct Generated {
     pub prompt_tokens: u64,
     /// Tokens generated.
     pub completion_tokens: u64,
-    /// `(token text, log-probability)` of each generated token, when asked for.
-    pub logprobs: Option<Vec<(String, f32)>>,
+    /// The tokens of the text, when asked for.
+    pub logprobs: Option<Vec<ChosenToken>>,
 }
+
+/// A token with its probability.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Token {
+    /// Its text; bytes that are not UTF-8 by themselves show as U+FFFD.
+    pub token: String,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// Natural logarithm of its probability before temperature.
+    pub logprob: f32,
+}
+
+/// A generated token with the likeliest ones at its place.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ChosenToken {
+    /// The token that was drawn.
+    pub chosen: Token,
+    /// The likeliest tokens, likeliest first.
+    pub top: Vec<Token>,
+}
+
+/// A text that is asked for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ask {
+    /// What to continue.
+    pub prompt: String,
+    /// How.
+    pub sampling: Sampling,
+}
+
+/// How a text ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TextEnd {
+    /// `stop` or `length`; `cancelled` when nobody listens any more.
+    pub finish_reason: String,
+    /// Tokens in the prompt.
+    pub prompt_tokens: u64,
+    /// Tokens generated.
+    pub completion_tokens: u64,
+}
+
+/// What becomes of a text that is asked for.
+#[derive(Debug)]
+pub enum TextEvent {
+    /// More text, which stands, with its tokens where they were asked for.
+    Piece {
+        /// The text.
+        text: String,
+        /// Its tokens.
+        tokens: Vec<ChosenToken>,
+    },
+    /// It is complete; the last event.
+    Finished(TextEnd),
+    /// It broke; the last event.
+    Failed(HostError),
+}
+
+/// Hears of the text of that number; breaking ends the text. It is called on
+/// the thread that generates and must be quick.
+pub type TextSink = Arc<dyn Fn(usize, TextEvent) -> ControlFlow<()> + Send + Sync>;
 
 /// A checkpoint that was written, hashed and pinned.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,6 +122,9 @@ pub enum HostError {
     /// The request does not make sense for the model.
     #[error("{0}")]
     BadRequest(String),
+    /// More is asked for than may wait.
+    #[error("too many texts are asked for at once")]
+    Overloaded,
     /// It broke.
     #[error("{0}")]
     Failed(String),
@@ -92,6 +158,33 @@ pub trait RunHost: Send + Sync {
         prompts: &[String],
         sampling: &Sampling,
     ) -> Result<Vec<Generated>, HostError>;
+    /// Has texts generated and tells `sink` of each as it comes; all of them or
+    /// none are taken. Each text depends on its prompt and sampling alone.
+    /// Returns what names the very parameters that answer. A host that batches
+    /// returns at once; this one answers text by text before it returns.
+    fn generate(&self, model: &str, asks: Vec<Ask>, sink: &TextSink) -> Result<String, HostError> {
+        for (number, ask) in asks.into_iter().enumerate() {
+            let mut texts = self.complete(model, &[ask.prompt], &ask.sampling)?;
+            let Some(text) = texts.pop() else {
+                return Err(HostError::Failed("the host gave no text".to_owned()));
+            };
+            let piece = TextEvent::Piece {
+                text: text.text,
+                tokens: text.logprobs.unwrap_or_default(),
+            };
+            // It is complete already: there is nothing left to end.
+            let _ = sink(number, piece);
+            let _ = sink(
+                number,
+                TextEvent::Finished(TextEnd {
+                    finish_reason: text.finish_reason,
+                    prompt_tokens: text.prompt_tokens,
+                    completion_tokens: text.completion_tokens,
+                }),
+            );
+        }
+        Ok(model.to_owned())
+    }
 }
 
 /// A host without runs, for a service that governs outside schedulers only.

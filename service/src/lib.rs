@@ -29,6 +29,7 @@ mod evidence;
 pub mod exposition;
 mod fees;
 pub mod host;
+mod inference;
 pub mod jobs;
 mod keys;
 mod learning;

@@ -13,7 +13,8 @@ pub struct WebConfig {
     pub body_limit: usize,
     /// Most event streams open at once.
     pub max_streams: usize,
-    /// Most completions generated at once; more wait, and past the same number waiting they are refused.
+    /// Most completion requests answered at once; past that they are refused. Their texts share batches, and wait for
+    /// seats in them.
     pub max_completions: usize,
     /// Event-loop threads.
     pub workers: usize,
@@ -46,7 +47,7 @@ impl Default for WebConfig {
             secure_cookies: false,
             body_limit: 4 * 1024 * 1024,
             max_streams: 512,
-            max_completions: 2,
+            max_completions: 128,
             workers: 2,
             limits: RateLimits::default(),
         }

@@ -52,7 +52,7 @@ use crate::{api, gateway};
         api::log::checkpoint, api::log::checkpoints, api::log::entries, api::log::proof, api::log::consistency,
         api::training::show, api::training::rounds, api::training::nodes, api::training::contributions, api::training::bans,
         api::health::events, api::health::alive, api::health::ready, api::health::metrics,
-        gateway::models, gateway::complete, gateway::chat,
+        gateway::models, gateway::model, gateway::complete, gateway::chat,
     ),
     components(schemas(ProblemDocument)),
     modifiers(&Security, &Problems),

@@ -364,6 +364,7 @@ fn oracle_routes(api: &mut Routes<'_>) {
 
 fn openai(api: &mut Routes<'_>) {
     api.service(resource("/models").route(get(Action::ListModels).to(gateway::models)))
+        .service(resource("/models/{model}").route(get(Action::ListModels).to(gateway::model)))
         .service(resource("/completions").route(post(Action::AskModel).to(gateway::complete)))
         .service(resource("/chat/completions").route(post(Action::AskModel).to(gateway::chat)));
 }

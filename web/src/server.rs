@@ -198,7 +198,6 @@ fn state(service: Service, config: WebConfig, templates: Templates, feeds: Feeds
         stopping,
         streams: Arc::new(Semaphore::new(config.max_streams)),
         completions: Arc::new(Semaphore::new(config.max_completions.max(1))),
-        completion_queue: Arc::new(Semaphore::new(config.max_completions.max(1) * 16)),
         traffic: Traffic::default(),
         requests: Limiter::new(limits.requests_per_second, limits.requests_per_second * 2.0),
         credentials: Limiter::new(

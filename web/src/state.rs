@@ -28,10 +28,8 @@ pub(crate) struct AppState {
     pub(crate) stopping: watch::Receiver<bool>,
     /// One permit per open event stream.
     pub(crate) streams: Arc<Semaphore>,
-    /// One permit per completion that may run.
+    /// One permit per completion request that may be answered at once.
     pub(crate) completions: Arc<Semaphore>,
-    /// One permit per completion that may run or wait.
-    pub(crate) completion_queue: Arc<Semaphore>,
     /// What was asked and how long it took.
     pub(crate) traffic: Traffic,
     /// Requests of any kind.

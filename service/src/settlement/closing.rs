@@ -20,7 +20,6 @@ use crate::host::{FrozenCheckpoint, HostError};
 use crate::jobs::CLOSE_ORDERS;
 use crate::markets::{life_of, view_of};
 use crate::time::Millis;
-use crate::training::host_error;
 use crate::views::MarketView;
 use crate::{Result, Service, ServiceConfig, ServiceError};
 
@@ -215,7 +214,7 @@ impl Service {
             Ok(checkpoint) => Some(checkpoint),
             // The run is gone for good: a jury decides, or nobody can.
             Err(HostError::UnknownModel(_)) => None,
-            Err(error) => return Err(host_error(error)),
+            Err(error) => return Err(error.into()),
         };
         let (log, now, config) = (self.log_of(market_id)?, self.now(), self.config.clone());
         self.write(move |tx| book_freeze(tx, &config, &market.id, checkpoint, log, now))

@@ -15,7 +15,6 @@ use crate::host::{HostError, Sampling};
 use crate::ledger::TREASURY;
 use crate::markets::{claim_of, life_of};
 use crate::outcomes::settle::settle_by_test;
-use crate::training::host_error;
 use crate::{Result, Service, ServiceError};
 
 /// Prompts handed to the host at once: enough to fill its batches, few enough
@@ -171,7 +170,7 @@ impl Service {
             let texts = match self.host.complete(checkpoint, &prompts, &sampling) {
                 Ok(texts) => texts,
                 Err(HostError::UnknownModel(name)) => return Err(TestError::Gone(name)),
-                Err(error) => return Err(host_error(error).into()),
+                Err(error) => return Err(ServiceError::from(error).into()),
             };
             if texts.len() != chunk.len() {
                 let detail = "the host answered another number of prompts";

@@ -1,45 +1,19 @@
 //! Text completion from a checkpoint.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::batch::{Batch, Event};
 use crate::checkpoint::Checkpoint;
 use crate::config::ModelConfig;
 use crate::decoder::Decoder;
 use crate::error::{ModelError, Result};
-use crate::inference::Cache;
-use crate::sampling::{Sampler, Sampling, log_softmax, ranked};
+use crate::inference::Weights;
+use crate::sampling::Sampling;
+use crate::session::{FinishReason, Session, TokenLogprob};
 use crate::tokenizer::Tokenizer;
-
-/// Most sequences decoded side by side; more prompts are taken in turns, so the
-/// caches' memory is bounded.
-const BATCH_MAX: usize = 64;
-
-/// Why a completion ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum FinishReason {
-    /// A stop string or the end of a document.
-    Stop,
-    /// The token limit.
-    Length,
-    /// The caller's callback asked to end.
-    Cancelled,
-}
-
-/// A generated token with its log-probability before temperature.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct TokenLogprob {
-    /// Token id.
-    pub id: u32,
-    /// Its text; bytes that are not UTF-8 by themselves show as U+FFFD.
-    pub token: String,
-    /// Natural log of its probability.
-    pub logprob: f32,
-    /// The likeliest tokens at this place with their log-probabilities.
-    pub top: Vec<(String, f32)>,
-}
 
 /// A finished completion.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -52,7 +26,7 @@ pub struct Completion {
     pub prompt_tokens: usize,
     /// Tokens that were generated, including one that ended the text.
     pub completion_tokens: usize,
-    /// One entry per generated token, if asked for.
+    /// One entry per generated token that begins in the text, if asked for.
     pub logprobs: Option<Vec<TokenLogprob>>,
 }
 
@@ -63,9 +37,8 @@ pub struct Completion {
 /// the context goes on: attention slides over the last `sequence` positions.
 #[derive(Debug)]
 pub struct Generator {
-    decoder: Decoder,
+    pub(crate) weights: Weights,
     tokenizer: Tokenizer,
-    parameters: Vec<f32>,
 }
 
 impl Generator {
@@ -102,9 +75,8 @@ impl Generator {
             )));
         }
         Ok(Self {
-            decoder: Decoder::new(config),
+            weights: Weights::new(Decoder::new(config), parameters),
             tokenizer,
-            parameters,
         })
     }
 
@@ -115,7 +87,7 @@ impl Generator {
 
     /// The model's shape.
     pub fn config(&self) -> &ModelConfig {
-        &self.decoder.config
+        &self.weights.decoder.config
     }
 
     /// Completes one prompt. An empty prompt starts a new document.
@@ -140,17 +112,22 @@ impl Generator {
         mut on_piece: impl FnMut(&str) -> ControlFlow<()>,
     ) -> Result<Completion> {
         sampling.validate()?;
-        let mut session = self.start(prompt, sampling, 0)?;
-        loop {
-            let piece = session.take_piece(sampling);
-            if !piece.is_empty() && on_piece(&piece).is_break() {
-                session.finish.get_or_insert(FinishReason::Cancelled);
-            }
-            if session.finish.is_some() {
-                return Ok(session.into_completion());
-            }
-            self.step(&mut [&mut session], sampling)?;
+        let mut batch = Batch::new(self);
+        batch
+            .admit(Under::default(), prompt, &Arc::new(sampling.clone()))
+            .map_err(|(_, error)| error)?;
+        let mut done = None;
+        while !batch.is_empty() {
+            batch.step(|under, event| {
+                let more = match &event {
+                    Event::Piece { text, .. } if !text.is_empty() => on_piece(text),
+                    _ => ControlFlow::Continue(()),
+                };
+                done = under.take(event, sampling).or(done.take());
+                more
+            });
         }
+        done.unwrap_or_else(never_finished)
     }
 
     /// Completes prompts side by side. Each result is what [`Generator::complete`]
@@ -164,27 +141,33 @@ impl Generator {
         sampling: &Sampling,
     ) -> Result<Vec<Completion>> {
         sampling.validate()?;
-        let mut completions = Vec::with_capacity(prompts.len());
-        for (turn, prompts) in prompts.chunks(BATCH_MAX).enumerate() {
-            let mut sessions = Vec::with_capacity(prompts.len());
-            for (i, prompt) in prompts.iter().enumerate() {
-                sessions.push(self.start(prompt, sampling, turn * BATCH_MAX + i)?);
+        let mut batch = Batch::new(self);
+        let mut done: Vec<Option<Result<Completion>>> = prompts.iter().map(|_| None).collect();
+        let mut waiting = prompts.iter().enumerate();
+        loop {
+            for (index, prompt) in waiting.by_ref().take(batch.free()) {
+                let mut sampling = sampling.clone();
+                sampling.seed = sampling.seed.wrapping_add(index as u64);
+                batch
+                    .admit((index, Under::default()), prompt, &Arc::new(sampling))
+                    .map_err(|(_, error)| error)?;
             }
-            loop {
-                let open = |session: &&mut Session| session.finish.is_none();
-                let mut active: Vec<_> = sessions.iter_mut().filter(open).collect();
-                if active.is_empty() {
-                    break;
+            if batch.is_empty() {
+                break;
+            }
+            batch.step(|(index, under), event| {
+                if let Some(end) = under.take(event, sampling) {
+                    done[*index] = Some(end);
                 }
-                self.step(&mut active, sampling)?;
-            }
-            completions.extend(sessions.into_iter().map(Session::into_completion));
+                ControlFlow::Continue(())
+            });
         }
-        Ok(completions)
+        let ended = |end: Option<_>| end.unwrap_or_else(never_finished);
+        done.into_iter().map(ended).collect()
     }
 
-    /// Reads the prompt and chooses the first token.
-    fn start(&self, prompt: &str, sampling: &Sampling, index: usize) -> Result<Session> {
+    /// Reads the prompt and chooses the first token. `sampling` must be valid.
+    pub(crate) fn start(&self, prompt: &str, sampling: &Arc<Sampling>) -> Result<Session> {
         let config = self.config();
         let mut ids = self.tokenizer.encode(prompt);
         if ids.is_empty() {
@@ -192,164 +175,48 @@ impl Generator {
         }
         let ids = &ids[ids.len().saturating_sub(config.sequence)..];
         let mut logits = vec![0.0; config.vocabulary];
-        let cache = self.decoder.read(&self.parameters, ids, &mut logits);
-        let mut session = Session {
-            cache,
-            sampler: Sampler::new(sampling, index),
-            last: 0,
-            bytes: Vec::new(),
-            emitted: 0,
-            prompt_tokens: ids.len(),
-            completion_tokens: 0,
-            logprobs: sampling.logprobs.map(|_| Vec::new()),
-            finish: None,
-        };
-        if sampling.max_tokens == 0 {
-            session.finish = Some(FinishReason::Length);
-        } else {
-            session.accept(&self.tokenizer, sampling, &mut logits)?;
+        let cache = self.weights.read(ids, &mut logits);
+        let mut session = Session::new(cache, Arc::clone(sampling), ids.len());
+        if session.finish.is_none() {
+            session.accept(&self.tokenizer, &mut logits)?;
         }
         Ok(session)
     }
-
-    /// Advances every session by one token.
-    fn step(&self, sessions: &mut [&mut Session], sampling: &Sampling) -> Result<()> {
-        let vocabulary = self.config().vocabulary;
-        let tokens: Vec<u32> = sessions.iter().map(|session| session.last).collect();
-        let mut logits = vec![0.0; tokens.len() * vocabulary];
-        let mut caches: Vec<_> = sessions.iter_mut().map(|s| &mut s.cache).collect();
-        self.decoder
-            .advance(&self.parameters, &tokens, &mut caches, &mut logits);
-        for (session, logits) in sessions.iter_mut().zip(logits.chunks_exact_mut(vocabulary)) {
-            session.accept(&self.tokenizer, sampling, logits)?;
-        }
-        Ok(())
-    }
 }
 
-/// One completion under way.
-#[derive(Debug)]
-struct Session {
-    cache: Cache,
-    sampler: Sampler,
-    last: u32,
-    /// Generated bytes; cut where a stop string begins.
-    bytes: Vec<u8>,
-    /// How many of them were handed out.
-    emitted: usize,
-    prompt_tokens: usize,
-    completion_tokens: usize,
-    logprobs: Option<Vec<TokenLogprob>>,
-    finish: Option<FinishReason>,
+/// The parts of a completion that have come so far.
+#[derive(Debug, Default)]
+struct Under {
+    text: String,
+    tokens: Vec<TokenLogprob>,
 }
 
-impl Session {
-    /// Chooses a token from `logits` (turned into log-probabilities in place).
-    fn accept(
-        &mut self,
-        tokenizer: &Tokenizer,
-        sampling: &Sampling,
-        logits: &mut [f32],
-    ) -> Result<()> {
-        // A model may have more ids than its tokenizer; those have no text.
-        let known = &mut logits[..tokenizer.vocabulary()];
-        log_softmax(known)?;
-        self.last = self.sampler.choose(known);
-        self.completion_tokens += 1;
-        if let Some(logprobs) = &mut self.logprobs {
-            let text = |id: u32| String::from_utf8_lossy(tokenizer.token_bytes(id)).into_owned();
-            let top = ranked(known, usize::from(sampling.logprobs.unwrap_or(0)));
-            logprobs.push(TokenLogprob {
-                id: self.last,
-                token: text(self.last),
-                logprob: known[self.last as usize],
-                top: top
-                    .into_iter()
-                    .map(|id| (text(id), known[id as usize]))
-                    .collect(),
-            });
-        }
-        let searched = self.bytes.len();
-        self.bytes
-            .extend_from_slice(tokenizer.token_bytes(self.last));
-        if self.last == tokenizer.separator() {
-            self.finish = Some(FinishReason::Stop);
-        } else if let Some(at) = first_stop(&self.bytes, searched, &sampling.stop) {
-            self.bytes.truncate(at);
-            self.finish = Some(FinishReason::Stop);
-        } else if self.completion_tokens >= sampling.max_tokens {
-            self.finish = Some(FinishReason::Length);
-        }
-        Ok(())
-    }
-
-    /// The text that has become certain since the last call.
-    fn take_piece(&mut self, sampling: &Sampling) -> String {
-        let mut end = self.bytes.len();
-        if self.finish.is_none() {
-            end -= held_back(&self.bytes[self.emitted..], &sampling.stop);
-            end = self.emitted + whole_characters(&self.bytes[self.emitted..end]);
-        }
-        let piece = String::from_utf8_lossy(&self.bytes[self.emitted..end]).into_owned();
-        self.emitted = end;
-        piece
-    }
-
-    fn into_completion(self) -> Completion {
-        let cancelled = self.finish == Some(FinishReason::Cancelled);
-        let end = if cancelled {
-            self.emitted
-        } else {
-            self.bytes.len()
-        };
-        Completion {
-            text: String::from_utf8_lossy(&self.bytes[..end]).into_owned(),
-            finish_reason: self.finish.unwrap_or(FinishReason::Length),
-            prompt_tokens: self.prompt_tokens,
-            completion_tokens: self.completion_tokens,
-            logprobs: self.logprobs,
+impl Under {
+    /// The completion, or what went wrong, once `event` is the last.
+    fn take(&mut self, event: Event, sampling: &Sampling) -> Option<Result<Completion>> {
+        match event {
+            Event::Piece { text, tokens } => {
+                self.text.push_str(&text);
+                self.tokens.extend(tokens);
+                None
+            }
+            Event::Failed(error) => Some(Err(error)),
+            Event::Finished(end) => Some(Ok(Completion {
+                text: std::mem::take(&mut self.text),
+                finish_reason: end.reason,
+                prompt_tokens: end.prompt_tokens,
+                completion_tokens: end.completion_tokens,
+                logprobs: sampling.logprobs.map(|_| std::mem::take(&mut self.tokens)),
+            })),
         }
     }
 }
 
-/// Where the earliest stop string begins that ends after `searched`.
-fn first_stop(bytes: &[u8], searched: usize, stops: &[String]) -> Option<usize> {
-    let find = |stop: &String| {
-        let from = (searched + 1).saturating_sub(stop.len());
-        let windows = bytes[from.min(bytes.len())..].windows(stop.len());
-        let at = windows
-            .into_iter()
-            .position(|window| window == stop.as_bytes())?;
-        Some(from + at)
-    };
-    stops.iter().filter_map(find).min()
-}
-
-/// Length of the longest ending of `bytes` that begins a stop string.
-fn held_back(bytes: &[u8], stops: &[String]) -> usize {
-    let partial = |stop: &String| {
-        (1..stop.len().min(bytes.len() + 1))
-            .rev()
-            .find(|n| bytes.ends_with(&stop.as_bytes()[..*n]))
-            .unwrap_or(0)
-    };
-    stops.iter().map(partial).max().unwrap_or(0)
-}
-
-/// Length of `bytes` without an unfinished character at its end.
-fn whole_characters(bytes: &[u8]) -> usize {
-    let mut rest = bytes;
-    loop {
-        match std::str::from_utf8(rest) {
-            Ok(_) => return bytes.len(),
-            Err(error) => match error.error_len() {
-                None => return bytes.len() - rest.len() + error.valid_up_to(),
-                Some(bad) => rest = &rest[error.valid_up_to() + bad..],
-            },
-        }
-    }
+/// A batch tells the end of every text before it lets go of it.
+fn never_finished() -> Result<Completion> {
+    Err(ModelError::Diverged("a text never ended".into()))
 }
 
 #[cfg(test)]
 #[path = "generate_tests.rs"]
-mod tests;
+pub(crate) mod tests;

@@ -23,6 +23,7 @@
 //! [`LocalTrainer`]: plumbline_training_core::trainer::LocalTrainer
 
 mod adamw;
+mod batch;
 pub mod bench;
 mod block;
 mod checkpoint;
@@ -37,20 +38,24 @@ mod init;
 mod layout;
 mod matmul;
 mod ops;
+mod packed;
 mod profile;
 mod sampling;
+mod session;
 mod tokenizer;
 mod trainer;
 mod verdict;
 
+pub use batch::{Batch, Event, Finished};
 pub use checkpoint::{Checkpoint, CheckpointId};
 pub use config::{AdamW, ModelConfig};
 pub use error::{ModelError, Result};
-pub use generate::{Completion, FinishReason, Generator, TokenLogprob};
+pub use generate::{Completion, Generator};
 pub use layout::{Layout, Slot};
 pub use matmul::matmul_peak;
 pub use profile::{Part, Profile};
 pub use sampling::Sampling;
+pub use session::{Alternative, FinishReason, TokenLogprob};
 pub use tokenizer::Tokenizer;
 pub use trainer::Trainer;
 pub use verdict::{LabelledText, VerdictModel, VerdictTrainer};

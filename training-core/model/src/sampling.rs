@@ -1,16 +1,19 @@
 //! Choosing the next token from logits.
 
+use std::cmp::Ordering;
+
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{ModelError, Result};
+use crate::ops::lanes::{exp_sum, max, scale};
 
 /// Most alternatives that may be reported per token.
 const LOGPROBS_MAX: u8 = 20;
 
 /// Most stop strings of one request.
-const STOPS_MAX: usize = 16;
+const STOPS_MAX: usize = 17;
 
 /// How a completion is drawn.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -24,7 +27,7 @@ pub struct Sampling {
     pub top_p: f32,
     /// Seed of the draws; the same seed and prompt give the same text.
     pub seed: u64,
-    /// Generation ends before the first of these to appear; at most 16, not empty.
+    /// Generation ends before the first of these to appear; at most 17, not empty.
     pub stop: Vec<String>,
     /// Report each token's log-probability and this many alternatives (at most 20).
     pub logprobs: Option<u8>,
@@ -57,7 +60,7 @@ impl Sampling {
             return refuse("top_p must be above 0 and at most 1");
         }
         if self.stop.len() > STOPS_MAX || self.stop.iter().any(String::is_empty) {
-            return refuse("stop must be at most 16 strings, none empty");
+            return refuse("stop must be at most 17 strings, none empty");
         }
         if self.logprobs.is_some_and(|count| count > LOGPROBS_MAX) {
             return refuse("logprobs must be at most 20");
@@ -72,68 +75,88 @@ pub(crate) struct Sampler {
     temperature: f32,
     top_p: f32,
     rng: ChaCha8Rng,
+    /// Kept between tokens only to spare allocating them.
+    weights: Vec<f32>,
+    ids: Vec<u32>,
 }
 
 impl Sampler {
-    /// A sampler for the sequence number `index` of a request.
-    pub(crate) fn new(sampling: &Sampling, index: usize) -> Self {
-        let seed = sampling.seed.wrapping_add(index as u64);
+    /// A sampler for one sequence.
+    pub(crate) fn new(sampling: &Sampling) -> Self {
         Self {
             temperature: sampling.temperature,
             top_p: sampling.top_p,
-            rng: ChaCha8Rng::seed_from_u64(seed),
+            rng: ChaCha8Rng::seed_from_u64(sampling.seed),
+            weights: Vec::new(),
+            ids: Vec::new(),
         }
     }
 
     /// The next token, from finite natural log-probabilities.
     pub(crate) fn choose(&mut self, logprobs: &[f32]) -> u32 {
         if self.temperature == 0.0 {
-            return ranked(logprobs, 1).first().map_or(0, |id| *id);
+            let ids = 0..logprobs.len() as u32;
+            return ids
+                .min_by(|a, b| before(logprobs, *a, *b))
+                .unwrap_or_default();
         }
-        let largest = logprobs.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let weight = |id: &u32| {
-            let gap = f64::from(logprobs[*id as usize] - largest);
-            (gap / f64::from(self.temperature)).exp()
-        };
-        let count = if self.top_p < 1.0 { logprobs.len() } else { 0 };
-        let mut ids = ranked(logprobs, count);
-        if count == 0 {
-            ids = (0..logprobs.len() as u32).collect();
+        self.weights.clear();
+        self.weights.extend_from_slice(logprobs);
+        scale(&mut self.weights, 1.0 / self.temperature);
+        let largest = max(&self.weights);
+        exp_sum(&mut self.weights, largest);
+        let weights = &self.weights;
+        let sum = |ids: &[u32]| -> f64 { ids.iter().map(|id| weight(weights, *id)).sum() };
+        self.ids.clear();
+        self.ids.extend(0..logprobs.len() as u32);
+        let mut mass = sum(&self.ids);
+        if self.top_p < 1.0 {
+            self.ids = nucleus(weights, mass, f64::from(self.top_p));
+            mass = sum(&self.ids);
         }
-        let weights: Vec<f64> = ids.iter().map(weight).collect();
-        let total: f64 = weights.iter().sum();
-        let kept = nucleus(&weights, f64::from(self.top_p) * total);
-        let mass: f64 = weights[..kept].iter().sum();
         let mut draw = self.rng.random::<f64>() * mass;
-        for (id, weight) in ids[..kept].iter().zip(&weights) {
-            draw -= weight;
+        for id in &self.ids {
+            draw -= weight(weights, *id);
             if draw < 0.0 {
                 return *id;
             }
         }
         // Rounding can leave a hair's breadth past the last one.
-        ids[kept - 1]
+        self.ids.last().map_or(0, |id| *id)
     }
 }
 
-/// How many leading weights it takes to reach `mass`; at least one.
-fn nucleus(weights: &[f64], mass: f64) -> usize {
+fn weight(weights: &[f32], id: u32) -> f64 {
+    f64::from(weights[id as usize])
+}
+
+/// The fewest ids, likeliest first, that have a share of `top_p` of `total`.
+fn nucleus(weights: &[f32], total: f64, top_p: f64) -> Vec<u32> {
+    // All that are lighter than this have less than the rest of the mass
+    // together, so the nucleus is complete before any of them; that spares
+    // sorting the long tail.
+    let light = total * (1.0 - top_p) / weights.len() as f64;
+    let heavy = |id: &u32| weight(weights, *id) >= light;
+    let mut ids: Vec<u32> = (0..weights.len() as u32).filter(heavy).collect();
+    ids.sort_unstable_by(|a, b| before(weights, *a, *b));
     let mut sum = 0.0;
-    for (i, weight) in weights.iter().enumerate() {
-        sum += weight;
-        if sum >= mass {
-            return i + 1;
-        }
-    }
-    weights.len()
+    let reached = ids.iter().position(|id| {
+        sum += weight(weights, *id);
+        sum >= top_p * total
+    });
+    ids.truncate(reached.map_or(ids.len(), |last| last + 1));
+    ids
+}
+
+/// Likelier first, lower ids first among equals.
+fn before(values: &[f32], a: u32, b: u32) -> Ordering {
+    let (x, y) = (values[a as usize], values[b as usize]);
+    y.total_cmp(&x).then(a.cmp(&b))
 }
 
 /// The `count` likeliest ids, likeliest first, lower ids first among equals.
 pub(crate) fn ranked(logprobs: &[f32], count: usize) -> Vec<u32> {
-    let before = |a: &u32, b: &u32| {
-        let (x, y) = (logprobs[*a as usize], logprobs[*b as usize]);
-        y.total_cmp(&x).then(a.cmp(b))
-    };
+    let before = |a: &u32, b: &u32| before(logprobs, *a, *b);
     let mut ids: Vec<u32> = (0..logprobs.len() as u32).collect();
     let count = count.min(ids.len());
     if count == 0 {
@@ -156,11 +179,11 @@ pub(crate) fn log_softmax(logits: &mut [f32]) -> Result<()> {
     if logits.iter().any(|z| !z.is_finite()) {
         return Err(ModelError::Diverged("logits are not finite".into()));
     }
-    let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let total: f64 = logits.iter().map(|z| f64::from(z - largest).exp()).sum();
-    let shift = f64::from(largest) + total.ln();
+    let largest = max(logits);
+    let mut weights = logits.to_vec();
+    let shift = largest + exp_sum(&mut weights, largest).ln();
     for z in logits {
-        *z = (f64::from(*z) - shift) as f32;
+        *z -= shift;
     }
     Ok(())
 }
@@ -178,7 +201,7 @@ mod tests {
     }
 
     fn frequencies(sampling: &Sampling) -> Vec<f64> {
-        let mut sampler = Sampler::new(sampling, 0);
+        let mut sampler = Sampler::new(sampling);
         let mut counts = vec![0.0; 4];
         for _ in 0..20_000 {
             counts[sampler.choose(&logprobs()) as usize] += 1.0 / 20_000.0;
@@ -225,7 +248,7 @@ mod tests {
             |s| s.temperature = -0.1,
             |s| s.top_p = 0.0,
             |s| s.stop = vec![String::new()],
-            |s| s.stop = vec!["x".into(); 17],
+            |s| s.stop = vec!["x".into(); 18],
             |s| s.logprobs = Some(21),
         ];
         assert!(Sampling::default().validate().is_ok());

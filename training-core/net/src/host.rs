@@ -31,6 +31,7 @@ use crate::corpus::load_sources;
 use crate::error::HostError;
 use crate::gate::Gate;
 use crate::run::{CheckpointRef, HistoryPoint, RunEvent, RunSpec, RunStats};
+use crate::serving::Serving;
 use crate::vault::{Vault, write_atomically};
 use life::{Live, Start};
 
@@ -65,6 +66,7 @@ pub(crate) struct Shared {
     subscribers: Arc<Subscribers>,
     /// Least recently used first.
     generators: Mutex<VecDeque<(String, Arc<Generator>)>>,
+    serving: Serving,
 }
 
 /// Whoever wants to hear of events.
@@ -118,6 +120,7 @@ impl Host {
             runs: Mutex::default(),
             subscribers: Arc::default(),
             generators: Mutex::default(),
+            serving: Serving::default(),
         };
         Ok(Self {
             shared: Arc::new(shared),
@@ -350,7 +353,21 @@ impl Host {
     /// # Errors
     /// [`HostError::UnknownRun`], [`HostError::NotReady`], [`HostError::Model`].
     pub fn generator(&self, run: &str) -> Result<Arc<Generator>, HostError> {
+        Ok(self.newest(run)?.1)
+    }
+
+    /// The round after which a run's newest parameters were published, and a
+    /// generator for them.
+    ///
+    /// # Errors
+    /// As [`Host::generator`].
+    pub fn newest(&self, run: &str) -> Result<(u64, Arc<Generator>), HostError> {
         self.run(run)?.newest_generator()
+    }
+
+    /// The threads that answer many callers at once.
+    pub fn serving(&self) -> &Serving {
+        &self.shared.serving
     }
 
     /// A generator for a checkpoint of any run here.
@@ -471,19 +488,19 @@ impl Run {
             .ok_or_else(|| HostError::NotReady(self.spec.id.clone(), status))
     }
 
-    fn newest_generator(&self) -> Result<Arc<Generator>, HostError> {
+    fn newest_generator(&self) -> Result<(u64, Arc<Generator>), HostError> {
         let (snapshot, tokenizer) = self.current()?;
         let mut cached = lock(&self.generator);
         if let Some((rounds, generator)) = &*cached
             && *rounds == snapshot.rounds
         {
-            return Ok(Arc::clone(generator));
+            return Ok((*rounds, Arc::clone(generator)));
         }
         let parameters = snapshot.parameters.to_vec();
         let generator = Generator::new(self.spec.model.clone(), tokenizer, parameters)?;
         let generator = Arc::new(generator);
         *cached = Some((snapshot.rounds, Arc::clone(&generator)));
-        Ok(generator)
+        Ok((snapshot.rounds, generator))
     }
 }
 

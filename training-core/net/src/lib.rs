@@ -30,6 +30,7 @@ pub mod node;
 pub mod organisms;
 pub mod plant;
 pub mod run;
+pub mod serving;
 pub mod transport;
 pub mod vault;
 

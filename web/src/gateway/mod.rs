@@ -4,13 +4,15 @@
 //! Errors have OpenAI's shape. A throttled run answers 429 with `Retry-After`,
 //! a paused one 503 with the decision that paused it.
 
+mod chunks;
+mod options;
 mod request;
 mod response;
+mod texts;
 
 use actix_web::HttpResponse;
 use actix_web::ResponseError;
 use actix_web::http::header;
-use plumbline_service::host::{Generated, Sampling};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -19,10 +21,12 @@ use crate::auth::{Caller, Reader, SignedReader, State};
 use crate::blocking::blocking;
 use crate::extract::Json;
 use crate::problem::Problem;
-use crate::state::AppState;
 
-pub(crate) use request::{ChatRequest, CompletionRequest, Job};
-pub(crate) use response::{ChatCompletion, Completion, ModelList};
+use chunks::{Chunks, Form};
+use options::Checked;
+use request::{ChatRequest, CompletionRequest};
+use response::{ChatCompletion, Completion, Model, ModelList};
+use texts::Texts;
 
 /// An error in OpenAI's shape.
 #[derive(Debug, Serialize, ToSchema)]
@@ -47,8 +51,8 @@ pub(crate) struct OpenAiErrorBody {
     decision_id: Option<String>,
 }
 
-/// The problem in OpenAI's shape, with the same status and headers.
-pub(crate) fn error_response(problem: &Problem) -> HttpResponse {
+/// The problem in OpenAI's shape.
+fn problem_body(problem: &Problem) -> OpenAiError {
     let kind = match problem.status {
         401 => "authentication_error",
         403 => "permission_error",
@@ -63,11 +67,16 @@ pub(crate) fn error_response(problem: &Problem) -> HttpResponse {
         param: None,
         decision_id: problem.decision_id.clone(),
     };
+    OpenAiError { error }
+}
+
+/// The problem in OpenAI's shape, with the same status and headers.
+pub(crate) fn error_response(problem: &Problem) -> HttpResponse {
     let mut response = HttpResponse::build(problem.status_code());
     if let Some(seconds) = problem.retry_after_s {
         response.insert_header((header::RETRY_AFTER, seconds.to_string()));
     }
-    response.json(OpenAiError { error })
+    response.json(problem_body(problem))
 }
 
 /// Models that can be asked: each run's newest parameters and its pinned checkpoints
@@ -81,24 +90,45 @@ pub(crate) async fn models(state: State, caller: Caller<Reader>) -> Answer {
     Ok(HttpResponse::Ok().json(ModelList::of(models)))
 }
 
+/// One model that can be asked
+#[utoipa::path(get, path = "/v1/models/{model}", tag = "gateway", params(("model" = String, Path, description = "Its name")),
+    responses((status = 200, description = "The model", body = Model)))]
+pub(crate) async fn model(
+    state: State,
+    caller: Caller<Reader>,
+    path: actix_web::web::Path<String>,
+) -> Answer {
+    let name = path.into_inner();
+    let model = blocking(&state.service, move |service| {
+        service.model(&caller.context(), &name)
+    })
+    .await?;
+    Ok(HttpResponse::Ok().json(Model::from(model)))
+}
+
 /// Complete one prompt or several
 #[utoipa::path(post, path = "/v1/completions", tag = "gateway", request_body = CompletionRequest,
     responses((status = 200, description = "The completions; with `stream` as data chunks ending in [DONE]", body = Completion)))]
 pub(crate) async fn complete(
     state: State,
     caller: Caller<SignedReader>,
-    body: Json<CompletionRequest>,
+    body: Json<Checked<CompletionRequest>>,
 ) -> Answer {
-    let request = body.value;
-    let job = request.job()?;
-    let (model, stream) = (job.model.clone(), job.stream);
-    let texts = generate(&state, &caller, job).await?;
-    let completion = Completion::of(&model, texts);
-    if stream {
-        Ok(response::stream(completion.chunks()))
-    } else {
-        Ok(HttpResponse::Ok().json(completion))
+    let job = body.value.0.job()?;
+    let texts = Texts::of(&state, &caller, &job).await?;
+    let parameters = texts.parameters.clone();
+    if job.stream {
+        let chunks = Chunks::new(Form::Text, job, parameters);
+        return Ok(chunks::stream(texts, chunks));
     }
+    let mut texts = texts.all().await?;
+    if job.echo {
+        for (text, ask) in texts.iter_mut().zip(&job.asks) {
+            text.text.insert_str(0, &ask.prompt);
+        }
+    }
+    let completion = Completion::of(&job.model, parameters, texts, job.probable());
+    Ok(HttpResponse::Ok().json(completion))
 }
 
 /// Answer a conversation; the messages become a prompt of `role: content` lines that ends with `assistant:`
@@ -107,54 +137,16 @@ pub(crate) async fn complete(
 pub(crate) async fn chat(
     state: State,
     caller: Caller<SignedReader>,
-    body: Json<ChatRequest>,
+    body: Json<Checked<ChatRequest>>,
 ) -> Answer {
-    let request = body.value;
-    let job = request.job()?;
-    let (model, stream) = (job.model.clone(), job.stream);
-    let texts = generate(&state, &caller, job).await?;
-    let completion = ChatCompletion::of(&model, texts);
-    if stream {
-        Ok(response::stream(completion.chunks()))
-    } else {
-        Ok(HttpResponse::Ok().json(completion))
+    let job = body.value.0.job()?;
+    let texts = Texts::of(&state, &caller, &job).await?;
+    let parameters = texts.parameters.clone();
+    if job.stream {
+        let chunks = Chunks::new(Form::Chat, job, parameters);
+        return Ok(chunks::stream(texts, chunks));
     }
-}
-
-/// Runs a job within the server's bounds: few at once, a bounded queue behind them.
-///
-/// Errors: 503 when the queue is full, or whatever the service says.
-async fn generate(
-    state: &AppState,
-    caller: &Caller<SignedReader>,
-    job: Job,
-) -> Result<Vec<Generated>, Problem> {
-    let queue = state.completion_queue.clone();
-    let _place = queue
-        .try_acquire_owned()
-        .map_err(|_| Problem::overloaded("completions"))?;
-    let turn = state
-        .completions
-        .clone()
-        .acquire_owned()
-        .await
-        .map_err(Problem::internal)?;
-    let context = caller.context();
-    blocking(&state.service, move |service| {
-        // Held by the work and not by the request: a client that hangs up must not let another job in early.
-        let _turn = turn;
-        let mut texts = vec![Vec::with_capacity(job.copies); job.prompts.len()];
-        for copy in 0..job.copies {
-            let sampling = Sampling {
-                seed: job.sampling.seed.wrapping_add(copy as u64),
-                ..job.sampling.clone()
-            };
-            let answers = service.complete(&context, &job.model, &job.prompts, &sampling)?;
-            for (prompt, answer) in texts.iter_mut().zip(answers) {
-                prompt.push(answer);
-            }
-        }
-        Ok(texts.into_iter().flatten().collect())
-    })
-    .await
+    let texts = texts.all().await?;
+    let completion = ChatCompletion::of(&job.model, parameters, texts, job.probable());
+    Ok(HttpResponse::Ok().json(completion))
 }

@@ -1,16 +1,14 @@
-//! What clients get, as one document or as chunks.
+//! What clients get as one document.
 
+use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use actix_web::HttpResponse;
-use actix_web::http::header;
-use actix_web::web::Bytes;
-use futures_util::stream;
-use plumbline_service::host::Generated;
+use plumbline_service::host::{ChosenToken, TextEnd, Token};
 use plumbline_service::views::ModelView;
 use serde::Serialize;
-use serde_json::{Value, json};
 use utoipa::ToSchema;
+
+use super::texts::Text;
 
 /// `GET /v1/models`
 #[derive(Debug, Serialize, ToSchema)]
@@ -38,28 +36,33 @@ pub(crate) struct Model {
     checkpoint: Option<String>,
 }
 
-impl ModelList {
-    /// The list in OpenAI's shape.
-    pub(crate) fn of(models: Vec<ModelView>) -> Self {
-        let data = models.into_iter().map(|model| Model {
+impl From<ModelView> for Model {
+    fn from(model: ModelView) -> Self {
+        Self {
             id: model.id,
             object: "model",
             created: model.created,
             owned_by: "plumbline",
             run_id: model.run_id,
             checkpoint: model.checkpoint,
-        });
+        }
+    }
+}
+
+impl ModelList {
+    /// The list in OpenAI's shape.
+    pub(crate) fn of(models: Vec<ModelView>) -> Self {
         Self {
             object: "list",
-            data: data.collect(),
+            data: models.into_iter().map(Model::from).collect(),
         }
     }
 }
 
 /// Tokens of a request.
-#[derive(Debug, Clone, Default, Serialize, ToSchema)]
+#[derive(Debug, Clone, Copy, Default, Serialize, ToSchema)]
 pub(crate) struct Usage {
-    /// In the prompts.
+    /// In the prompts; a prompt counts once for each of its texts.
     prompt_tokens: u64,
     /// Generated.
     completion_tokens: u64,
@@ -68,14 +71,20 @@ pub(crate) struct Usage {
 }
 
 impl Usage {
-    fn of(texts: &[Generated]) -> Self {
-        let prompt_tokens = texts.iter().map(|text| text.prompt_tokens).sum();
-        let completion_tokens = texts.iter().map(|text| text.completion_tokens).sum();
-        Self {
-            prompt_tokens,
-            completion_tokens,
-            total_tokens: prompt_tokens + completion_tokens,
-        }
+    /// Counts one more text.
+    pub(crate) fn add(&mut self, end: &TextEnd) {
+        self.prompt_tokens += end.prompt_tokens;
+        self.completion_tokens += end.completion_tokens;
+        self.total_tokens = self.prompt_tokens + self.completion_tokens;
+    }
+
+    fn of(texts: &[Text]) -> Self {
+        let mut usage = Self::default();
+        texts
+            .iter()
+            .filter_map(|text| text.end.as_ref())
+            .for_each(|end| usage.add(end));
+        usage
     }
 }
 
@@ -86,33 +95,83 @@ pub(crate) struct Logprobs {
     tokens: Vec<String>,
     /// Natural logarithm of each token's probability.
     token_logprobs: Vec<f32>,
-    /// Where each token starts in the text, bytes.
+    /// Where each token starts in the text, characters.
     text_offset: Vec<usize>,
-    /// Always null: only the chosen token is reported.
-    top_logprobs: Option<bool>,
+    /// The likeliest tokens at each place, and the one that was drawn.
+    top_logprobs: Vec<BTreeMap<String, f32>>,
 }
 
 impl Logprobs {
-    fn of(tokens: Vec<(String, f32)>) -> Self {
-        let mut offset = 0;
-        let text_offset = tokens
-            .iter()
-            .map(|(token, _)| {
-                let start = offset;
-                offset += token.len();
-                start
-            })
-            .collect();
-        // −∞ is not JSON; the smallest finite number stands for it.
-        let token_logprobs = tokens
-            .iter()
-            .map(|(_, logprob)| logprob.max(f32::MIN))
-            .collect();
+    /// Those of tokens that begin `offset` characters into the text; moves it on.
+    pub(crate) fn of(tokens: &[ChosenToken], offset: &mut usize) -> Self {
+        let start = |token: &ChosenToken| {
+            let start = *offset;
+            *offset += token.chosen.token.chars().count();
+            start
+        };
+        let text_offset = tokens.iter().map(start).collect();
+        let named = |token: &Token| (token.token.clone(), finite(token.logprob));
+        let top = |token: &ChosenToken| {
+            let both = token.top.iter().chain([&token.chosen]);
+            both.map(named).collect()
+        };
         Self {
-            tokens: tokens.into_iter().map(|(token, _)| token).collect(),
-            token_logprobs,
+            tokens: tokens.iter().map(|t| t.chosen.token.clone()).collect(),
+            token_logprobs: tokens.iter().map(|t| finite(t.chosen.logprob)).collect(),
             text_offset,
-            top_logprobs: None,
+            top_logprobs: tokens.iter().map(top).collect(),
+        }
+    }
+}
+
+/// −∞ is not JSON; the smallest finite number stands for it.
+fn finite(logprob: f32) -> f32 {
+    logprob.max(f32::MIN)
+}
+
+/// A token of a chat answer with its probability.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ChatToken {
+    /// Its text.
+    token: String,
+    /// Natural logarithm of its probability.
+    logprob: f32,
+    /// Its bytes.
+    bytes: Vec<u8>,
+    /// The likeliest tokens at its place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(no_recursion)]
+    top_logprobs: Option<Vec<ChatToken>>,
+}
+
+impl ChatToken {
+    fn of(token: &Token, top: Option<&[Token]>) -> Self {
+        let alone = |token: &Token| Self::of(token, None);
+        Self {
+            token: token.token.clone(),
+            logprob: finite(token.logprob),
+            bytes: token.bytes.clone(),
+            top_logprobs: top.map(|top| top.iter().map(alone).collect()),
+        }
+    }
+}
+
+/// Log-probabilities of a chat answer.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ChatLogprobs {
+    /// Its tokens.
+    content: Vec<ChatToken>,
+    /// Always null: a base model refuses nothing by itself.
+    refusal: Option<bool>,
+}
+
+impl ChatLogprobs {
+    /// Those of these tokens.
+    pub(crate) fn of(tokens: &[ChosenToken]) -> Self {
+        let token = |token: &ChosenToken| ChatToken::of(&token.chosen, Some(&token.top));
+        Self {
+            content: tokens.iter().map(token).collect(),
+            refusal: None,
         }
     }
 }
@@ -120,7 +179,7 @@ impl Logprobs {
 /// One text.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Choice {
-    /// The continuation, without the prompt.
+    /// The continuation, without the prompt unless `echo` was asked for.
     text: String,
     /// Position: prompt by prompt, copy by copy.
     index: usize,
@@ -141,6 +200,8 @@ pub(crate) struct Completion {
     created: u64,
     /// Model that was asked.
     model: String,
+    /// Names the very parameters that answered: a checkpoint, or a run after a round.
+    system_fingerprint: String,
     /// The texts.
     choices: Vec<Choice>,
     /// Tokens used.
@@ -154,6 +215,8 @@ pub(crate) struct AnswerMessage {
     role: &'static str,
     /// The answer.
     content: String,
+    /// Always null: a base model refuses nothing by itself.
+    refusal: Option<bool>,
 }
 
 /// One answer.
@@ -165,6 +228,8 @@ pub(crate) struct ChatChoice {
     message: AnswerMessage,
     /// `stop` or `length`.
     finish_reason: String,
+    /// When asked for.
+    logprobs: Option<ChatLogprobs>,
 }
 
 /// `POST /v1/chat/completions`
@@ -178,168 +243,112 @@ pub(crate) struct ChatCompletion {
     created: u64,
     /// Model that was asked.
     model: String,
+    /// Names the very parameters that answered: a checkpoint, or a run after a round.
+    system_fingerprint: String,
     /// The answers.
     choices: Vec<ChatChoice>,
     /// Tokens used.
     usage: Usage,
 }
 
-fn fresh_id(prefix: &str) -> String {
+pub(crate) fn fresh_id(prefix: &str) -> String {
     format!("{prefix}-{}", uuid::Uuid::now_v7().simple())
 }
 
-fn unix_seconds() -> u64 {
+pub(crate) fn unix_seconds() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |elapsed| elapsed.as_secs())
 }
 
+fn finish_reason(end: Option<TextEnd>) -> String {
+    end.map_or_else(|| "stop".to_owned(), |end| end.finish_reason)
+}
+
 impl Completion {
-    /// The document for these texts.
-    pub(crate) fn of(model: &str, texts: Vec<Generated>) -> Self {
+    /// The document for these texts; `probable` when probabilities were asked for.
+    pub(crate) fn of(model: &str, parameters: String, texts: Vec<Text>, probable: bool) -> Self {
         let usage = Usage::of(&texts);
         let choices = texts.into_iter().enumerate().map(|(index, text)| Choice {
+            logprobs: probable.then(|| Logprobs::of(&text.tokens, &mut 0)),
             text: text.text,
             index,
-            finish_reason: text.finish_reason,
-            logprobs: text.logprobs.map(Logprobs::of),
+            finish_reason: finish_reason(text.end),
         });
         Self {
             id: fresh_id("cmpl"),
             object: "text_completion",
             created: unix_seconds(),
             model: model.to_owned(),
+            system_fingerprint: parameters,
             choices: choices.collect(),
             usage,
         }
     }
-
-    /// The same as chunks, word by word.
-    pub(crate) fn chunks(self) -> Vec<Value> {
-        let envelope = |choices: Value| json!({"id": self.id, "object": self.object, "created": self.created, "model": self.model, "choices": choices});
-        let mut chunks = Vec::new();
-        for choice in &self.choices {
-            for piece in words(&choice.text) {
-                let part = json!([{"text": piece, "index": choice.index, "finish_reason": null, "logprobs": null}]);
-                chunks.push(envelope(part));
-            }
-            let last = json!([{"text": "", "index": choice.index, "finish_reason": choice.finish_reason, "logprobs": choice.logprobs}]);
-            chunks.push(envelope(last));
-        }
-        chunks
-    }
 }
 
 impl ChatCompletion {
-    /// The document for these answers.
-    pub(crate) fn of(model: &str, texts: Vec<Generated>) -> Self {
+    /// The document for these answers; `probable` when probabilities were asked for.
+    pub(crate) fn of(model: &str, parameters: String, texts: Vec<Text>, probable: bool) -> Self {
         let usage = Usage::of(&texts);
         let choices = texts
             .into_iter()
             .enumerate()
             .map(|(index, text)| ChatChoice {
                 index,
+                logprobs: probable.then(|| ChatLogprobs::of(&text.tokens)),
                 message: AnswerMessage {
                     role: "assistant",
                     content: text.text,
+                    refusal: None,
                 },
-                finish_reason: text.finish_reason,
+                finish_reason: finish_reason(text.end),
             });
         Self {
             id: fresh_id("chatcmpl"),
             object: "chat.completion",
             created: unix_seconds(),
             model: model.to_owned(),
+            system_fingerprint: parameters,
             choices: choices.collect(),
             usage,
         }
     }
-
-    /// The same as chunks, word by word.
-    pub(crate) fn chunks(self) -> Vec<Value> {
-        let envelope = |index: usize, delta: Value, finish: Value| {
-            json!({"id": self.id, "object": "chat.completion.chunk", "created": self.created, "model": self.model,
-                "choices": [{"index": index, "delta": delta, "finish_reason": finish}]})
-        };
-        let mut chunks = Vec::new();
-        for choice in &self.choices {
-            chunks.push(envelope(
-                choice.index,
-                json!({"role": "assistant", "content": ""}),
-                Value::Null,
-            ));
-            for piece in words(&choice.message.content) {
-                chunks.push(envelope(
-                    choice.index,
-                    json!({"content": piece}),
-                    Value::Null,
-                ));
-            }
-            chunks.push(envelope(
-                choice.index,
-                json!({}),
-                json!(choice.finish_reason),
-            ));
-        }
-        chunks
-    }
-}
-
-/// Pieces that concatenate to the text, split after white space.
-fn words(text: &str) -> impl Iterator<Item = &str> {
-    text.split_inclusive(char::is_whitespace)
-}
-
-/// Server-sent data chunks, ending in `[DONE]`.
-pub(crate) fn stream(chunks: Vec<Value>) -> HttpResponse {
-    let frames = chunks.into_iter().map(|chunk| format!("data: {chunk}\n\n"));
-    let frames = frames.chain(std::iter::once("data: [DONE]\n\n".to_owned()));
-    HttpResponse::Ok()
-        .content_type("text/event-stream")
-        .insert_header((header::CONTENT_ENCODING, "identity"))
-        .streaming(stream::iter(
-            frames.map(|frame| Ok::<_, actix_web::Error>(Bytes::from(frame))),
-        ))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn text() -> Generated {
-        Generated {
-            text: "let x =\n 1;".into(),
-            finish_reason: "length".into(),
-            prompt_tokens: 3,
-            completion_tokens: 5,
-            logprobs: Some(vec![("let".into(), -0.5), (" x".into(), f32::NEG_INFINITY)]),
-        }
-    }
-
-    #[test]
-    fn chunks_concatenate_to_the_text() {
-        let chunks = Completion::of("m", vec![text(), text()]).chunks();
-        let joined: String = chunks
-            .iter()
-            .filter(|chunk| chunk["choices"][0]["index"] == 0)
-            .filter_map(|chunk| chunk["choices"][0]["text"].as_str())
-            .collect();
-        assert_eq!(joined, text().text);
-        assert_eq!(
-            chunks
-                .last()
-                .map(|chunk| chunk["choices"][0]["finish_reason"].clone()),
-            Some(json!("length"))
-        );
-    }
-
     #[test]
     fn infinite_logprobs_stay_json() {
-        let body = serde_json::to_string(&Completion::of("m", vec![text()])).unwrap_or_default();
-        assert!(body.contains("\"text_offset\":[0,3]"));
+        let token = |token: &str, logprob| Token {
+            token: token.into(),
+            bytes: token.as_bytes().to_vec(),
+            logprob,
+        };
+        let chosen = |one| ChosenToken {
+            chosen: token(one, f32::NEG_INFINITY),
+            top: vec![token("x", -0.5)],
+        };
+        let text = Text {
+            text: "é= 1".into(),
+            tokens: vec![chosen("é="), chosen(" 1")],
+            end: None,
+        };
+        let body =
+            serde_json::to_string(&Completion::of("m", "p".into(), vec![text.clone()], true));
+        let body = body.unwrap_or_default();
+        assert!(body.contains("\"text_offset\":[0,2]"), "{body}");
         assert!(
-            !body.contains("inf") && !body.contains("token_logprobs\":[-0.5,null]"),
+            body.contains("\"x\":-0.5") && !body.contains("inf"),
             "{body}"
+        );
+        let chat = serde_json::to_string(&ChatCompletion::of("m", "p".into(), vec![text], true));
+        let chat = chat.unwrap_or_default();
+        assert!(
+            chat.contains("\"bytes\":[195,169,61]") && !chat.contains("inf"),
+            "{chat}"
         );
     }
 }

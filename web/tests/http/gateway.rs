@@ -96,7 +96,7 @@ async fn errors_have_openai_shape() {
     for (body, status, code) in [
         (json!({"model": "other", "prompt": "a"}), 404, "not-found"),
         (
-            json!({"model": "subject", "prompt": "a", "echo": true}),
+            json!({"model": "subject", "prompt": "a", "wings": true}),
             400,
             "unknown-field",
         ),

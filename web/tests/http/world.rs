@@ -9,7 +9,9 @@ use plumbline_oracle::lexical::LexicalJudge;
 use plumbline_oracle::pool::PoolConfig;
 use plumbline_service::commands::{CreateAccount, CreateToken, Login, OpenMarket};
 use plumbline_service::context::{Actor, Context, Scope};
-use plumbline_service::host::{FrozenCheckpoint, Generated, HostError, RunHost, Sampling};
+use plumbline_service::host::{
+    ChosenToken, FrozenCheckpoint, Generated, HostError, RunHost, Sampling, Token,
+};
 use plumbline_service::jobs::JobRunner;
 use plumbline_service::views::*;
 use plumbline_service::{Service, ServiceConfig, ServiceParts};
@@ -77,9 +79,21 @@ impl RunHost for ScriptedHost {
             finish_reason: "stop".into(),
             prompt_tokens: 2,
             completion_tokens: 3,
-            logprobs: sampling.logprobs.map(|_| vec![("echo".into(), -0.25)]),
+            logprobs: sampling.logprobs.map(|_| vec![echo()]),
         };
         Ok(prompts.iter().map(answer).collect())
+    }
+}
+
+fn echo() -> ChosenToken {
+    let token = |token: &str, logprob| Token {
+        token: token.into(),
+        bytes: token.as_bytes().to_vec(),
+        logprob,
+    };
+    ChosenToken {
+        chosen: token("echo", -0.25),
+        top: vec![token("echo", -0.25)],
     }
 }
 

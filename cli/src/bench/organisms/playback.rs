@@ -18,7 +18,8 @@ use plumbline_service::views::{ContributionView, ModelView, NodeView, RoundView,
 use plumbline_training_model::Generator;
 use plumbline_training_net::organisms::Grown;
 
-use crate::embedded::{completions, replay};
+use crate::completions::completions;
+use crate::embedded::replay;
 
 const FULL_BPS: f64 = 10_000.0;
 
