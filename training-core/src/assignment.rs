@@ -32,32 +32,69 @@ pub fn round_seed(run_seed: u64, round: u64) -> Digest {
     )
 }
 
-/// Hands `per_node` sequences from `cursor` on to every node: node at rank `k`
-/// of `BLAKE3(seed, node)` gets `[cursor + k·per_node, cursor + (k+1)·per_node)`.
+/// Nodes whose speeds differ by less than this many percent are given the same:
+/// measured speeds are never quite equal.
+const ALIKE_PERCENT: u64 = 125;
+
+/// Most that a node is given, in multiples of the mean.
+const SHARE_MOST: u64 = 16;
+
+/// How many sequences each node gets so that all are done at the same time.
+///
+/// `per_node × nodes × speedᵢ / Σ speed`, rounded down to multiples of `unit`
+/// and within `unit ..= 16 × per_node`. A node of unknown speed (0) counts as
+/// of mean speed. Without a unit, or where speeds are alike, every node gets
+/// `per_node`.
+pub fn shares(per_node: u64, unit: u64, speeds: &[u64]) -> Vec<u64> {
+    let known: Vec<u64> = speeds.iter().copied().filter(|&speed| speed > 0).collect();
+    let (least, most) = (known.iter().min(), known.iter().max());
+    let (Some(&least), Some(&most)) = (least, most) else {
+        return vec![per_node; speeds.len()];
+    };
+    let alike = u128::from(most) * 100 <= u128::from(least) * u128::from(ALIKE_PERCENT);
+    if unit == 0 || alike {
+        return vec![per_node; speeds.len()];
+    }
+    let sum: u128 = known.iter().map(|&speed| u128::from(speed)).sum();
+    let count = known.len() as u128;
+    let share = |speed: u64| {
+        if speed == 0 {
+            return per_node;
+        }
+        // Of what all nodes of known speed have together.
+        let exact = u128::from(per_node) * count * u128::from(speed) / sum;
+        let most = u128::from(per_node.saturating_mul(SHARE_MOST));
+        let whole = u64::try_from(exact.min(most)).unwrap_or(u64::MAX) / unit * unit;
+        whole.max(unit)
+    };
+    speeds.iter().map(|&speed| share(speed)).collect()
+}
+
+/// Hands sequences from `cursor` on to every node, as many as it is to have,
+/// one after the other in the order of `BLAKE3(seed, node)`.
 pub fn assign(
     seed: &Digest,
     cursor: u64,
-    nodes: impl IntoIterator<Item = NodeId>,
-    per_node: u64,
+    counts: impl IntoIterator<Item = (NodeId, u64)>,
 ) -> Vec<Assignment> {
-    let mut ranked: Vec<(Digest, NodeId)> = nodes
+    let mut ranked: Vec<(Digest, NodeId, u64)> = counts
         .into_iter()
-        .map(|node| {
+        .map(|(node, count)| {
             let rank = Digest::derive(
                 "plumbline 2026 training assignment v1",
                 &[&seed.0, node.as_str().as_bytes()],
             );
-            (rank, node)
+            (rank, node, count)
         })
         .collect();
     ranked.sort_unstable();
+    let mut start = cursor;
     ranked
         .into_iter()
-        .zip(0_u64..)
-        .map(|((_, node), rank)| Assignment {
-            node,
-            start: cursor.saturating_add(rank.saturating_mul(per_node)),
-            count: per_node,
+        .map(|(_, node, count)| {
+            let assignment = Assignment { node, start, count };
+            start = start.saturating_add(count);
+            assignment
         })
         .collect()
 }
@@ -79,8 +116,8 @@ mod tests {
             let seed = round_seed(seed, 3);
             let nodes: Vec<NodeId> =
                 (0..count).map(|n| NodeId::new(format!("node-{n}")).unwrap()).collect();
-            let forward = assign(&seed, cursor, nodes.iter().cloned(), per_node);
-            let backward = assign(&seed, cursor, nodes.iter().rev().cloned(), per_node);
+            let forward = assign(&seed, cursor, nodes.iter().cloned().map(|node| (node, per_node)));
+            let backward = assign(&seed, cursor, nodes.iter().rev().cloned().map(|node| (node, per_node)));
             prop_assert_eq!(&forward, &backward);
             let numbers: BTreeSet<u64> =
                 forward.iter().flat_map(|a| a.start..a.start + a.count).collect();
@@ -92,8 +129,31 @@ mod tests {
     #[test]
     fn order_changes_from_round_to_round() {
         let nodes = || (0..6).map(|n| NodeId::new(format!("n{n}")).unwrap());
-        let first = |round| assign(&round_seed(1, round), 0, nodes(), 1)[0].node.clone();
+        let first = |round| {
+            assign(&round_seed(1, round), 0, nodes().map(|node| (node, 1)))[0]
+                .node
+                .clone()
+        };
         let leaders: BTreeSet<NodeId> = (0..40).map(first).collect();
         assert!(leaders.len() > 3, "the same nodes always lead: {leaders:?}");
+    }
+
+    #[test]
+    fn work_follows_speed() {
+        // per node, unit, speeds → sequences
+        let cases: [(u64, u64, &[u64], &[u64]); 7] = [
+            (480, 0, &[10, 100], &[480, 480]),
+            (480, 16, &[], &[]),
+            (480, 16, &[0, 0], &[480, 480]),
+            (480, 16, &[100, 124], &[480, 480]),
+            (480, 16, &[100, 1_000], &[80, 864]),
+            (480, 16, &[1, 1_000_000, 0], &[16, 944, 480]),
+            (100, 10, &[1, 9, 0], &[20, 180, 100]),
+        ];
+        for (per_node, unit, speeds, want) in cases {
+            assert_eq!(shares(per_node, unit, speeds), want, "{speeds:?}");
+        }
+        let many: Vec<u64> = std::iter::once(u64::MAX).chain(vec![1; 99]).collect();
+        assert_eq!(shares(160, 16, &many)[0], 16 * 160);
     }
 }

@@ -16,6 +16,7 @@
 //! | [`testbed`] | whole runs with hostile nodes, without time |
 //! | [`local`] | a node's own part of a round |
 //! | [`contribution`] | accounts of counted tokens |
+//! | [`pieces`] | large payloads in pieces that are checked one by one |
 //! | [`trainer`] | the seam to whatever computes gradients |
 //! | [`digest`], [`draw`] | content hashes and reproducible randomness |
 //!
@@ -33,6 +34,7 @@ pub mod draw;
 pub mod local;
 pub mod outer;
 pub mod pacing;
+pub mod pieces;
 pub mod round;
 pub mod schedule;
 pub mod testbed;

@@ -108,6 +108,11 @@ pub struct RoundRules {
     pub sequences_per_node: u64,
     /// Most tokens one contribution may claim, `≥ 1`: what its sequences hold.
     pub tokens_per_node: u64,
+    /// With a unit, sequences are handed out in multiples of it and by the speed
+    /// that nodes were measured at ([`shares`](crate::assignment::shares)), the
+    /// mean being `sequences_per_node`; 0 hands every node the same.
+    #[serde(default)]
+    pub unit: u64,
 }
 
 impl RoundRules {
@@ -165,6 +170,9 @@ pub struct Member {
     pub joined: u64,
     /// Rounds missed in a row.
     pub missed: u32,
+    /// Sequences that it trains in 1,000 seconds of allotted time; 0 for unknown.
+    #[serde(default)]
+    pub speed: u64,
 }
 
 /// A node's promise of a payload.
@@ -346,6 +354,14 @@ pub enum Event {
     Ban {
         /// The node.
         node: NodeId,
+    },
+    /// How fast a new member says that it is. What it then takes for its work
+    /// counts instead.
+    Measured {
+        /// The node.
+        node: NodeId,
+        /// Sequences in 1,000 seconds.
+        speed: u64,
     },
     /// A node promises a payload. Repeating the same promise changes nothing.
     Commit {

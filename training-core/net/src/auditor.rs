@@ -63,6 +63,8 @@ pub struct Case {
     pub state: Option<Digest>,
     /// Tokens that it claims.
     pub tokens: u64,
+    /// Whether it was computed by this process, and so gives equal bits.
+    pub same_machine: bool,
 }
 
 /// Something to do.
@@ -334,8 +336,8 @@ impl Desk {
             state: case.state,
             tokens: case.tokens,
         };
-        // Nodes of this process compute as this thread does, bit for bit.
-        let found = examine(&plan.scheme, &self.geometry, &claim, (&work, tokens), true);
+        let same = case.same_machine;
+        let found = examine(&plan.scheme, &self.geometry, &claim, (&work, tokens), same);
         Ok(Some(found))
     }
 

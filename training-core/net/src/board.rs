@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use plumbline_training_core::contribution::Accounts;
+use plumbline_training_core::digest::Digest;
 use plumbline_training_core::pacing::FULL_BPS;
 use plumbline_training_core::round::{NodeId, Origin};
 use plumbline_training_core::verify::Ban;
@@ -32,6 +33,8 @@ pub struct Snapshot {
     pub central: Arc<Vec<u8>>,
     /// State of each node that showed it.
     pub states: BTreeMap<NodeId, Arc<Vec<u8>>>,
+    /// Hashes of the states that nodes keep themselves.
+    pub held: BTreeMap<NodeId, Digest>,
     /// What nodes were credited with.
     pub accounts: Accounts,
     /// Who was removed for good.

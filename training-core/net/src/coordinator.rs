@@ -10,6 +10,7 @@
 #[cfg(test)]
 mod bad_peers;
 mod closing;
+mod members;
 #[cfg(test)]
 mod tests;
 mod verification;
@@ -33,7 +34,7 @@ use plumbline_training_core::trainer::{LocalTrainer, TrainerError};
 use plumbline_training_core::verify::Ban;
 
 use crate::board::{Board, Control, Snapshot};
-use crate::message::{Envelope, Message, RoundAnnouncement, RoundReport};
+use crate::message::{Envelope, Message, Recipe, RoundAnnouncement, RoundReport};
 use crate::payload::{self, VectorKind};
 use crate::run::{HistoryPoint, NodeStatus, RunEvent, RunStatus};
 use crate::transport::{Transport, TransportError};
@@ -138,6 +139,8 @@ pub struct Coordinator {
     bans: Vec<Ban>,
     checks: Checks,
     announced: Option<RoundAnnouncement>,
+    /// How the newest parameters came about.
+    recipe: Option<Recipe>,
     shown: BTreeMap<NodeId, Shown>,
     deltas: BTreeMap<NodeId, Arc<Vec<f32>>>,
     update_norm: f64,
@@ -177,6 +180,8 @@ impl Coordinator {
         for (node, bytes) in &options.start.states {
             bases.insert(node.clone(), options.transport.put(bytes.to_vec())?);
         }
+        // What these begin from, they have kept themselves.
+        bases.extend(options.start.held.clone());
         let mut board = options.board.lock();
         board.loss_first = options.start.loss_first;
         board.snapshot = Some(Arc::new(options.start.clone()));
@@ -204,6 +209,7 @@ impl Coordinator {
             bans,
             checks,
             announced: None,
+            recipe: None,
             shown: BTreeMap::new(),
             deltas: BTreeMap::new(),
             update_norm: 0.0,
@@ -267,9 +273,11 @@ impl Coordinator {
     /// Tells nodes their rate when the share or the number of nodes changed.
     fn apply_share(&mut self) -> Result<(), CoordinatorError> {
         let share = self.options.control.share();
-        let members = self.state.members().len();
+        let members = self.inside_members();
         let rate = node_rate_bps(share, self.options.cores, members);
-        let rate = self.share_with_auditor(rate, members);
+        let rate = self.share_with_auditor((share, rate), members);
+        // Nodes elsewhere train also when none does here.
+        let pace = if members == 0 { share } else { rate };
         if self.rate != Some((share, rate)) {
             if self.rate.is_none_or(|(before, _)| before != share) {
                 self.options.board.lock().share_bps = share;
@@ -280,10 +288,8 @@ impl Coordinator {
                     .happened(RunEvent::ShareChanged { run, share_bps });
             }
             self.rate = Some((share, rate));
-            self.dispatch(&Event::Rate { bps: rate })?;
-            self.options
-                .transport
-                .announce(&Message::Rate { bps: rate })?;
+            self.dispatch(&Event::Rate { bps: pace })?;
+            self.announce_rate()?;
         }
         let status = match self.state.phase() {
             _ if share == 0 => RunStatus::Paused,
@@ -309,7 +315,7 @@ impl Coordinator {
     fn on_message(&mut self, envelope: Envelope) -> Result<(), CoordinatorError> {
         let node = envelope.from;
         match envelope.message {
-            Message::Hello => self.on_hello(node),
+            Message::Hello { holds, speed } => self.on_hello(node, holds, speed),
             Message::Progress { tokens, loss, .. } => {
                 if loss.is_finite() && self.state.members().contains_key(&node) {
                     let mut board = self.options.board.lock();
@@ -333,64 +339,10 @@ impl Coordinator {
                 state,
                 ..
             } => self.on_reveal(node, payload, report, state),
-            Message::Bye { failure } => {
-                if let Some(failure) = &failure {
-                    self.failure = Some(format!("{node}: {failure}"));
-                }
-                // A banned node's goodbye changes nothing.
-                if !self.state.banned().contains(&node) {
-                    self.node_changed(&node, NodeStatus::Left, failure);
-                    self.forget_base(&node);
-                }
-                self.dispatch(&Event::Leave { node })
-            }
+            Message::Bye { failure } => self.on_bye(node, failure),
+            Message::Lost { reason } => self.on_lost(node, reason),
             _ => Ok(()),
         }
-    }
-
-    fn on_hello(&mut self, node: NodeId) -> Result<(), CoordinatorError> {
-        let known = self.state.members().contains_key(&node);
-        let join = Event::Join { node: node.clone() };
-        let effects = match self.transition(&join) {
-            Ok(effects) => effects,
-            Err(error) => {
-                tracing::warn!(run = self.options.run, %node, %error, "join refused");
-                if matches!(error, RoundError::Banned(_)) {
-                    let reason = error.to_string();
-                    let refusal = Message::Banned { node, reason };
-                    self.options.transport.announce(&refusal)?;
-                }
-                return Ok(());
-            }
-        };
-        let welcome = Message::Welcome { node: node.clone() };
-        self.options.transport.announce(&welcome)?;
-        if !known {
-            self.node_changed(&node, NodeStatus::Active, None);
-        }
-        if let Some((_, bps)) = self.rate {
-            self.options.transport.announce(&Message::Rate { bps })?;
-        }
-        // It may have missed the announcement of a round that counts on it.
-        if known && let Some(open) = self.state.open() {
-            let promised = open.commitments.contains_key(&node);
-            let revealing = matches!(self.state.phase(), Phase::Reveal { .. });
-            let nodes = vec![node];
-            let message = match &self.announced {
-                _ if promised && revealing => {
-                    let round = self.state.round();
-                    Some(Message::RequestReveals { round, nodes })
-                }
-                Some(announced) if announced.assignments.iter().any(|a| a.node == nodes[0]) => {
-                    Some(Message::Open(announced.clone()))
-                }
-                _ => None,
-            };
-            if let Some(message) = message {
-                self.options.transport.announce(&message)?;
-            }
-        }
-        self.perform(effects)
     }
 
     /// What is shown must hash to what was promised, the state with it.
@@ -406,6 +358,7 @@ impl Coordinator {
         };
         let promised = self.state.open().and_then(|o| o.commitments.get(&node));
         let Some(tokens) = promised.map(|promised| promised.tokens) else {
+            self.let_go(&payload, state.as_ref());
             return Ok(());
         };
         let round = self.state.round();
@@ -427,10 +380,7 @@ impl Coordinator {
             }
             Err(error) => {
                 tracing::debug!(run = self.options.run, %node, %error, "reveal refused");
-                let repeated = self.shown.values().any(|s| s.payload == payload);
-                if !repeated {
-                    self.options.transport.forget(&payload);
-                }
+                self.let_go(&payload, state.as_ref());
                 Ok(())
             }
         }
@@ -496,6 +446,7 @@ impl Coordinator {
                     assignments,
                     tokens,
                     save_state: true,
+                    recipe: self.recipe.clone(),
                 };
                 // A finished run's next round would only be withdrawn again.
                 if self.finished() {

@@ -167,7 +167,7 @@ pub fn load_sources(specs: &[SourceSpec], seed: u64) -> Result<Vec<RawSource>, C
 }
 
 /// The tokenised corpus of a run.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Corpus {
     seed: u64,
     separator: u32,
@@ -177,14 +177,14 @@ pub struct Corpus {
     packed: Vec<usize>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Contributor {
     name: String,
     weight: f64,
     data: Tokens,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 enum Tokens {
     Packed(Vec<u32>),
     Examples(Vec<Vec<u32>>),
@@ -216,6 +216,39 @@ impl Corpus {
             contributors,
             packed,
         })
+    }
+
+    /// The corpus as nodes elsewhere fetch it (postcard).
+    ///
+    /// # Errors
+    /// [`CorpusError::Invalid`]; it does not happen.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, CorpusError> {
+        postcard::to_stdvec(self).map_err(|error| CorpusError::Invalid(error.to_string()))
+    }
+
+    /// Reads what [`Corpus::to_bytes`] gave, for a model of `vocabulary` ids.
+    ///
+    /// # Errors
+    /// [`CorpusError::Invalid`] for rubbish and for ids that the model does not know.
+    pub fn from_bytes(bytes: &[u8], vocabulary: usize) -> Result<Self, CorpusError> {
+        let corpus: Self =
+            postcard::from_bytes(bytes).map_err(|e| CorpusError::Invalid(e.to_string()))?;
+        let known = |id: &u32| (*id as usize) < vocabulary;
+        let fine = |contributor: &Contributor| {
+            let weight = contributor.weight;
+            let tokens = match &contributor.data {
+                Tokens::Packed(stream) => !stream.is_empty() && stream.iter().all(known),
+                Tokens::Examples(all) => !all.is_empty() && all.iter().flatten().all(known),
+            };
+            tokens && weight.is_finite() && weight > 0.0
+        };
+        let count = corpus.contributors.len();
+        let packed = corpus.packed.iter().all(|&index| index < count);
+        let whole = count > 0 && packed && known(&corpus.separator);
+        if !whole || !corpus.contributors.iter().all(fine) || !corpus.total_weight.is_finite() {
+            return Err(CorpusError::Invalid("the corpus makes no sense".into()));
+        }
+        Ok(corpus)
     }
 
     /// Names, weights (summing to 1) and token counts of the contributors.
@@ -414,6 +447,14 @@ mod tests {
         assert_eq!(batch.tokens[9..18], corpus.sequence(11, 8).1);
         let long = corpus.batch(0, 50, 40);
         assert_eq!(long.tokens.len(), 50 * 41);
+        let bytes = corpus.to_bytes().unwrap();
+        let copy = Corpus::from_bytes(&bytes, 256).unwrap();
+        assert_eq!(copy.batch(10, 4, 8), batch);
+        assert!(
+            Corpus::from_bytes(&bytes, 50).is_err(),
+            "ids beyond the model's"
+        );
+        assert!(Corpus::from_bytes(&bytes[..bytes.len() - 3], 256).is_err());
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::coordinator::CoordinatorError;
 use crate::corpus::CorpusError;
 use crate::node::NodeError;
+use crate::remote::PeerError;
 use crate::transport::TransportError;
 
 /// Why the host could not do what was asked.
@@ -50,6 +51,9 @@ pub enum HostError {
     /// The channel failed.
     #[error(transparent)]
     Transport(#[from] TransportError),
+    /// The network to nodes elsewhere failed.
+    #[error(transparent)]
+    Peer(#[from] PeerError),
     /// The coordinator could not start.
     #[error(transparent)]
     Coordinator(#[from] CoordinatorError),

@@ -18,7 +18,7 @@ mod tests;
 use std::collections::{BTreeMap, VecDeque};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
@@ -30,6 +30,7 @@ use crate::board::{Board, Control, Snapshot};
 use crate::corpus::load_sources;
 use crate::error::HostError;
 use crate::gate::Gate;
+use crate::remote::{ListenOptions, Network, identity};
 use crate::run::{CheckpointRef, HistoryPoint, RunEvent, RunSpec, RunStats};
 use crate::serving::Serving;
 use crate::vault::{Vault, write_atomically};
@@ -64,6 +65,7 @@ pub(crate) struct Shared {
     pub(crate) gate: Arc<Gate>,
     runs: Mutex<BTreeMap<String, Arc<Run>>>,
     subscribers: Arc<Subscribers>,
+    network: OnceLock<Arc<Network>>,
     /// Least recently used first.
     generators: Mutex<VecDeque<(String, Arc<Generator>)>>,
     serving: Serving,
@@ -119,6 +121,7 @@ impl Host {
             gate: Arc::new(Gate::new(cores)),
             runs: Mutex::default(),
             subscribers: Arc::default(),
+            network: OnceLock::new(),
             generators: Mutex::default(),
             serving: Serving::default(),
         };
@@ -135,6 +138,46 @@ impl Host {
     /// The folder given at the start.
     pub fn data_dir(&self) -> &Path {
         &self.shared.data_dir
+    }
+
+    /// Lets nodes elsewhere reach the runs started from now on that allow it.
+    /// The key that tells them whom they talk to is kept in the data folder.
+    ///
+    /// # Errors
+    /// [`HostError::Peer`] when the key or the address cannot be had;
+    /// [`HostError::Spec`] when it listens already.
+    pub fn listen(&self, options: &ListenOptions) -> Result<(), HostError> {
+        let key = identity(&self.shared.data_dir.join("coordinator.key"))?;
+        let network = Arc::new(Network::listen(key, options)?);
+        let listens = |_| HostError::Spec("this host listens already".into());
+        self.shared.network.set(network).map_err(listens)
+    }
+
+    /// Closes the sockets without a word to anybody.
+    #[cfg(test)]
+    pub(crate) fn vanish(&self) {
+        if let Some(network) = self.shared.network.get() {
+            network.vanish();
+        }
+    }
+
+    /// What a node elsewhere needs to join a run.
+    ///
+    /// # Errors
+    /// [`HostError::UnknownRun`], [`HostError::NotReady`] before its data is
+    /// prepared, [`HostError::Spec`] where nobody can join.
+    pub fn ticket(&self, run: &str) -> Result<String, HostError> {
+        let run = self.run(run)?;
+        let network = self.shared.network.get();
+        let open = || HostError::Spec(format!("nodes elsewhere cannot join run {:?}", run.spec.id));
+        let network = network
+            .filter(|_| run.spec.outside.is_some())
+            .ok_or_else(open)?;
+        if lock(&run.live).is_none() {
+            let status = run.board.lock().status.as_str();
+            return Err(HostError::NotReady(run.spec.id.clone(), status));
+        }
+        Ok(network.ticket(&run.spec.id).to_string())
     }
 
     /// Calls `callback` for every event of every run from now on, on the run's
@@ -188,6 +231,7 @@ impl Host {
             subscribers: Arc::clone(&self.shared.subscribers),
             sources,
             resumed,
+            network: self.shared.network.get().cloned(),
         };
         let thread = std::thread::Builder::new()
             .name(format!("run-{}", run.spec.id))

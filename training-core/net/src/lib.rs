@@ -29,6 +29,8 @@ pub mod message;
 pub mod node;
 pub mod organisms;
 pub mod plant;
+pub mod rebuild;
+pub mod remote;
 pub mod run;
 pub mod serving;
 pub mod transport;

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::transport::TransportError;
 
 /// Version of the message format; another version is refused, not guessed at.
-pub const WIRE_VERSION: u16 = 2;
+pub const WIRE_VERSION: u16 = 3;
 
 /// Longest text that a message may carry, in bytes.
 pub const REASON_BYTES_MAX: usize = 512;
@@ -43,6 +43,20 @@ pub struct RoundAnnouncement {
     pub bases: BTreeMap<NodeId, Digest>,
     /// Whether nodes shall show their state with their contribution.
     pub save_state: bool,
+    /// How the parameters follow from those before, where that is less to send.
+    pub recipe: Option<Recipe>,
+}
+
+/// An outer step that whoever has the parameters before can take himself. The
+/// announced hash says whether he took it rightly.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Recipe {
+    /// Hash of the parameters before.
+    pub from: Digest,
+    /// Tokens that the run had counted before the step.
+    pub tokens: u64,
+    /// Who was counted, with the payload and its weight, in the order of the step.
+    pub contributions: Vec<(NodeId, Digest, u64)>,
 }
 
 /// How a node's local steps in a round went.
@@ -66,7 +80,12 @@ pub struct RoundReport {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Message {
     /// Node: I am here and want to take part.
-    Hello,
+    Hello {
+        /// States that it can go on from, where it keeps them itself.
+        holds: Vec<Digest>,
+        /// Sequences that it trains in 1,000 seconds by its own measure; 0 for unknown.
+        speed: u64,
+    },
     /// Node: one more inner step is done.
     Progress {
         /// Round it belongs to.
@@ -105,6 +124,12 @@ pub enum Message {
         /// What went wrong, if something did.
         failure: Option<String>,
     },
+    /// The channel itself: this node cannot be reached any more. Only the
+    /// coordinator's own process may say so, under the node's name.
+    Lost {
+        /// What happened to the connection.
+        reason: String,
+    },
     /// Coordinator: you are a member.
     Welcome {
         /// Who.
@@ -130,9 +155,21 @@ pub enum Message {
     Rate {
         /// `0..=10000`; 0 pauses.
         bps: u32,
+        /// The same for nodes on machines of their own, which share no cores with others.
+        outside_bps: u32,
     },
     /// Coordinator: the run is over.
     Stop,
+}
+
+impl Message {
+    /// The greeting of a node that holds nothing and knows nothing of itself.
+    pub const fn hello() -> Self {
+        Self::Hello {
+            holds: Vec::new(),
+            speed: 0,
+        }
+    }
 }
 
 impl Envelope {
@@ -194,7 +231,7 @@ mod tests {
         let node = NodeId::new("node-2").unwrap();
         let digest = Digest::of(b"x");
         for message in [
-            Message::Hello,
+            Message::hello(),
             Message::Commit {
                 round: 3,
                 digest,
@@ -222,6 +259,11 @@ mod tests {
                 tokens: 7,
                 bases: BTreeMap::new(),
                 save_state: true,
+                recipe: Some(Recipe {
+                    from: digest,
+                    tokens: 7,
+                    contributions: vec![(NodeId::new("node-3").unwrap(), digest, 8)],
+                }),
             }),
         ] {
             let sent = envelope(message);
@@ -234,19 +276,19 @@ mod tests {
 
     #[test]
     fn other_versions_rubbish_and_long_messages_are_refused() {
-        let mut other = envelope(Message::Hello);
-        other.version = 3;
+        let mut other = envelope(Message::hello());
+        other.version = 4;
         let bytes = other.encode(100).unwrap();
         assert!(matches!(
             Envelope::decode(&bytes),
-            Err(TransportError::Version(3))
+            Err(TransportError::Version(4))
         ));
         assert!(matches!(
             Envelope::decode(&[]),
             Err(TransportError::Codec(_))
         ));
         assert!(matches!(
-            Envelope::decode(&[2, 1, b' ']),
+            Envelope::decode(&[3, 1, b' ']),
             Err(TransportError::Codec(_))
         ));
         let failure = Some(bounded_reason(&"ä".repeat(1_000)));

@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use plumbline_training_core::assignment::Assignment;
 use plumbline_training_core::codec::{CodecError, Geometry, Memory};
 use plumbline_training_core::digest::Digest;
 pub use plumbline_training_core::local::InnerPlan;
@@ -28,6 +29,7 @@ use crate::corpus::SequenceSource;
 use crate::gate::Gate;
 use crate::message::{Message, RoundAnnouncement, RoundReport, bounded_reason};
 use crate::payload::{self, PayloadError, VectorKind};
+use crate::rebuild::Rebuild;
 use crate::transport::{Transport, TransportError};
 
 /// Longest sleep without looking at the kill flag or saying hello again.
@@ -58,6 +60,10 @@ pub struct NodeOptions {
     pub gate: Arc<Gate>,
     /// The run's lane at the gate.
     pub lane: u64,
+    /// Sequences that it trains in 1,000 seconds by its own measure; 0 for unknown.
+    pub speed: u64,
+    /// Takes outer steps here, where parameters come over a slow link.
+    pub rebuild: Option<Rebuild>,
 }
 
 /// Why a node stopped.
@@ -91,7 +97,8 @@ pub enum NodeError {
 pub struct NodeHandle {
     id: NodeId,
     kill: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+    leave: Arc<AtomicBool>,
+    thread: Option<JoinHandle<Result<(), NodeError>>>,
 }
 
 impl NodeHandle {
@@ -102,14 +109,16 @@ impl NodeHandle {
     pub fn spawn(options: NodeOptions) -> Result<Self, NodeError> {
         let id = options.transport.id().clone();
         let kill = Arc::new(AtomicBool::new(false));
-        let flag = Arc::clone(&kill);
+        let leave = Arc::new(AtomicBool::new(false));
+        let flags = (Arc::clone(&kill), Arc::clone(&leave));
         let thread = std::thread::Builder::new()
             .name(format!("train-{id}"))
-            .spawn(move || run(options, flag))
+            .spawn(move || run(options, &flags.0, &flags.1))
             .map_err(|e| NodeError::Thread(e.to_string()))?;
         Ok(Self {
             id,
             kill,
+            leave,
             thread: Some(thread),
         })
     }
@@ -132,11 +141,28 @@ impl NodeHandle {
         self.kill.store(true, Ordering::Relaxed);
     }
 
-    /// Waits for the thread to end; it does after a stop message or a kill.
-    pub fn join(mut self) {
-        if let Some(thread) = self.thread.take() {
-            thread.join().ok();
-        }
+    /// Makes the node say goodbye after the inner step in progress. Its work
+    /// in this round goes back.
+    pub fn leave(&self) {
+        self.leave.store(true, Ordering::Relaxed);
+    }
+
+    /// Waits for the thread to end; it does after a stop message, a kill, or
+    /// being told to leave.
+    pub fn join(self) {
+        self.finish().ok();
+    }
+
+    /// As [`NodeHandle::join`], and says what the node ended with.
+    ///
+    /// # Errors
+    /// [`NodeError`].
+    pub fn finish(mut self) -> Result<(), NodeError> {
+        let Some(thread) = self.thread.take() else {
+            return Ok(());
+        };
+        let died = |_| Err(NodeError::Thread("it panicked".into()));
+        thread.join().unwrap_or_else(died)
     }
 }
 
@@ -147,20 +173,14 @@ impl Drop for NodeHandle {
     }
 }
 
-fn run(options: NodeOptions, kill: Arc<AtomicBool>) {
+fn run(options: NodeOptions, kill: &AtomicBool, leave: &AtomicBool) -> Result<(), NodeError> {
     // One pool per node: whatever the tensor back end hands to the current
     // pool stays on this one thread, whose CPU time is what pacing counts.
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(1)
         .thread_name(|_| "train-pool".into())
-        .build();
-    let pool = match pool {
-        Ok(pool) => pool,
-        Err(error) => {
-            tracing::error!(%error, "cannot start a compute pool");
-            return;
-        }
-    };
+        .build()
+        .map_err(|error| NodeError::Thread(error.to_string()))?;
     pool.install(move || {
         let NodeOptions {
             transport,
@@ -169,6 +189,8 @@ fn run(options: NodeOptions, kill: Arc<AtomicBool>) {
             plan,
             gate,
             lane,
+            speed,
+            rebuild,
         } = options;
         let node = transport.id().clone();
         let result = trainer().map_err(NodeError::from).and_then(|trainer| {
@@ -190,19 +212,22 @@ fn run(options: NodeOptions, kill: Arc<AtomicBool>) {
                 task: None,
                 heard: now,
                 said_hello: now,
+                speed,
+                rebuild,
             };
-            node.serve(&kill)
+            node.serve(kill, leave)
         });
-        let failure = match result {
-            Ok(false) => return,
-            Ok(true) => None,
+        let (failure, end) = match result {
+            Ok(false) => return Ok(()),
+            Ok(true) => (None, Ok(())),
             Err(error) => {
                 tracing::error!(%node, %error, "node stopped");
-                Some(bounded_reason(&error.to_string()))
+                (Some(bounded_reason(&error.to_string())), Err(error))
             }
         };
         transport.announce(&Message::Bye { failure }).ok();
-    });
+        end
+    })
 }
 
 /// CPU time of the calling thread.
@@ -213,10 +238,22 @@ pub(crate) fn thread_cpu() -> Micros {
 
 /// A round this node works on.
 struct Current {
+    /// The announcement, as far as it concerns this node.
+    given: Given,
     local: LocalRound,
     save_state: bool,
     cpu_us: u64,
     promised: Option<Promise>,
+}
+
+/// What a node's work in a round follows from.
+#[derive(Debug, PartialEq, Eq)]
+struct Given {
+    round: u64,
+    parameters: Digest,
+    assignment: Assignment,
+    base: Option<Digest>,
+    tokens: u64,
 }
 
 /// The finished work of a round, not shown yet.
@@ -252,15 +289,20 @@ struct Node<'a> {
     task: Option<Current>,
     heard: Instant,
     said_hello: Instant,
+    speed: u64,
+    rebuild: Option<Rebuild>,
 }
 
 impl Node<'_> {
-    /// Works until told to stop (`true`) or killed (`false`).
-    fn serve(&mut self, kill: &AtomicBool) -> Result<bool, NodeError> {
+    /// Works until told to stop or to leave (`true`), or killed (`false`).
+    fn serve(&mut self, kill: &AtomicBool, leave: &AtomicBool) -> Result<bool, NodeError> {
         self.hello()?;
         loop {
             if kill.load(Ordering::Relaxed) {
                 return Ok(false);
+            }
+            if leave.load(Ordering::Relaxed) {
+                return Ok(true);
             }
             let patience = self.patience();
             match self.transport.receive(patience) {
@@ -286,7 +328,9 @@ impl Node<'_> {
 
     fn hello(&mut self) -> Result<(), NodeError> {
         self.said_hello = Instant::now();
-        Ok(self.transport.announce(&Message::Hello)?)
+        let holds = self.transport.kept_states();
+        let speed = self.speed;
+        Ok(self.transport.announce(&Message::Hello { holds, speed })?)
     }
 
     fn now(&self) -> Micros {
@@ -329,7 +373,7 @@ impl Node<'_> {
             Message::RequestReveals { round, nodes } if nodes.contains(self.transport.id()) => {
                 self.reveal(round)?;
             }
-            Message::Rate { bps } => {
+            Message::Rate { bps, .. } => {
                 let now = self.now();
                 self.pacer.set_rate(now, bps);
             }
@@ -340,26 +384,28 @@ impl Node<'_> {
     }
 
     fn open(&mut self, opened: RoundAnnouncement) -> Result<(), NodeError> {
-        if let Some(task) = &self.task
-            && task.local.task().round >= opened.round
-        {
-            // A repeated announcement: perhaps our promise was lost.
-            return if task.local.task().round == opened.round {
-                self.promise()
-            } else {
-                Ok(())
-            };
-        }
-        self.task = None;
         let mine = opened
             .assignments
             .iter()
             .find(|a| a.node == *self.transport.id());
         let Some(mine) = mine else {
             // We were evicted, or joined too late for this round.
+            self.task = None;
             let quiet = self.said_hello.elapsed() >= HELLO_EVERY;
             return if quiet { self.hello() } else { Ok(()) };
         };
+        let given = Given {
+            round: opened.round,
+            parameters: opened.parameters,
+            assignment: mine.clone(),
+            base: opened.bases.get(self.transport.id()).copied(),
+            tokens: opened.tokens,
+        };
+        if self.task.as_ref().is_some_and(|task| task.given == given) {
+            // A repeated announcement: perhaps our promise was lost.
+            return self.promise();
+        }
+        self.task = None;
         let task = Task {
             round: opened.round,
             first: mine.start,
@@ -367,17 +413,21 @@ impl Node<'_> {
             tokens_before: opened.tokens,
             members: opened.assignments.len() as u64,
         };
-        let base = opened.bases.get(self.transport.id()).copied();
-        let fetched = self.fetch(&opened.parameters, base.as_ref());
+        let fetched = self.fetch(&opened, given.base.as_ref());
         let (bytes, base) = match fetched {
             Ok(fetched) => fetched,
-            // The round is over already; the next announcement will come.
+            // The round is over already and the next announcement will come,
+            // or what we are to begin from is lost, as saying hello tells.
+            Err(TransportError::NotFound(missing)) if Some(missing) == given.base => {
+                return self.hello();
+            }
             Err(TransportError::NotFound(_)) => return Ok(()),
             Err(error) => return Err(error.into()),
         };
         let count = self.trainer.parameter_count();
         let start = payload::decode(VectorKind::Parameters, &bytes, count)?;
         self.task = Some(Current {
+            given,
             local: self.begin(task, start, base)?,
             save_state: opened.save_state,
             cpu_us: 0,
@@ -389,8 +439,8 @@ impl Node<'_> {
     /// The parameters, and the state to begin from where the replica is not in
     /// it already: empty bytes for a fresh one.
     fn fetch(
-        &self,
-        parameters: &Digest,
+        &mut self,
+        opened: &RoundAnnouncement,
         base: Option<&Digest>,
     ) -> Result<(Bytes, Option<Bytes>), TransportError> {
         let state = match (&self.at, base) {
@@ -399,7 +449,26 @@ impl Node<'_> {
             (_, None) => Some(Arc::default()),
             (_, Some(base)) => Some(self.transport.get(base)?),
         };
-        Ok((self.transport.get(parameters)?, state))
+        Ok((self.parameters(opened)?, state))
+    }
+
+    /// The round's parameters: made here where that is possible, else fetched.
+    fn parameters(&mut self, opened: &RoundAnnouncement) -> Result<Bytes, TransportError> {
+        let target = &opened.parameters;
+        let (Some(rebuild), Some(recipe)) = (&mut self.rebuild, &opened.recipe) else {
+            return self.transport.get(target);
+        };
+        if let Some(here) = self.transport.peek(target) {
+            return Ok(here);
+        }
+        let means = (&self.plan.scheme, &self.geometry);
+        match rebuild.apply(self.transport, means, recipe, target) {
+            Some(bytes) => {
+                self.transport.put(bytes)?;
+                self.transport.get(target)
+            }
+            None => self.transport.get(target),
+        }
     }
 
     fn begin(
@@ -495,7 +564,7 @@ impl Node<'_> {
         {
             let payload = self.transport.put(promise.payload.clone())?;
             let state = if task.save_state {
-                Some(self.transport.put(promise.state.clone())?)
+                Some(self.transport.put_state(promise.state.clone())?)
             } else {
                 None
             };

@@ -4,6 +4,7 @@
 use plumbline_training_core::aggregate::AggregatorSpec;
 use plumbline_training_core::codec::Scheme;
 use plumbline_training_core::contribution::Account;
+use plumbline_training_core::digest::Digest;
 use plumbline_training_core::outer::OuterOptions;
 use plumbline_training_core::round::NodeId;
 use plumbline_training_core::schedule::LrSchedule;
@@ -23,7 +24,7 @@ pub struct RunSpec {
     pub name: String,
     /// Shape of the model. Its `vocabulary` is what the tokenizer aims at.
     pub model: ModelConfig,
-    /// Node threads, `1..=64`.
+    /// Node threads, `1..=64`; 0 where nodes elsewhere may join.
     pub nodes: usize,
     /// Inner steps H per round, `≥ 1`.
     pub inner_steps: u64,
@@ -46,6 +47,9 @@ pub struct RunSpec {
     /// How closely contributions are looked at; without, they are trusted.
     #[serde(default)]
     pub verify: Option<VerifyRules>,
+    /// Whether nodes elsewhere may join, and on what terms.
+    #[serde(default)]
+    pub outside: Option<OutsideRules>,
     /// Seeds the initial parameters, the corpus sample and the data order.
     pub seed: u64,
     /// The data contributors.
@@ -62,6 +66,48 @@ pub struct RunSpec {
     /// How many checkpoints that are not pinned are kept, `≥ 1`.
     #[serde(default = "default_keep")]
     pub keep_checkpoints: usize,
+}
+
+/// Terms for nodes that are processes of their own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OutsideRules {
+    /// Fewest members, of both kinds, that make a round, `1..=64`.
+    pub quorum: usize,
+    /// Keys that are let in, 64 hex digits each; empty lets in whoever has the
+    /// ticket. At most 1,024.
+    #[serde(default)]
+    pub admit: Vec<Digest>,
+    /// A node that neither steps nor promises for so long while it has work is
+    /// not waited for, milliseconds, `≥ 100`.
+    #[serde(default = "default_stall_ms")]
+    pub stall_ms: u64,
+}
+
+const fn default_stall_ms() -> u64 {
+    60_000
+}
+
+impl Default for OutsideRules {
+    fn default() -> Self {
+        Self {
+            quorum: 1,
+            admit: Vec::new(),
+            stall_ms: default_stall_ms(),
+        }
+    }
+}
+
+impl OutsideRules {
+    fn problem(&self) -> Option<String> {
+        if !(1..=64).contains(&self.quorum) {
+            return Some(format!("quorum is {}, must be 1 to 64", self.quorum));
+        }
+        if self.admit.len() > 1_024 {
+            return Some("more than 1,024 keys are admitted".into());
+        }
+        (self.stall_ms < 100).then(|| "stall_ms must be at least 100".into())
+    }
 }
 
 const fn full_share() -> u32 {
@@ -93,6 +139,7 @@ impl RunSpec {
             scheme: Scheme::default(),
             aggregator: AggregatorSpec::default(),
             verify: None,
+            outside: None,
             seed,
             sources: vec![SourceSpec::registry()],
             max_tokens: None,
@@ -113,7 +160,8 @@ impl RunSpec {
             outside.then(|| format!("{name} is {value}, must be {least} to {most}"))
         };
         let rate = self.schedule.peak;
-        within(self.nodes as u64, 1, 64, "nodes")
+        let nodes = u64::from(self.outside.is_none());
+        within(self.nodes as u64, nodes, 64, "nodes")
             .or_else(|| within(self.inner_steps, 1, 100_000, "inner_steps"))
             .or_else(|| within(self.batch as u64, 1, 65_536, "batch"))
             .or_else(|| within(self.keep_checkpoints as u64, 1, 1_000, "keep_checkpoints"))
@@ -134,6 +182,7 @@ impl RunSpec {
                     .or_else(|| rules.and_then(VerifyRules::problem));
                 problem.map(str::to_owned)
             })
+            .or_else(|| self.outside.as_ref().and_then(OutsideRules::problem))
             .or_else(|| {
                 let odd = self.scheme == Scheme::EveryStep && self.inner_steps != 1;
                 odd.then(|| "every_step exchanges after one inner step".into())

@@ -72,6 +72,9 @@ pub enum TransportError {
     /// A message of another version.
     #[error("message version {0} is not spoken here (only {WIRE_VERSION})")]
     Version(u16),
+    /// The connection is gone and did not come back.
+    #[error("{0}")]
+    Lost(String),
     /// The name is already taken in this channel.
     #[error("{0} is already connected")]
     NameTaken(NodeId),
@@ -107,8 +110,42 @@ pub trait Transport: Send {
     /// [`TransportError::NotFound`].
     fn get(&self, digest: &Digest) -> Result<Arc<Vec<u8>>, TransportError>;
 
+    /// Fetches several payloads, each made by the node beside it, at the same
+    /// time where that is faster.
+    ///
+    /// # Errors
+    /// As [`Transport::get`], for the first that cannot be had.
+    fn get_all(&self, wanted: &[(NodeId, Digest)]) -> Result<Vec<Arc<Vec<u8>>>, TransportError> {
+        wanted.iter().map(|(_, digest)| self.get(digest)).collect()
+    }
+
+    /// A payload that is here already, without asking anybody.
+    fn peek(&self, digest: &Digest) -> Option<Arc<Vec<u8>>> {
+        self.get(digest).ok()
+    }
+
     /// Stops making a payload available.
     fn forget(&self, digest: &Digest);
+
+    /// As [`Transport::put`], for a node's state after a round. Where a node can
+    /// outlive its process, the state is kept in a file as well.
+    ///
+    /// # Errors
+    /// As [`Transport::put`].
+    fn put_state(&self, bytes: Vec<u8>) -> Result<Digest, TransportError> {
+        self.put(bytes)
+    }
+
+    /// States that this participant keeps itself, perhaps from an earlier life.
+    fn kept_states(&self) -> Vec<Digest> {
+        Vec::new()
+    }
+
+    /// Whether `node` is a process of its own, which keeps its own state and
+    /// has cores of its own.
+    fn is_outside(&self, _node: &NodeId) -> bool {
+        false
+    }
 }
 
 /// A channel inside this process.
@@ -117,11 +154,27 @@ pub struct LocalHub {
     inner: Arc<Hub>,
 }
 
-#[derive(Debug)]
+/// Takes what is announced to a participant that is not a thread of this
+/// process. It must not block.
+pub type Sink = Box<dyn Fn(&Envelope) + Send + Sync>;
+
 struct Hub {
     limits: TransportLimits,
-    mailboxes: Mutex<BTreeMap<NodeId, Arc<Mailbox>>>,
+    mailboxes: Mutex<BTreeMap<NodeId, Receiver>>,
     store: Mutex<Store>,
+}
+
+impl std::fmt::Debug for Hub {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Hub").finish_non_exhaustive()
+    }
+}
+
+/// Where announcements to a participant go.
+#[derive(Clone)]
+enum Receiver {
+    Inside(Arc<Mailbox>),
+    Outside(Arc<Sink>),
 }
 
 #[derive(Debug, Default)]
@@ -130,10 +183,44 @@ struct Store {
     held: usize,
 }
 
+/// Encoded messages that wait; bounded by whoever puts them in.
 #[derive(Debug, Default)]
-struct Mailbox {
+pub(crate) struct Mailbox {
     queue: Mutex<VecDeque<Arc<Vec<u8>>>>,
     arrived: Condvar,
+}
+
+impl Mailbox {
+    /// Adds a message; with `most` waiting already, the oldest gives way.
+    pub(crate) fn push(&self, bytes: Arc<Vec<u8>>, most: usize) {
+        let mut queue = lock(&self.queue);
+        if queue.len() >= most {
+            queue.pop_front();
+        }
+        queue.push_back(bytes);
+        self.arrived.notify_one();
+    }
+
+    /// The next message, or `None` when none comes in `timeout`.
+    ///
+    /// # Errors
+    /// As [`Envelope::decode`].
+    pub(crate) fn pop(&self, timeout: Duration) -> Result<Option<Envelope>, TransportError> {
+        let deadline = Instant::now() + timeout;
+        let mut queue = lock(&self.queue);
+        loop {
+            if let Some(bytes) = queue.pop_front() {
+                drop(queue);
+                return Envelope::decode(&bytes).map(Some);
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(None);
+            }
+            let waited = self.arrived.wait_timeout(queue, left);
+            queue = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
 }
 
 /// A participant of a [`LocalHub`]; dropping it disconnects.
@@ -167,12 +254,32 @@ impl LocalHub {
     /// # Errors
     /// [`TransportError::NameTaken`].
     pub fn connect(&self, id: NodeId) -> Result<LocalEndpoint, TransportError> {
+        let mailbox = Arc::new(Mailbox::default());
+        let receiver = Receiver::Inside(Arc::clone(&mailbox));
+        self.enter(id, receiver, mailbox)
+    }
+
+    /// Adds a participant elsewhere, whose announcements go to `sink`. Nothing
+    /// can be received at this end.
+    ///
+    /// # Errors
+    /// [`TransportError::NameTaken`].
+    pub fn connect_outside(&self, id: NodeId, sink: Sink) -> Result<LocalEndpoint, TransportError> {
+        self.enter(id, Receiver::Outside(Arc::new(sink)), Arc::default())
+    }
+
+    fn enter(
+        &self,
+        id: NodeId,
+        receiver: Receiver,
+        mailbox: Arc<Mailbox>,
+    ) -> Result<LocalEndpoint, TransportError> {
         let mut mailboxes = lock(&self.inner.mailboxes);
         if mailboxes.contains_key(&id) {
             return Err(TransportError::NameTaken(id));
         }
-        let mailbox = Arc::new(Mailbox::default());
-        mailboxes.insert(id.clone(), Arc::clone(&mailbox));
+        mailboxes.insert(id.clone(), receiver);
+        drop(mailboxes);
         Ok(LocalEndpoint {
             hub: Arc::clone(&self.inner),
             id,
@@ -180,9 +287,49 @@ impl LocalHub {
         })
     }
 
+    /// Makes a payload available under its hash.
+    ///
+    /// # Errors
+    /// As [`Transport::put`].
+    pub fn put(&self, bytes: Vec<u8>) -> Result<Digest, TransportError> {
+        self.inner.put(bytes)
+    }
+
+    /// A payload that is stored here.
+    pub fn payload(&self, digest: &Digest) -> Option<Arc<Vec<u8>>> {
+        lock(&self.inner.store).payloads.get(digest).cloned()
+    }
+
     /// Bytes of all stored payloads.
     pub fn stored_bytes(&self) -> usize {
         lock(&self.inner.store).held
+    }
+}
+
+impl Hub {
+    fn put(&self, bytes: Vec<u8>) -> Result<Digest, TransportError> {
+        let limits = self.limits;
+        let size = bytes.len();
+        if size > limits.payload_bytes {
+            return Err(TransportError::TooLarge {
+                size,
+                limit: limits.payload_bytes,
+            });
+        }
+        let digest = Digest::of(&bytes);
+        let mut store = lock(&self.store);
+        if store.payloads.contains_key(&digest) {
+            return Ok(digest);
+        }
+        if store.held + size > limits.store_bytes {
+            return Err(TransportError::StoreFull {
+                held: store.held,
+                size,
+            });
+        }
+        store.held += size;
+        store.payloads.insert(digest, Arc::new(bytes));
+        Ok(digest)
     }
 }
 
@@ -204,63 +351,27 @@ impl Transport for LocalEndpoint {
             message: message.clone(),
         };
         let bytes = Arc::new(envelope.encode(self.hub.limits.message_bytes)?);
-        for (id, mailbox) in lock(&self.hub.mailboxes).iter() {
-            if *id != self.id {
-                let mut queue = lock(&mailbox.queue);
-                if queue.len() >= self.hub.limits.mailbox {
-                    queue.pop_front();
+        let others: Vec<Receiver> = lock(&self.hub.mailboxes)
+            .iter()
+            .filter_map(|(id, receiver)| (*id != self.id).then(|| receiver.clone()))
+            .collect();
+        for receiver in others {
+            match receiver {
+                Receiver::Inside(mailbox) => {
+                    mailbox.push(Arc::clone(&bytes), self.hub.limits.mailbox);
                 }
-                queue.push_back(Arc::clone(&bytes));
-                mailbox.arrived.notify_one();
+                Receiver::Outside(sink) => sink(&envelope),
             }
         }
         Ok(())
     }
 
     fn receive(&self, timeout: Duration) -> Result<Option<Envelope>, TransportError> {
-        let deadline = Instant::now() + timeout;
-        let mut queue = lock(&self.mailbox.queue);
-        loop {
-            if let Some(bytes) = queue.pop_front() {
-                drop(queue);
-                return Envelope::decode(&bytes).map(Some);
-            }
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Ok(None);
-            }
-            queue = self
-                .mailbox
-                .arrived
-                .wait_timeout(queue, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
-        }
+        self.mailbox.pop(timeout)
     }
 
     fn put(&self, bytes: Vec<u8>) -> Result<Digest, TransportError> {
-        let limits = self.hub.limits;
-        let size = bytes.len();
-        if size > limits.payload_bytes {
-            return Err(TransportError::TooLarge {
-                size,
-                limit: limits.payload_bytes,
-            });
-        }
-        let digest = Digest::of(&bytes);
-        let mut store = lock(&self.hub.store);
-        if store.payloads.contains_key(&digest) {
-            return Ok(digest);
-        }
-        if store.held + size > limits.store_bytes {
-            return Err(TransportError::StoreFull {
-                held: store.held,
-                size,
-            });
-        }
-        store.held += size;
-        store.payloads.insert(digest, Arc::new(bytes));
-        Ok(digest)
+        self.hub.put(bytes)
     }
 
     fn get(&self, digest: &Digest) -> Result<Arc<Vec<u8>>, TransportError> {
@@ -277,6 +388,15 @@ impl Transport for LocalEndpoint {
         let mut store = lock(&self.hub.store);
         if let Some(bytes) = store.payloads.remove(digest) {
             store.held -= bytes.len();
+        }
+    }
+
+    fn is_outside(&self, node: &NodeId) -> bool {
+        // A node's name is its key where it comes from outside; it stays one
+        // while its connection is away.
+        match lock(&self.hub.mailboxes).get(node) {
+            Some(receiver) => matches!(receiver, Receiver::Outside(_)),
+            None => node.as_str().parse::<Digest>().is_ok(),
         }
     }
 }
@@ -304,11 +424,27 @@ mod tests {
         let hub = small();
         let (a, b) = (hub.connect(id("a")).unwrap(), hub.connect(id("b")).unwrap());
         for bps in 1..=3 {
-            a.announce(&Message::Rate { bps }).unwrap();
+            a.announce(&Message::Rate {
+                bps,
+                outside_bps: bps,
+            })
+            .unwrap();
         }
         let next = || b.receive(Duration::ZERO).unwrap().map(|e| e.message);
-        assert_eq!(next(), Some(Message::Rate { bps: 2 }));
-        assert_eq!(next(), Some(Message::Rate { bps: 3 }));
+        assert_eq!(
+            next(),
+            Some(Message::Rate {
+                bps: 2,
+                outside_bps: 2
+            })
+        );
+        assert_eq!(
+            next(),
+            Some(Message::Rate {
+                bps: 3,
+                outside_bps: 3
+            })
+        );
         assert_eq!(next(), None);
         assert!(a.receive(Duration::ZERO).unwrap().is_none());
     }
@@ -318,7 +454,7 @@ mod tests {
         let hub = small();
         let (a, b) = (hub.connect(id("a")).unwrap(), hub.connect(id("b")).unwrap());
         let waiting = std::thread::spawn(move || b.receive(Duration::from_secs(20)).unwrap());
-        a.announce(&Message::Hello).unwrap();
+        a.announce(&Message::hello()).unwrap();
         assert_eq!(waiting.join().unwrap().unwrap().from, id("a"));
     }
 

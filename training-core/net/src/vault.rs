@@ -8,10 +8,12 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use plumbline_training_core::contribution::Accounts;
+use plumbline_training_core::digest::Digest;
 use plumbline_training_core::local::NodeState;
 use plumbline_training_core::round::{NodeId, Origin};
 use plumbline_training_core::verify::Ban;
@@ -47,6 +49,8 @@ struct Progress {
     bytes_every_step: u64,
     #[serde(default)]
     bans: Vec<Ban>,
+    #[serde(default)]
+    held: BTreeMap<NodeId, Digest>,
 }
 
 impl Vault {
@@ -178,9 +182,26 @@ impl Vault {
 
 /// Writes `bytes` so that `path` holds all of the old or all of the new content.
 pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), HostError> {
+    write_with_mode(path, bytes, 0o666)
+}
+
+/// As [`write_atomically`], readable by the owner alone; makes the folder.
+pub(crate) fn write_secret(path: &Path, bytes: &[u8]) -> Result<(), HostError> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).map_err(HostError::io(folder))?;
+    }
+    write_with_mode(path, bytes, 0o600)
+}
+
+fn write_with_mode(path: &Path, bytes: &[u8], mode: u32) -> Result<(), HostError> {
     let temporary = path.with_extension("tmp");
     let write = || -> std::io::Result<()> {
-        let mut file = fs::File::create(&temporary)?;
+        let mut file = fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(mode)
+            .open(&temporary)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&temporary, path)?;
@@ -209,6 +230,7 @@ fn checkpoint_of(
         bytes_sent: snapshot.bytes_sent,
         bytes_every_step: snapshot.bytes_every_step,
         bans: snapshot.bans.clone(),
+        held: snapshot.held.clone(),
     };
     let mut sections = BTreeMap::new();
     let velocity = snapshot.velocity.iter().flat_map(|v| v.to_le_bytes());
@@ -275,6 +297,7 @@ pub fn snapshot_of(run: &str, path: &Path, checkpoint: &Checkpoint) -> Result<Sn
                 .unwrap_or_default(),
         ),
         states,
+        held: progress.held,
         accounts: progress.accounts,
         bans: progress.bans,
         loss_first: progress.loss_first,
@@ -299,8 +322,6 @@ fn state_of(bytes: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use plumbline_training_core::digest::Digest;
-
     use super::*;
 
     fn tiny() -> (ModelConfig, Tokenizer) {
@@ -331,7 +352,8 @@ mod tests {
             parameters: Arc::new(vec![0.25; parameters]),
             velocity: Arc::new(vec![-1.5; parameters]),
             central: Arc::default(),
-            states: BTreeMap::from([(node, Arc::new(b"PLNS-state".to_vec()))]),
+            states: BTreeMap::from([(node.clone(), Arc::new(b"PLNS-state".to_vec()))]),
+            held: BTreeMap::from([(node, Digest::of(b"kept"))]),
             accounts: Accounts::default(),
             bans: Vec::new(),
             loss_first: Some(6.9),

@@ -4,7 +4,7 @@ use super::{
     Commitment, Contribution, Effect, Event, Member, NodeId, OpenRound, Phase, RoundError,
     RoundState, VoidReason,
 };
-use crate::assignment::{assign, round_seed};
+use crate::assignment::{assign, round_seed, shares};
 use crate::digest::Digest;
 use crate::time::Micros;
 
@@ -44,6 +44,13 @@ impl RoundState {
                 self.ban(node);
                 Ok(())
             }
+            Event::Measured { node, speed } => {
+                let member = self.members.get_mut(node);
+                if let Some(member) = member.filter(|member| member.speed == 0) {
+                    member.speed = *speed;
+                }
+                Ok(())
+            }
             Event::Commit {
                 node,
                 round,
@@ -74,6 +81,7 @@ impl RoundState {
         let member = Member {
             joined: self.round,
             missed: 0,
+            speed: 0,
         };
         self.members.insert(node.clone(), member);
         Ok(())
@@ -110,7 +118,7 @@ impl RoundState {
         tokens: u64,
     ) -> Result<(), RoundError> {
         let current = self.round;
-        let most = self.rules.tokens_per_node;
+        let most = self.tokens_most(node);
         let oldest = current.saturating_sub(self.rules.max_age);
         if !self.members.contains_key(node) {
             return Err(RoundError::NotMember(node.clone()));
@@ -141,10 +149,14 @@ impl RoundState {
         }
         let age = current - round;
         if age == 0 {
-            if !open.assignments.iter().any(|a| a.node == *node) {
+            let Some(mine) = open.assignments.iter().find(|a| a.node == *node) else {
                 return Err(RoundError::NotAssigned(node.clone()));
+            };
+            let taken = elapsed.since(open.opened).0;
+            if let Some(member) = self.members.get_mut(node) {
+                member.speed = seen_speed(member.speed, mine.count, taken);
             }
-            self.durations.push_back(elapsed.since(open.opened).0);
+            self.durations.push_back(taken);
             if self.durations.len() > self.rules.deadline.window {
                 self.durations.pop_front();
             }
@@ -373,9 +385,11 @@ impl RoundState {
 
     fn open_round(&mut self, effects: &mut Vec<Effect>) {
         let seed = round_seed(self.run_seed, self.round);
-        let per_node = self.rules.sequences_per_node;
-        let assignments = assign(&seed, self.cursor, self.members.keys().cloned(), per_node);
-        let handed_out = per_node.saturating_mul(assignments.len() as u64);
+        let assignments = assign(&seed, self.cursor, self.counts());
+        let handed_out = assignments
+            .iter()
+            .map(|a| a.count)
+            .fold(0, u64::saturating_add);
         self.cursor = self.cursor.saturating_add(handed_out);
         let opened = self.allotted_time();
         effects.push(Effect::Opened {
@@ -396,6 +410,28 @@ impl RoundState {
             opened_at: self.now,
         });
         self.phase = Phase::Train;
+    }
+
+    /// What each member is to train on, in sequences.
+    fn counts(&self) -> Vec<(NodeId, u64)> {
+        let per_node = self.rules.sequences_per_node;
+        let speeds: Vec<u64> = self.members.values().map(|member| member.speed).collect();
+        let counts = shares(per_node, self.rules.unit, &speeds);
+        self.members.keys().cloned().zip(counts).collect()
+    }
+
+    /// Tokens in what `node` was assigned in this round.
+    fn tokens_most(&self, node: &NodeId) -> u64 {
+        let per_node = self.rules.tokens_per_node;
+        let mine = self
+            .open
+            .as_ref()
+            .and_then(|open| open.assignments.iter().find(|a| a.node == *node));
+        mine.map_or(per_node, |mine| {
+            let tokens = u128::from(per_node) * u128::from(mine.count);
+            let tokens = tokens / u128::from(self.rules.sequences_per_node.max(1));
+            u64::try_from(tokens).unwrap_or(u64::MAX)
+        })
     }
 
     /// Ends the round without new parameters. Its number is used up, so that
@@ -452,5 +488,17 @@ impl RoundState {
                 age: commitment.age,
             })
             .collect()
+    }
+}
+
+/// Sequences in 1,000 seconds after `count` took `micros`; half of it is what
+/// was known before, so that one odd round does not move much work.
+fn seen_speed(before: u64, count: u64, micros: u64) -> u64 {
+    let now = u128::from(count) * 1_000_000_000 / u128::from(micros.max(1));
+    let now = u64::try_from(now).unwrap_or(u64::MAX).max(1);
+    if before == 0 {
+        now
+    } else {
+        before / 2 + now / 2 + (before & now & 1)
     }
 }

@@ -31,6 +31,7 @@ fn rules(quorum: usize) -> RoundRules {
         max_missed: 1,
         sequences_per_node: 8,
         tokens_per_node: 800,
+        unit: 0,
     }
 }
 
@@ -392,6 +393,7 @@ fn node_names_and_rules_have_domains() {
     assert!(
         RoundRules {
             tokens_per_node: 0,
+            unit: 0,
             ..rules(1)
         }
         .validate()

@@ -425,6 +425,7 @@ fn rules(spec: &ArenaSpec) -> RoundRules {
         max_missed: 1,
         sequences_per_node: sequences,
         tokens_per_node: sequences.saturating_mul(spec.plan.length as u64),
+        unit: 0,
     }
 }
 

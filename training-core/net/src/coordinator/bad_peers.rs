@@ -89,12 +89,12 @@ fn lies() -> Vec<Lie> {
 /// Goes through its lies, one a round, and joins again whenever it is dropped.
 fn misbehave(peer: &LocalEndpoint, lies: &[Lie]) {
     let (mut next, mut promised) = (0, None);
-    peer.announce(&Message::Hello).unwrap();
+    peer.announce(&Message::hello()).unwrap();
     while let Some(envelope) = peer.receive(Duration::from_secs(20)).unwrap() {
         match envelope.message {
             Message::Open(open) => {
                 if !open.assignments.iter().any(|a| a.node == *peer.id()) {
-                    peer.announce(&Message::Hello).unwrap();
+                    peer.announce(&Message::hello()).unwrap();
                     continue;
                 }
                 let Some(lie) = lies.get(next) else { return };

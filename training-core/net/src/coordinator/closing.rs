@@ -6,12 +6,13 @@ use std::time::SystemTime;
 
 use plumbline_training_core::assignment::Assignment;
 use plumbline_training_core::digest::Digest;
-use plumbline_training_core::outer::{Weighted, norm};
+use plumbline_training_core::outer::{OuterStep, Weighted, norm};
 use plumbline_training_core::round::{Contribution, NodeId, Origin};
 use plumbline_training_core::time::Micros;
 
 use super::{Coordinator, CoordinatorError, Outer};
 use crate::board::Snapshot;
+use crate::message::Recipe;
 use crate::payload::{self, VectorKind};
 use crate::run::HistoryPoint;
 
@@ -37,7 +38,34 @@ impl Coordinator {
         }
         let bytes = payload::encode(VectorKind::Parameters, &parameters);
         self.parameters = Arc::new(parameters);
+        self.renew_recipe(contributions, bytes.len() as u64);
         Ok(self.options.transport.put(bytes)?)
+    }
+
+    /// Says how the new parameters came about, where the contributions together
+    /// are shorter than they are. What a former recipe named is let go.
+    fn renew_recipe(&mut self, contributions: &[Contribution], whole: u64) {
+        if let Some(former) = self.recipe.take() {
+            for (_, payload, _) in &former.contributions {
+                self.options.transport.forget(payload);
+            }
+        }
+        let plain = matches!(&self.options.outer, Outer::Step(OuterStep::Plain(_)));
+        let shown = contributions.iter().filter_map(|contribution| {
+            let shown = self.shown.get(&contribution.node)?;
+            Some((&contribution.node, shown, contribution.tokens))
+        });
+        let bytes: u64 = shown.clone().map(|(_, shown, _)| shown.bytes).sum();
+        if !plain || bytes >= whole {
+            return;
+        }
+        let contributions =
+            shown.map(|(node, shown, tokens)| (node.clone(), shown.payload, tokens));
+        self.recipe = Some(Recipe {
+            from: self.state.parameters(),
+            tokens: self.state.tokens(),
+            contributions: contributions.collect(),
+        });
     }
 
     fn outer_step(&mut self, delta: &[f32]) -> Result<Vec<f32>, CoordinatorError> {
@@ -69,6 +97,7 @@ impl Coordinator {
         self.bytes_every_step += point.bytes_every_step;
         let old_bases = self.move_bases(contributions);
         let states = self.states();
+        let held = self.held(&states);
         let (velocity, central) = self.outer_state();
         let snapshot = Arc::new(Snapshot {
             origin: next.clone(),
@@ -77,6 +106,7 @@ impl Coordinator {
             velocity: Arc::new(velocity),
             central: Arc::new(central),
             states,
+            held,
             accounts: self.accounts.clone(),
             bans: self.bans.clone(),
             loss_first: self.loss_first,
@@ -152,8 +182,11 @@ impl Coordinator {
         for contribution in contributions {
             let node = &contribution.node;
             let state = self.shown.get(node).and_then(|shown| shown.state);
-            // Shown and promised, but not to be had: it begins afresh.
-            let state = state.filter(|digest| self.options.transport.get(digest).is_ok());
+            // Shown and promised, but not to be had: it begins afresh. A process
+            // of its own keeps its state itself.
+            let transport = &self.options.transport;
+            let state =
+                state.filter(|digest| transport.is_outside(node) || transport.get(digest).is_ok());
             let before = match state {
                 Some(state) => self.bases.insert(node.clone(), state),
                 None => self.bases.remove(node),
@@ -172,6 +205,15 @@ impl Coordinator {
                 let bytes = self.options.transport.get(digest).ok()?;
                 Some((node.clone(), bytes))
             })
+            .collect()
+    }
+
+    /// Hashes of the states that only their nodes have.
+    fn held(&self, states: &BTreeMap<NodeId, Arc<Vec<u8>>>) -> BTreeMap<NodeId, Digest> {
+        let bases = self.bases.iter();
+        bases
+            .filter(|(node, _)| !states.contains_key(*node))
+            .map(|(node, digest)| (node.clone(), *digest))
             .collect()
     }
 
@@ -209,7 +251,14 @@ impl Coordinator {
     /// Lets go of what the round needed, except `kept`.
     pub(super) fn clear_round(&mut self, kept: &BTreeSet<Digest>) {
         for (_, shown) in std::mem::take(&mut self.shown) {
-            self.options.transport.forget(&shown.payload);
+            let recipe = self.recipe.as_ref();
+            let named = recipe.is_some_and(|recipe| {
+                let mut payloads = recipe.contributions.iter().map(|(_, payload, _)| payload);
+                payloads.any(|payload| *payload == shown.payload)
+            });
+            if !named {
+                self.options.transport.forget(&shown.payload);
+            }
             let state = shown.state;
             if let Some(state) = state.filter(|state| !self.bases.values().any(|b| b == state)) {
                 self.options.transport.forget(&state);

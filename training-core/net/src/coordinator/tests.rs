@@ -39,6 +39,7 @@ fn rules(quorum: usize) -> RoundRules {
         max_missed: 0,
         sequences_per_node: STEPS * BATCH as u64,
         tokens_per_node: STEPS * (BATCH * LENGTH) as u64,
+        unit: 0,
     }
 }
 
@@ -56,6 +57,7 @@ pub(super) fn fresh() -> Snapshot {
         velocity: Arc::new(vec![0.0; VOCABULARY * VOCABULARY]),
         central: Arc::default(),
         states: BTreeMap::new(),
+        held: BTreeMap::new(),
         accounts: Accounts::default(),
         bans: Vec::new(),
         loss_first: None,
@@ -216,6 +218,8 @@ impl Rig {
             plan: plan(self.scheme),
             gate: Arc::clone(&self.gate),
             lane: 0,
+            speed: 0,
+            rebuild: None,
         })
         .unwrap()
     }
@@ -413,7 +417,7 @@ fn contributions_that_are_no_vectors_are_not_counted() {
     let rig = Rig::start(1, fresh(), Some((3, 1)));
     let honest = rig.node("honest", 0);
     let liar = rig.hub.connect(NodeId::new("liar").unwrap()).unwrap();
-    liar.announce(&Message::Hello).unwrap();
+    liar.announce(&Message::hello()).unwrap();
     let poison = payload::encode(VectorKind::PseudoGradient, &[f32::NAN; 256]);
     while let Some(envelope) = liar.receive(Duration::from_secs(10)).unwrap() {
         match envelope.message {

@@ -166,6 +166,7 @@ impl Coordinator {
             payload: shown.payload,
             state: shown.state,
             tokens: open.commitments.get(node)?.tokens,
+            same_machine: !self.options.transport.is_outside(node),
         })
     }
 
@@ -243,10 +244,15 @@ impl Coordinator {
 
     /// Divides the share between nodes, each at `rate`, and the auditor, so
     /// that together they take no more than the nodes alone would.
-    pub(super) fn share_with_auditor(&self, rate: u32, members: usize) -> u32 {
+    pub(super) fn share_with_auditor(&self, (share, rate): (u32, u32), members: usize) -> u32 {
         let Some(verification) = &self.options.verification else {
             return rate;
         };
+        if members == 0 {
+            // All train elsewhere: what there is here is the auditor's.
+            verification.auditor.set_rate(share);
+            return rate;
+        }
         let rules = &verification.rules;
         let gains = if rules.gain_rows > 0 { GAINS_BPS } else { 0 };
         let (full, extra) = (u64::from(FULL_BPS), u64::from(rules.audit_bps + gains));

@@ -24,6 +24,7 @@ use crate::corpus::{Corpus, RawSource};
 use crate::error::HostError;
 use crate::gate::Gate;
 use crate::node::{InnerPlan, NodeHandle, NodeOptions};
+use crate::remote::{Gateway, Job, Network};
 use crate::run::{HistoryPoint, RunEvent, RunSpec, RunStatus};
 use crate::transport::{LocalHub, TransportLimits};
 use crate::vault::snapshot_of;
@@ -39,6 +40,7 @@ pub(super) struct Start {
     pub(super) subscribers: Arc<Subscribers>,
     pub(super) sources: Vec<RawSource>,
     pub(super) resumed: Option<(Snapshot, Tokenizer)>,
+    pub(super) network: Option<Arc<Network>>,
 }
 
 /// A prepared run.
@@ -48,6 +50,7 @@ pub(crate) struct Live {
     hub: LocalHub,
     nodes: Vec<NodeHandle>,
     named: AtomicUsize,
+    gateway: Option<Gateway>,
 }
 
 /// The newest checkpoint of a run, if it has one that fits `spec`.
@@ -102,6 +105,7 @@ fn train(start: Start) -> Result<RunStatus, HostError> {
         subscribers,
         sources,
         resumed,
+        network,
     } = start;
     let spec = &run.spec;
     let (snapshot, tokenizer) = match resumed {
@@ -115,7 +119,7 @@ fn train(start: Start) -> Result<RunStatus, HostError> {
     let data = Corpus::tokenise(sources, spec.seed, tokenizer.separator(), &encode)?;
     data.check_length(spec.model.sequence)?;
     let data = Arc::new(data);
-    let hub = LocalHub::new(TransportLimits::default());
+    let hub = LocalHub::new(limits_of(spec));
     let keeper = Keeper::new(&run, &tokenizer, subscribers)?;
     let complete = is_complete(spec, &snapshot);
     let coordinator = Coordinator::new(CoordinatorOptions {
@@ -134,12 +138,17 @@ fn train(start: Start) -> Result<RunStatus, HostError> {
         max_tokens: spec.max_tokens,
         observer: Box::new(keeper),
     })?;
+    let gateway = match network {
+        Some(network) if !complete => open_to_others(&network, spec, &hub, &data, &tokenizer)?,
+        _ => None,
+    };
     let mut live = Live {
         tokenizer,
         data,
         hub,
         nodes: Vec::new(),
         named: AtomicUsize::new(0),
+        gateway,
     };
     if !complete {
         for _ in 0..spec.nodes {
@@ -154,10 +163,15 @@ fn train(start: Start) -> Result<RunStatus, HostError> {
 
 /// Saves the last closed round and waits for the nodes.
 fn leave(run: &Run) {
-    let (nodes, tokenizer) = match &mut *lock(&run.live) {
-        Some(live) => (std::mem::take(&mut live.nodes), live.tokenizer.clone()),
+    let (nodes, gateway, tokenizer) = match &mut *lock(&run.live) {
+        Some(live) => (
+            std::mem::take(&mut live.nodes),
+            live.gateway.take(),
+            live.tokenizer.clone(),
+        ),
         None => return,
     };
+    drop(gateway);
     nodes.iter().for_each(NodeHandle::kill);
     nodes.into_iter().for_each(NodeHandle::join);
     let snapshot = run.board.lock().snapshot.clone();
@@ -182,8 +196,9 @@ fn spec_error(error: impl std::fmt::Display) -> HostError {
 /// so that nodes which start together are together in it.
 fn rules_of(spec: &RunSpec) -> RoundRules {
     let sequences = spec.inner_steps * spec.batch as u64;
+    let outside = spec.outside.as_ref();
     RoundRules {
-        quorum: 1,
+        quorum: outside.map_or(1, |rules| rules.quorum),
         max_members: 64,
         warm_up: Micros::from_millis(300),
         reveal: Micros::from_secs(30),
@@ -191,6 +206,8 @@ fn rules_of(spec: &RunSpec) -> RoundRules {
         deadline: DeadlineRule::default(),
         max_age: 0,
         max_missed: 1,
+        // Machines differ; threads of one machine do not.
+        unit: outside.map_or(0, |_| spec.batch as u64),
         sequences_per_node: sequences,
         tokens_per_node: sequences * spec.model.sequence as u64,
     }
@@ -231,6 +248,48 @@ fn plan_of(spec: &RunSpec) -> InnerPlan {
         schedule: spec.schedule,
         scheme: spec.scheme,
     }
+}
+
+/// Work and states of nodes elsewhere are bounded by the model's size, so that
+/// strangers cannot fill the memory.
+fn limits_of(spec: &RunSpec) -> TransportLimits {
+    let limits = TransportLimits::default();
+    if spec.outside.is_none() {
+        return limits;
+    }
+    let vector = 4 * spec.model.parameter_count() + (1 << 12);
+    // Each node's contribution and state, twice; the corpus and its tokenizer.
+    let nodes = 128 * 12 * vector;
+    TransportLimits {
+        store_bytes: limits.store_bytes.min(nodes + (512 << 20)),
+        ..limits
+    }
+}
+
+/// Publishes what nodes elsewhere need, and lets them in.
+fn open_to_others(
+    network: &Network,
+    spec: &RunSpec,
+    hub: &LocalHub,
+    data: &Corpus,
+    tokenizer: &Tokenizer,
+) -> Result<Option<Gateway>, HostError> {
+    let Some(rules) = spec.outside.clone() else {
+        return Ok(None);
+    };
+    let job = Job {
+        run: spec.id.clone(),
+        name: spec.name.clone(),
+        model: spec.model.clone(),
+        optimizer: spec.optimizer,
+        seed: spec.seed,
+        plan: plan_of(spec),
+        aggregator: spec.aggregator,
+        corpus: hub.put(data.to_bytes()?)?,
+        tokenizer: hub.put(tokenizer.to_json().into_bytes())?,
+        verified: spec.verify.is_some(),
+    };
+    Ok(Some(network.open_run(hub.clone(), job, rules)?))
 }
 
 fn verification_of(
@@ -300,6 +359,7 @@ fn first_snapshot(spec: &RunSpec) -> Result<Snapshot, HostError> {
         parameters: Arc::new(parameters),
         central: Arc::default(),
         states: Default::default(),
+        held: Default::default(),
         accounts: Accounts::default(),
         bans: Vec::new(),
         loss_first: None,
@@ -327,6 +387,8 @@ impl Live {
             plan: plan_of(spec),
             gate: Arc::clone(gate),
             lane,
+            speed: 0,
+            rebuild: None,
         })?;
         self.nodes.push(handle);
         Ok(id)
