@@ -25,6 +25,7 @@ mod judges;
 mod keep;
 mod market;
 mod mcp;
+mod node;
 mod oracle;
 mod order;
 mod panel;
@@ -106,8 +107,10 @@ enum Command {
     /// Jury duty: list seats, commit and reveal votes
     #[command(subcommand)]
     Panel(panel::PanelCommand),
-    /// Train a model on nodes of this machine, without a service
+    /// Train a model on nodes of this machine and others, without a service
     Train(train::Train),
+    /// Take part in a run that trains elsewhere
+    Node(node::Node),
     /// Simulate many worlds with crashes and have the auditor check each
     Simulate(simulate::Simulate),
     /// Reproducible benchmarks, each beside a peer measured in the same run
@@ -151,6 +154,7 @@ fn dispatch(command: Command) -> anyhow::Result<()> {
         Command::Settlement(command) => command.run(),
         Command::Panel(command) => command.run(),
         Command::Train(command) => command.run(),
+        Command::Node(command) => command.run(),
         Command::Simulate(command) => command.run(),
         Command::Bench(command) => command.run(),
     }

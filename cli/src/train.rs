@@ -1,5 +1,6 @@
 //! `plumbline train`: one training job, without markets and without a service.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -7,13 +8,15 @@ use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use plumbline_training_core::aggregate::AggregatorSpec;
 use plumbline_training_core::codec::{Scheme, SparseOptions};
+use plumbline_training_core::digest::Digest;
 use plumbline_training_core::outer::OuterOptions;
 use plumbline_training_core::schedule::{Decay, LrSchedule};
 use plumbline_training_core::verify::VerifyRules;
 use plumbline_training_model::ModelConfig;
 use plumbline_training_net::corpus::SourceSpec;
 use plumbline_training_net::host::{Host, HostOptions};
-use plumbline_training_net::run::{HistoryPoint, RunSpec, RunStats, RunStatus};
+use plumbline_training_net::remote::ListenOptions;
+use plumbline_training_net::run::{HistoryPoint, OutsideRules, RunSpec, RunStats, RunStatus};
 use serde_json::json;
 
 use crate::data_dir::DataDir;
@@ -24,8 +27,9 @@ const LOOK: Duration = Duration::from_millis(100);
 /// Rounds printed at a look.
 const LINES: usize = 1_000;
 
-/// Trains a small language model on nodes of this machine. Started again on the
-/// same folder it goes on from its newest checkpoint.
+/// Trains a small language model on nodes of this machine, and with --listen on
+/// those that join. Started again on the same folder it goes on from its newest
+/// checkpoint.
 #[derive(Debug, Args)]
 pub struct Train {
     /// Folder for checkpoints and history
@@ -40,9 +44,27 @@ pub struct Train {
     /// Tokens to train on in all
     #[arg(long, default_value_t = 2_000_000)]
     tokens: u64,
-    /// Node threads
+    /// Node threads of this machine; 0 makes sense with --listen
     #[arg(long, default_value_t = 2)]
     nodes: usize,
+    /// Let nodes elsewhere join at this UDP address, for example 127.0.0.1:7700
+    #[arg(long)]
+    listen: Option<SocketAddr>,
+    /// A relay to be reached through as well; none unless given
+    #[arg(long, requires = "listen")]
+    relay: Option<String>,
+    /// Admit this node key only; may be given several times
+    #[arg(long, value_name = "KEY", requires = "listen")]
+    admit: Vec<Digest>,
+    /// Fewest nodes that make a round
+    #[arg(long, default_value_t = 1, requires = "listen")]
+    quorum: usize,
+    /// Do not wait for a node that has work and does nothing for so many seconds
+    #[arg(long, default_value_t = 60, requires = "listen")]
+    stall_seconds: u64,
+    /// Write a checkpoint every so many rounds [default: 10, with --listen 1]
+    #[arg(long)]
+    checkpoint_every: Option<u64>,
     /// Inner steps between two exchanges
     #[arg(long, default_value_t = 30)]
     inner_steps: u64,
@@ -128,6 +150,10 @@ impl Train {
             data_dir: folder.training(),
             cores: 0,
         })?;
+        if let Some(address) = self.listen {
+            let relay = self.relay.clone();
+            host.listen(&ListenOptions { address, relay })?;
+        }
         host.start_run(spec)?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -143,7 +169,7 @@ impl Train {
 
     /// Prints rounds until the job is over or the program is told to stop.
     async fn watch(&self, host: &Host) -> Result<()> {
-        let mut told = 0;
+        let (mut told, mut ticket) = (0, self.listen.is_none());
         let stop = told_to_stop();
         tokio::pin!(stop);
         loop {
@@ -154,6 +180,11 @@ impl Train {
             }
             if status.is_over() {
                 return Ok(());
+            }
+            // There is one as soon as the data is prepared.
+            if !ticket && let Ok(text) = host.ticket(&self.id) {
+                ticket = true;
+                self.tell_ticket(&text);
             }
             tokio::select! {
                 result = &mut stop => {
@@ -207,7 +238,26 @@ impl Train {
             sources: vec![source],
             max_tokens: Some(self.tokens),
             share_bps: self.max_share,
+            // Nodes elsewhere cannot be asked to train a round again for our sake.
+            checkpoint_every: self.checkpoint_every.unwrap_or(if self.listen.is_some() {
+                1
+            } else {
+                10
+            }),
+            outside: self.listen.map(|_| OutsideRules {
+                quorum: self.quorum,
+                admit: self.admit.clone(),
+                stall_ms: self.stall_seconds.saturating_mul(1_000),
+            }),
             ..RunSpec::new(&*self.id, &*self.id, self.seed)
+        }
+    }
+
+    fn tell_ticket(&self, ticket: &str) {
+        if self.json {
+            println!("{}", json!({"ticket": ticket}));
+        } else {
+            println!("join with: plumbline node --join {ticket}");
         }
     }
 
