@@ -13,10 +13,14 @@
 //! (max–min fairness). It is unique, so it does not depend on the order of the
 //! runs, and runs with equal terms get equal shares.
 //!
+//! The program is solved by its structure, in a time that grows as n log n, so that a pool may have
+//! 100,000 runs: two prices explain everything, and the even point follows from them.
+//!
 //! Floors that cannot all be met are scaled down together, and the answer
 //! says so. Every answer carries the shadow prices of both budgets and, for
 //! each run, what binds it and what would free it.
 
+mod dual;
 mod explain;
 mod fair;
 mod program;
@@ -29,7 +33,7 @@ use uuid::Uuid;
 use crate::Bps;
 
 /// Most runs that share one pool.
-pub const MAX_RUNS: usize = 256;
+pub const MAX_RUNS: usize = 100_000;
 
 /// Why nothing was allocated.
 #[derive(Debug, Clone, PartialEq, Error)]
@@ -53,8 +57,8 @@ pub enum AllocatorError {
     /// More than [`MAX_RUNS`].
     #[error("{0} runs are more than a pool may hold")]
     TooMany(usize),
-    /// The solver gave up on a program that always has a solution.
-    #[error("the solver failed: {0}")]
+    /// The search gave up on a program that always has a solution.
+    #[error("the search for shadow prices failed: {0}")]
     Solver(String),
 }
 
@@ -161,14 +165,14 @@ impl Allocation {
 /// Solves the program; see the module's documentation.
 ///
 /// # Errors
-/// When an input is outside its domain, or the solver fails.
+/// When an input is outside its domain, or the search fails.
 pub fn allocate(requests: &[Request], pool: &Pool) -> Result<Allocation, AllocatorError> {
     check(requests, pool)?;
     let mut requests: Vec<&Request> = requests.iter().collect();
     requests.sort_by_key(|request| request.run);
     let program = program::Program::new(&requests, pool);
     let prices = program.shadow_prices()?;
-    let exact = fair::most_even(&program, &prices)?;
+    let exact = fair::most_even(&program, &prices);
     let rounded = round::largest_remainder(&program, &exact);
     Ok(explain::explain(
         &requests, &program, &prices, &exact, &rounded,
@@ -182,7 +186,7 @@ fn check(requests: &[Request], pool: &Pool) -> Result<(), AllocatorError> {
     if !pool.risk_budget.is_finite() || pool.risk_budget < 0.0 {
         return Err(AllocatorError::BadBudget(pool.risk_budget));
     }
-    let mut seen = std::collections::BTreeSet::new();
+    let mut seen = std::collections::HashSet::with_capacity(requests.len());
     for request in requests {
         let run = request.run;
         for (name, value, valid) in [

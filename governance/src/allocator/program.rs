@@ -1,11 +1,6 @@
-//! The linear program in normal form, and its shadow prices.
+//! The linear program in normal form.
 
-use good_lp::{
-    Expression, ProblemVariables, ResolutionError, Solution, SolverModel, constraint, microlp,
-    variable,
-};
-
-use super::{AllocatorError, Pool, Request};
+use super::{Pool, Request};
 
 /// Differences below this are ties, on scales where the largest value is 1.
 pub(super) const TIE: f64 = 1e-9;
@@ -49,10 +44,6 @@ impl ShadowPrices {
     }
 }
 
-pub(super) fn solver_error(error: ResolutionError) -> AllocatorError {
-    AllocatorError::Solver(error.to_string())
-}
-
 impl Program {
     pub(super) fn new(requests: &[&Request], pool: &Pool) -> Self {
         let value_scale = requests.iter().map(|r| r.value).fold(0.0, f64::max);
@@ -92,46 +83,8 @@ impl Program {
     }
 
     /// Largest risk rate, at least 1, by which the risk row is divided so that
-    /// the solver's absolute tolerances mean the same on every row.
+    /// absolute tolerances mean the same on both budgets.
     pub(super) fn risk_scale(&self) -> f64 {
         self.items.iter().map(|item| item.risk).fold(1.0, f64::max)
-    }
-
-    /// Solves the dual over what is left above the floors:
-    ///
-    /// ```text
-    /// minimise    C′ λ + R′ μ + Σ (cap − floor) α
-    /// subject to  λ + a μ + α ≥ v,   λ, μ, α ≥ 0
-    /// ```
-    ///
-    /// By complementary slackness any dual optimum describes every primal
-    /// optimum: a positive reduced value means the cap, a negative one the
-    /// floor, a positive price a budget used up.
-    pub(super) fn shadow_prices(&self) -> Result<ShadowPrices, AllocatorError> {
-        let spare_capacity = self.capacity - self.items.iter().map(|i| i.floor).sum::<f64>();
-        let floor_risk: f64 = self.items.iter().map(|i| i.floor * i.risk).sum();
-        let scale = self.risk_scale();
-        let spare_risk = (self.risk_budget - floor_risk) / scale;
-        let mut variables = ProblemVariables::new();
-        let lambda = variables.add(variable().min(0.0));
-        let mu = variables.add(variable().min(0.0));
-        let alphas = variables.add_vector(variable().min(0.0), self.items.len());
-        let mut objective = Expression::default();
-        objective.add_mul(spare_capacity.max(0.0), lambda);
-        objective.add_mul(spare_risk.max(0.0), mu);
-        for (item, &alpha) in self.items.iter().zip(&alphas) {
-            objective.add_mul(item.cap - item.floor, alpha);
-        }
-        let mut model = variables.minimise(objective).using(microlp);
-        for (item, &alpha) in self.items.iter().zip(&alphas) {
-            let left: Expression = lambda + (item.risk / scale) * mu + alpha;
-            model.add_constraint(constraint!(left >= item.value));
-        }
-        let solution = model.solve().map_err(solver_error)?;
-        let positive = |price: f64| if price > TIE { price } else { 0.0 };
-        Ok(ShadowPrices {
-            capacity: positive(solution.value(lambda)),
-            risk: positive(solution.value(mu)) / scale,
-        })
     }
 }

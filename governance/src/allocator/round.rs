@@ -21,25 +21,25 @@ pub(super) fn largest_remainder(program: &Program, exact: &[f64]) -> Vec<Bps> {
     let remainder = |i: usize| scaled[i] - scaled[i].floor();
     order.retain(|&i| scaled[i] - f64::from(whole[i]) > SNAP);
     order.sort_by(|&a, &b| remainder(b).total_cmp(&remainder(a)));
+    let mut given: u32 = whole.iter().sum();
+    let points = whole.iter().zip(&program.items);
+    let mut risk: f64 = points.map(|(&n, item)| f64::from(n) * item.risk).sum();
     let mut rest = order.as_slice();
     while let Some(&first) = rest.first() {
         let equal = |&&i: &&usize| remainder(first) - remainder(i) <= SNAP;
         let (group, after) = rest.split_at(rest.iter().take_while(equal).count());
         rest = after;
-        let mut raised = whole.clone();
-        for &i in group {
-            raised[i] += 1;
-        }
-        let risk: f64 = raised
-            .iter()
-            .zip(&program.items)
-            .map(|(&points, item)| f64::from(points) * item.risk)
-            .sum();
+        let more = u32::try_from(group.len()).unwrap_or(u32::MAX);
+        let added: f64 = group.iter().map(|&i| program.items[i].risk).sum();
         let within_caps = group
             .iter()
-            .all(|&i| f64::from(raised[i]) <= program.items[i].cap * 10_000.0 + SNAP);
-        if raised.iter().sum::<u32>() <= limit && risk <= risk_limit && within_caps {
-            whole = raised;
+            .all(|&i| f64::from(whole[i] + 1) <= program.items[i].cap * 10_000.0 + SNAP);
+        if given.saturating_add(more) <= limit && risk + added <= risk_limit && within_caps {
+            for &i in group {
+                whole[i] += 1;
+            }
+            given += more;
+            risk += added;
         }
     }
     whole.into_iter().map(Bps::saturating).collect()

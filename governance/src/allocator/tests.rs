@@ -4,6 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod reference;
+
 fn bps(value: u16) -> Bps {
     Bps::new(value).unwrap()
 }
@@ -202,14 +204,44 @@ fn bad_input_is_refused() {
     assert!(allocate(&[good], &pool(f64::NAN)).is_err());
 }
 
+/// Runs of any value and risk, from a fixed sequence.
+fn crowd(count: u128) -> Vec<Request> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut draw = |below: u64| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        (state >> 33) % below
+    };
+    (0..count)
+        .map(|id| {
+            let value = 1.0 + draw(4) as f64 / 4.0;
+            let upper = draw(1_001) as f64 / 1_000.0;
+            request(id, value, upper, 0, 1 + draw(200) as u16)
+        })
+        .collect()
+}
+
+/// A general solver would not come to an end here.
 #[test]
-fn a_full_pool_of_runs_is_solved() {
-    let requests: Vec<Request> = (0..MAX_RUNS as u128)
-        .map(|id| request(id, 1.0, 0.01 * (id % 90) as f64, 0, 10_000))
-        .collect();
-    let allocation = allocate(&requests, &pool(0.05)).unwrap();
-    assert!(allocation.risk.used <= 0.05 + 1e-9);
-    assert!(allocation.capacity.used > 0.9);
+fn the_largest_pool_is_solved() {
+    for values in [1.0, 4.0] {
+        let mut requests = crowd(MAX_RUNS as u128);
+        for request in &mut requests {
+            request.value = request.value.min(values);
+        }
+        for budget in [0.0, 0.05, 0.3, 10.0] {
+            let allocation = allocate(&requests, &pool(budget)).unwrap();
+            assert!(allocation.risk.used <= budget + 1e-9);
+            let exact: f64 = allocation.shares.iter().map(|s| s.exact).sum();
+            assert!(exact > 0.9 || budget < 0.01, "{budget}: {exact}");
+        }
+    }
+    let too_many = crowd(MAX_RUNS as u128 + 1);
+    assert_eq!(
+        allocate(&too_many, &pool(1.0)),
+        Err(AllocatorError::TooMany(MAX_RUNS + 1))
+    );
 }
 
 /// Best value on a grid of whole steps, by enumeration.
@@ -296,6 +328,31 @@ proptest! {
                 s.reduced_value * at
             }).sum::<f64>();
         prop_assert!((dual - value).abs() <= 1e-5 * dual.abs().max(1.0), "{value} {dual}");
+    }
+
+    /// Values that lie on a line of risk give faces of every kind: both budgets, one, none.
+    #[test]
+    fn general_programs_give_the_same_shares(
+        runs in prop::collection::vec((0u8..=8, 0u8..3, 0u16..3, 1u16..=20, 0u8..2), 1..9),
+        risk in 0u8..=16, capacity in 1u16..=20, line in (0u8..=2, 0u8..=4)
+    ) {
+        let requests: Vec<Request> = runs.into_iter().zip(1..)
+            .map(|((upper, off, floor, cap, capped), id)| {
+                let upper = f64::from(upper) / 8.0;
+                let value = f64::from(line.0) + upper * f64::from(line.1) + f64::from(off / 2) + 1e-3;
+                let cap = if capped == 1 { cap * 500 } else { 10_000 };
+                request(id, value, upper, (floor * 300).min(cap), cap)
+            })
+            .collect();
+        let pool = Pool { capacity: bps(capacity * 500), risk_budget: f64::from(risk) / 16.0 };
+        let ordered: Vec<&Request> = requests.iter().collect();
+        let program = program::Program::new(&ordered, &pool);
+        let prices = program.shadow_prices().unwrap();
+        let direct = fair::most_even(&program, &prices);
+        let general = reference::most_even(&program);
+        for (one, other) in direct.iter().zip(&general) {
+            prop_assert!((one - other).abs() < 1e-5, "{direct:?} {general:?} {prices:?}");
+        }
     }
 
     #[test]
