@@ -12,6 +12,10 @@
 //! - `Σ max(held, granted)` never exceeds the capacity, nor grows when it
 //!   already does;
 //! - a pause or a termination never lifts itself.
+//!
+//! A dwell time counts under one policy and on one market: another of either
+//! starts it again. What grew while decisions were only shown does not bind:
+//! once they bind again a share starts from the last one that did.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,7 +25,7 @@ use thiserror::Error;
 use uuid::Uuid;
 
 use crate::policy::{ControlSettings, PolicyDocument, Thresholds};
-use crate::{Action, Bps};
+use crate::{Action, Bps, Mode};
 
 /// Why nothing was decided.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -47,13 +51,20 @@ pub struct RunControl {
     /// When the share last grew, admission included.
     #[serde(default)]
     pub last_raise_at: Option<Timestamp>,
+    /// The market that `under_clear_since` counts on.
+    #[serde(default)]
+    pub market: Option<Uuid>,
+    /// Share of the last decision that bound, while decisions are only shown.
+    #[serde(default)]
+    pub enforced: Option<Bps>,
 }
 
 impl RunControl {
     /// What no other run may be given.
     #[must_use]
     pub fn reserved(&self) -> Bps {
-        self.held.max(self.granted)
+        let shown = self.held.max(self.granted);
+        self.enforced.map_or(shown, |enforced| enforced.max(shown))
     }
 }
 
@@ -62,9 +73,30 @@ impl RunControl {
 pub struct ControlState {
     /// Every run admitted and not forgotten.
     pub runs: BTreeMap<Uuid, RunControl>,
+    /// Hash of the policy that dwell times count under.
+    #[serde(default)]
+    pub policy: Option<String>,
 }
 
 impl ControlState {
+    /// The same under the policy with this hash: under another one than before every dwell time begins
+    /// again, as what was clear enough then may not be now.
+    #[must_use]
+    pub fn under(&self, policy: &str) -> Self {
+        let mut state = self.clone();
+        if self
+            .policy
+            .as_deref()
+            .is_some_and(|before| before != policy)
+        {
+            for control in state.runs.values_mut() {
+                control.under_clear_since = None;
+            }
+        }
+        state.policy = Some(policy.to_owned());
+        state
+    }
+
     /// Forgets a run that holds nothing and is granted nothing; false, and
     /// nothing changes, while it still does.
     pub fn forget(&mut self, run: Uuid) -> bool {
@@ -101,6 +133,9 @@ pub struct RiskBasis {
     pub market_count: u32,
     /// Final π, once there is one.
     pub settlement: Option<f64>,
+    /// The market all this is from.
+    #[serde(default)]
+    pub market: Option<Uuid>,
 }
 
 /// One run's input to a step.
@@ -133,6 +168,8 @@ pub struct ControlLimits {
     pub thresholds: Thresholds,
     /// Speeds and the demands on a basis.
     pub control: ControlSettings,
+    /// Whether what is granted binds.
+    pub mode: Mode,
 }
 
 impl From<&PolicyDocument> for ControlLimits {
@@ -141,6 +178,7 @@ impl From<&PolicyDocument> for ControlLimits {
             capacity: document.budget.capacity_bps,
             thresholds: document.thresholds,
             control: document.control,
+            mode: document.mode,
         }
     }
 }
@@ -270,7 +308,7 @@ pub fn step(
     let targets = wishes
         .iter_mut()
         .zip(given)
-        .map(|(wish, given)| grant(&mut next, wish, given, now))
+        .map(|(wish, given)| grant(&mut next, wish, given, limits.mode, now))
         .collect();
     Ok((next, targets))
 }
@@ -299,7 +337,19 @@ fn cut(state: &mut ControlState, input: &RunInput, limits: &ControlLimits, now: 
         latched: None,
         under_clear_since: None,
         last_raise_at: None,
+        market: None,
+        enforced: None,
     });
+    if limits.mode == Mode::Enforce
+        && let Some(enforced) = control.enforced.take()
+    {
+        control.granted = control.granted.min(enforced);
+        control.held = control.held.max(enforced);
+    }
+    if control.market != input.basis.market {
+        control.market = input.basis.market;
+        control.under_clear_since = None;
+    }
     // Until it is told otherwise a run may use all of what it was granted.
     control.held = input.held.unwrap_or(control.held).max(control.granted);
     control.latched = latch(control.latched, input);
@@ -464,7 +514,13 @@ fn share_headroom(asked: &[u32], headroom: u32) -> Vec<u32> {
     given
 }
 
-fn grant(state: &mut ControlState, wish: &mut Wish, given: u32, now: Timestamp) -> ShareTarget {
+fn grant(
+    state: &mut ControlState,
+    wish: &mut Wish,
+    given: u32,
+    mode: Mode,
+    now: Timestamp,
+) -> ShareTarget {
     let short_by = wish.beyond_reserved - given;
     let share = wish.up_to.saturating_sub(Bps::saturating(short_by));
     let share = share.max(wish.cut_to);
@@ -475,7 +531,11 @@ fn grant(state: &mut ControlState, wish: &mut Wish, given: u32, now: Timestamp) 
     }
     if let Some(control) = state.runs.get_mut(&wish.run) {
         control.granted = share;
-        control.held = control.reserved();
+        control.held = control.held.max(share);
+        if mode == Mode::Shadow {
+            let before = wish.previous.unwrap_or(share);
+            control.enforced = control.enforced.or(Some(before));
+        }
         if share > wish.cut_to {
             control.last_raise_at = Some(now);
         }

@@ -171,7 +171,7 @@ pub fn plan(
         .map(|(one, share)| one.input(share.share))
         .collect();
     let limits = ControlLimits::from(policy.document());
-    let (next, grants) = step(state, &inputs, &limits, now)?;
+    let (next, grants) = step(&state.under(policy.hash()), &inputs, &limits, now)?;
     let Allocation {
         shares,
         capacity,
@@ -252,6 +252,7 @@ fn assess<'a>(
         liquidity_micro: market.map_or(0, |market| market.uncertainty.liquidity_micro),
         market_count: if priced { view.market_count.max(1) } else { 0 },
         settlement,
+        market: basis.map(|market| market.market),
     };
     let mut verdict = policy.evaluate(&RuleInput {
         price: bound.price,

@@ -17,6 +17,7 @@ use plumbline_governance::policy::Policy;
 use plumbline_governance::{Bps, Mode, Workload};
 use plumbline_oracle::ensemble::Assessment;
 use plumbline_oracle::judge::JudgeOutcome;
+use plumbline_store::acks::Ack;
 use plumbline_store::decisions::{self, Decision};
 use plumbline_store::markets::{self, Market};
 use plumbline_store::policies::{self, PolicyVersion};
@@ -255,7 +256,7 @@ fn look(
         let uid: Uuid = run.id.parse().map_err(ServiceError::internal)?;
         let previous = decisions::latest(tx, &run.id, "training")?;
         let held = match &previous {
-            Some(row) => released_share(tx, row)?,
+            Some(row) => released_share(&acks::list(tx, &row.decision_id)?, row),
             // A run that was never granted anything holds nothing.
             None => Some(Bps::ZERO),
         };
@@ -393,12 +394,22 @@ fn disagreement(assessment: &Assessment) -> f64 {
 }
 
 /// The share a run is known to hold: what its schedulers reported when they
-/// released the rest. Unknown while any of them has not.
-fn released_share(tx: &mut Tx, decision: &Decision) -> Result<Option<Bps>> {
-    let reports = acks::list(tx, &decision.decision_id)?;
-    let released = reports.iter().rev().find(|ack| ack.phase == "released");
-    let share = released.map(|ack| ack.actual_bps.unwrap_or(decision.share_bps));
-    Ok(share.map(|bps| Bps::saturating(u32::try_from(bps).unwrap_or(0))))
+/// released the rest. Unknown while one that has taken the decision has not.
+fn released_share(reports: &[Ack], decision: &Decision) -> Option<Bps> {
+    let by = |scheduler: &str, phase: &str| {
+        let mut found = reports.iter().rev();
+        found.find(|ack| ack.scheduler == scheduler && ack.phase == phase)
+    };
+    let mut most = None;
+    for report in reports {
+        if by(&report.scheduler, "rejected").is_some() {
+            continue;
+        }
+        let released = by(&report.scheduler, "released")?;
+        let share = released.actual_bps.unwrap_or(decision.share_bps);
+        most = most.max(Some(Bps::saturating(u32::try_from(share).unwrap_or(0))));
+    }
+    most
 }
 
 fn book_decision(tx: &mut Tx, row: &Decision, now: Millis) -> Result<()> {

@@ -39,6 +39,13 @@ pub(super) struct Held {
     pub(super) target_name: String,
     /// What was reported about it, oldest first, word for word.
     pub(super) acks: Vec<Ack>,
+    /// Its lease ran out here: a clock that steps back does not revive it.
+    #[serde(default)]
+    pub(super) lapsed: bool,
+    /// Share in force when it came, until it was acted on in its time: if it lapses before that, the floor
+    /// must not be more than the run had.
+    #[serde(default)]
+    pub(super) before: Option<Bps>,
 }
 
 impl Held {
@@ -134,13 +141,15 @@ impl Tracker {
         match accept(&addressee, self.current(&key), &decision, now) {
             Ok(Accepted::Repeated) => false,
             Ok(Accepted::Newer) => {
+                let before = self.slots.remove(&key);
                 let held = Held {
                     envelope,
                     received_at: now,
                     target_name: target_name.to_owned(),
                     acks: Vec::new(),
+                    lapsed: false,
+                    before: before.as_ref().and_then(Slot::in_force),
                 };
-                let before = self.slots.remove(&key);
                 let applied = before.and_then(|slot| slot.applied);
                 self.slots.insert(
                     key,
@@ -209,6 +218,11 @@ impl Tracker {
         };
         slot.applied = outcome.is_ok().then(|| order.clone());
         slot.unfinished = true;
+        if order.expired {
+            slot.held.lapsed = true;
+        } else if outcome.is_ok() {
+            slot.held.before = None;
+        }
         match outcome {
             Ok(done) if done.actual_bps <= order.share_bps => {
                 slot.unfinished = false;
@@ -317,7 +331,18 @@ impl Slot {
     /// What is to be in force at `now`; none while the decision does not bind.
     fn order(&self, now: Timestamp) -> Option<Order> {
         let decision = &self.decision;
-        let effective = decision.effective(now);
+        let at = if self.held.lapsed {
+            now.max(decision.expires_at)
+        } else {
+            now
+        };
+        let mut effective = decision.effective(at);
+        let expired = effective.phase == LeasePhase::Expired;
+        if let Some(before) = self.held.before.filter(|_| expired) {
+            effective.share_bps = effective.share_bps.min(before);
+            let baseline = decision.baseline.as_ref();
+            effective.max_units = baseline.map(|all| effective.share_bps.of_units(all.amount));
+        }
         effective.binding.then(|| Order {
             target: decision.target.clone(),
             target_name: self.held.target_name.clone(),
@@ -329,10 +354,22 @@ impl Slot {
             admit_new: effective.admit_new,
             checkpoint_first: effective.checkpoint_first,
             grace_s: decision.grace_s,
-            expired: effective.phase == LeasePhase::Expired,
+            expired,
         })
+    }
+
+    /// The share that the run has, as far as is known here.
+    fn in_force(&self) -> Option<Bps> {
+        if let Some(applied) = &self.applied {
+            return Some(applied.share_bps);
+        }
+        let reported = self.held.acks.iter().rev().find_map(|ack| ack.actual_bps);
+        let reported = reported.and_then(|share| u32::try_from(share).ok());
+        reported.map(Bps::saturating).or(self.held.before)
     }
 }
 
+#[cfg(test)]
+mod laws;
 #[cfg(test)]
 mod tests;

@@ -29,6 +29,7 @@ fn basis(upper: f64) -> RiskBasis {
         liquidity_micro: 100_000_000,
         market_count: 1,
         settlement: None,
+        market: None,
     }
 }
 
@@ -201,6 +202,62 @@ fn runs_left_out_keep_their_reservation() {
 }
 
 #[test]
+fn another_market_or_policy_starts_the_dwell_again() {
+    let on = |market: u128| {
+        let mut run = input(1, 9_000, 0.2);
+        run.basis.market = Some(id(market));
+        [run]
+    };
+    let mut state = ControlState::default().under("one");
+    assert_eq!(shares(&mut state, &on(7), 0), [5_000]);
+    assert_eq!(shares(&mut state, &on(8), 5), [5_000]);
+    assert_eq!(shares(&mut state, &on(8), 9), [5_000]);
+    assert_eq!(shares(&mut state, &on(8), 10), [6_000]);
+    state = state.under("one");
+    assert_eq!(shares(&mut state, &on(8), 13), [7_000]);
+    state = state.under("two");
+    assert_eq!(shares(&mut state, &on(8), 16), [7_000]);
+    assert_eq!(shares(&mut state, &on(8), 21), [8_000]);
+}
+
+#[test]
+fn what_grew_while_only_shown_does_not_bind() {
+    let shown = ControlLimits {
+        mode: Mode::Shadow,
+        ..limits()
+    };
+    let mut state = ControlState::default();
+    assert_eq!(shares(&mut state, &[input(1, 9_000, 0.2)], 0), [5_000]);
+    let mut inputs = vec![input(1, 9_000, 0.2), input(2, 2_000, 0.2)];
+    for second in [5, 8, 11] {
+        state = step(&state, &inputs, &shown, at(second)).unwrap().0;
+    }
+    let granted = |state: &ControlState| [1, 2].map(|n| state.runs[&id(n)].granted.get());
+    assert_eq!(granted(&state), [8_000, 2_000]);
+    // The first run's market goes bad, and decisions bind again.
+    inputs[0].basis.staleness_s = 1e9;
+    assert_eq!(shares(&mut state, &inputs, 14), [5_000, 2_000]);
+    assert_eq!(state.runs[&id(1)].enforced, None);
+    // What the first was shown to lose in the meantime is not free: nobody released it.
+    let mut state = ControlState::default();
+    shares(&mut state, &[input(1, 9_000, 0.2)], 0);
+    let fewer = [input(1, 1_000, 0.2), input(2, 9_000, 0.2)];
+    state = step(&state, &fewer, &shown, at(1)).unwrap().0;
+    assert_eq!(granted(&state), [1_000, 5_000]);
+    let lying = [
+        RunInput {
+            held: Some(bps(1_000)),
+            ..fewer[0]
+        },
+        fewer[1],
+    ];
+    for second in 2..30 {
+        state = step(&state, &lying, &shown, at(second)).unwrap().0;
+    }
+    assert_eq!(granted(&state), [1_000, 5_000]);
+}
+
+#[test]
 fn headroom_is_shared_evenly() {
     assert_eq!(share_headroom(&[10, 0, 10], 10), [5, 0, 5]);
     assert_eq!(share_headroom(&[2, 10, 10], 12), [2, 5, 5]);
@@ -247,6 +304,7 @@ fn any_input() -> impl Strategy<Value = RunInput> {
                     liquidity_micro: basis.2,
                     market_count: basis.3,
                     settlement,
+                    market: None,
                 },
                 held: held.map(bps),
                 lift,
@@ -314,6 +372,7 @@ proptest! {
                     let entry = known.runs.entry(input.run).or_insert(RunControl {
                         granted: Bps::ZERO, held: Bps::ZERO, latched: None,
                         under_clear_since: None, last_raise_at: None,
+                        market: None, enforced: None,
                     });
                     entry.held = input.held.unwrap_or(entry.held);
                 }

@@ -142,12 +142,16 @@ pub fn accept(
 }
 
 /// Whether `incoming` lets its target do anything that `previous` does not. A
-/// first decision does.
+/// first decision does; so does one that binds after one that was only shown,
+/// unless it stops the target: what was in force before that is not known.
 #[must_use]
 pub fn loosens(previous: Option<&AllocationDecision>, incoming: &AllocationDecision) -> bool {
     let Some(previous) = previous else {
         return true;
     };
+    if previous.mode == Mode::Shadow && incoming.mode == Mode::Enforce {
+        return !incoming.action.stops();
+    }
     let more_inference = match (&previous.inference, &incoming.inference) {
         (None, _) => false,
         (Some(_), None) => true,

@@ -315,6 +315,13 @@ fn loosening_and_terminating_need_more_signatures() {
     let mut shadow = next(Action::Allow, 5_000);
     shadow.mode = Mode::Shadow;
     assert_eq!(needed(&shadow), 2);
+    for (binding, expected) in [
+        (next(Action::Throttle, 100), 2),
+        (next(Action::Pause, 0), 1),
+    ] {
+        let after = required_signatures(Some(&shadow), &binding, &signatures);
+        assert_eq!(after, expected);
+    }
     let pause = next(Action::Pause, 0);
     let drain = issue(draft(12, Action::Drain, 0), &terms(1), Some(&pause), at(2)).unwrap();
     assert_eq!(required_signatures(Some(&pause), &drain, &signatures), 2);
