@@ -5,7 +5,7 @@ SHELL := /bin/bash
 CARGO ?= cargo
 LISTEN ?= 127.0.0.1:8600
 
-.PHONY: help run serve test lint docs browser slurm models bench bench-training bench-oracle dist clean
+.PHONY: help run serve test lint docs book browser tools slurm models bench bench-training bench-oracle dist clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -16,7 +16,7 @@ run: ## Start the demo: two governed training runs, an adversary, a market on ea
 serve: ## Start an empty service
 	$(CARGO) run --release --locked --bin plumbline -- serve --listen $(LISTEN)
 
-test: browser slurm lint ## Everything that must hold: lints, unit, property, system and browser tests, docs
+test: browser tools slurm lint ## Everything that must hold: lints, unit, property, system and browser tests, docs
 	$(CARGO) build --locked --bin plumbline
 	$(CARGO) test --locked --workspace --no-fail-fast
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --quiet
@@ -29,6 +29,9 @@ lint: ## Formatting, clippy
 browser: ## Install the headless browser that the page tests drive
 	@scripts/install-browser.sh
 
+tools: ## Install curl and jq, which the README's examples use
+	@scripts/install-shell-tools.sh
+
 slurm: ## Install the Slurm daemons that the tests of its enforcer start on loopback
 	@scripts/install-slurm.sh
 
@@ -37,6 +40,10 @@ models: ## Fetch the optional models: a sentence encoder and a small language mo
 
 docs: ## Build the API documentation of every crate
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --open
+
+book: ## Write docs/ as a site to target/book; installs mdbook if it is missing
+	@command -v mdbook >/dev/null || $(CARGO) install mdbook --locked
+	mdbook build docs
 
 bench: ## Durable trades per second beside SQLite's own ceiling
 	$(CARGO) run --release --locked --bin plumbline -- bench trades
