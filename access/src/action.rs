@@ -24,6 +24,7 @@ actions! {
     [Open Own Secure Read Trade Evidence Govern Schedule Node Admin]
     [ReadHealth FetchFile ReadReference SignIn SignOut SetUp ChooseTheme MissPage SignUp]
     [ReadOwnAccount ListTokens CreateToken RevokeToken]
+    [ListSessions RevokeSession ChangePassword ManageSecondFactor ExportAccount CloseAccount]
     [ReadDashboard FollowEvents ReadMetrics]
     [ListRuns ReadRun ListCheckpoints]
     [ListMarkets ReadMarket ReadPrices ListTrades ListPositions ReadBook ReadManipulation AuditMarket ReadSettlement]
@@ -44,7 +45,7 @@ actions! {
     [JoinJury LeaveJury CommitVote RevealVote DenounceJuror]
     [RegisterRun RegisterCheckpoint Acknowledge]
     [OpenMarket VoidMarket GrantRole RevokeRole ListGoldCases CreateGoldCase RetireGoldCase]
-    [RegisterVersion AdoptVersion ListJobs ReadOperations]
+    [RegisterVersion AdoptVersion Invite ListInvitations RevokeInvitation ListJobs ReadOperations]
     // Of jobs alone.
     [ExpireCommitments AdvanceMarkets AdvancePanels ExpireOrders AdvanceProposals EvaluatePolicy KeepCheckpoint TidyUp]
     [JudgeExhibits DecideDispute ReassessMarket SettleMarket PayMarket ReleaseMarket ConveneGoldPanel]

@@ -86,6 +86,7 @@ fn fresh_token(service: &Service) -> Result<String> {
     let cmd = CreateToken {
         name: NAME.to_owned(),
         scopes: vec!["read".to_owned(), "schedule".to_owned()],
+        valid_days: None,
     };
     Ok(service.create_token(&ctx, &cmd)?.token)
 }

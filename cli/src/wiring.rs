@@ -166,11 +166,13 @@ impl<H> Running<H> {
         let cmd = CreateAccount {
             handle: handle.to_owned(),
             password: password.clone(),
+            invitation: None,
         };
         self.service.provision_account(&cmd, roles)?;
         let session = self.service.login(&Login {
             handle: handle.to_owned(),
             password: password.clone(),
+            code: None,
         })?;
         let found = self.service.actor_of_session(&session.secret)?;
         let (actor, _) = found.context("the account that was just made cannot sign in")?;

@@ -1,20 +1,22 @@
-//! Accounts, sessions and API tokens.
+//! Accounts and their API tokens.
 
 use plumbline_access::{Action, SignUp};
 use plumbline_store::accounts::{Account, AccountKind};
-use plumbline_store::{Tx, accounts, sessions, tokens};
+use plumbline_store::{Tx, accounts, invitations, tokens};
 use subtle::ConstantTimeEq;
 
-use crate::authorise::scopes_of;
-use crate::commands::{CreateAccount, CreateToken, Login};
+use crate::commands::{CreateAccount, CreateToken};
 use crate::context::{Actor, Context, Scope};
 use crate::ledger::{TREASURY, post};
-use crate::secrets::{TOKEN_PREFIX, fingerprint, hash_password, verify_password};
+use crate::people::invitations::usable;
+use crate::people::password::check_password;
+use crate::secrets::{TOKEN_PREFIX, fingerprint, hash_password};
 use crate::time::{Millis, rfc3339};
-use crate::views::{MeView, SessionOpened, TokenCreated, TokenView};
+use crate::views::{MeView, TokenCreated, TokenView};
 use crate::{Result, Service, ServiceError};
 
-const SESSION_SECONDS: i64 = 14 * 24 * 3600;
+const MAX_TOKEN_DAYS: u32 = 3_650;
+const DAY: Millis = 24 * 3_600_000;
 const MAX_TOKENS_PER_ACCOUNT: usize = 50;
 
 /// Roles of an account made by sign-up.
@@ -23,22 +25,6 @@ const PARTICIPANT: [&str; 2] = ["participant", "researcher"];
 const OPERATOR: [&str; 4] = ["participant", "researcher", "operator", "scheduler"];
 
 impl Service {
-    /// Who a session cookie's secret belongs to, with the CSRF token that forms must carry.
-    pub fn actor_of_session(&self, secret: &str) -> Result<Option<(Actor, String)>> {
-        let (hash, now) = (fingerprint(secret), self.now());
-        self.read(move |tx| {
-            let Some(session) = sessions::get(tx, &hash)? else {
-                return Ok(None);
-            };
-            if session.expires_at <= now {
-                return Ok(None);
-            }
-            let account = accounts::get(tx, &session.account_id)?;
-            let scopes = scopes_of(&account.roles);
-            Ok(Some((actor_of(account, scopes, true), session.csrf)))
-        })
-    }
-
     /// Signs up a participant and grants the opening balance.
     pub fn create_account(&self, ctx: &Context, cmd: &CreateAccount) -> Result<MeView> {
         self.allow(&ctx.actor, Action::SignUp)?;
@@ -48,7 +34,16 @@ impl Service {
                 "the operator has not set up this service yet",
             ));
         }
-        self.insert_account(cmd, &PARTICIPANT)
+        let invitation = match &cmd.invitation {
+            None if self.needs_invitation(ctx) => {
+                return Err(ServiceError::invalid(
+                    "bad-invitation",
+                    "accounts are made by invitation here; bring the code of one",
+                ));
+            }
+            code => code.as_deref(),
+        };
+        self.insert_account(cmd, &PARTICIPANT, invitation)
     }
 
     /// Who may make an account here.
@@ -79,12 +74,12 @@ impl Service {
                 "this service has an operator; sign in instead",
             ));
         }
-        self.insert_account(cmd, &OPERATOR)
+        self.insert_account(cmd, &OPERATOR, None)
     }
 
     /// Makes an account with the given roles; for wiring programs, not reachable over HTTP.
     pub fn provision_account(&self, cmd: &CreateAccount, roles: &[&str]) -> Result<MeView> {
-        self.insert_account(cmd, roles)
+        self.insert_account(cmd, roles, None)
     }
 
     /// The account of a scheduler inside this process: made once, without a
@@ -115,10 +110,16 @@ impl Service {
         &self.config.pool
     }
 
-    fn insert_account(&self, cmd: &CreateAccount, roles: &[&str]) -> Result<MeView> {
+    fn insert_account(
+        &self,
+        cmd: &CreateAccount,
+        roles: &[&str],
+        invitation: Option<&str>,
+    ) -> Result<MeView> {
         let handle = check_handle(&cmd.handle)?;
-        check_password(&cmd.password)?;
-        let account = Account {
+        check_password(&cmd.password, &handle)?;
+        let invitation = invitation.map(str::to_owned);
+        let mut account = Account {
             id: self.new_id(),
             kind: AccountKind::User,
             handle,
@@ -133,6 +134,15 @@ impl Service {
         };
         let (grant, transfer_id) = (self.config.sign_up_grant_micro, self.new_id());
         self.write(move |tx| {
+            let invitation = match invitation {
+                Some(code) => Some(usable(tx, &code, account.created_at)?),
+                None => None,
+            };
+            if let Some(roles) = invitation.as_ref().map(|one| &one.roles)
+                && !roles.is_empty()
+            {
+                account.roles.clone_from(roles);
+            }
             if accounts::by_handle(tx, &account.handle)?.is_some() {
                 return Err(ServiceError::refused(
                     "handle-taken",
@@ -140,6 +150,9 @@ impl Service {
                 ));
             }
             accounts::insert(tx, &account)?;
+            if let Some(invitation) = invitation {
+                invitations::redeem(tx, &invitation.id, &account.id, account.created_at)?;
+            }
             if grant > 0 {
                 let entries = vec![(TREASURY.to_owned(), -grant), (account.id.clone(), grant)];
                 post(
@@ -153,49 +166,6 @@ impl Service {
             }
             me_view(tx, &account.id)
         })
-    }
-
-    /// Opens a session.
-    ///
-    /// # Errors
-    /// [`ServiceError::BadCredentials`], the same for an unknown handle and a wrong password.
-    pub fn login(&self, cmd: &Login) -> Result<SessionOpened> {
-        let handle = cmd.handle.trim().to_lowercase();
-        let account = self.read(move |tx| Ok(accounts::by_handle(tx, &handle)?))?;
-        let stored = account
-            .as_ref()
-            .and_then(|account| account.password_hash.as_deref());
-        if !verify_password(&cmd.password, stored) {
-            return Err(ServiceError::BadCredentials);
-        }
-        let account = account.ok_or(ServiceError::BadCredentials)?;
-        self.open_session(account.id)
-    }
-
-    fn open_session(&self, account_id: String) -> Result<SessionOpened> {
-        let (secret, csrf, now) = (self.new_secret()?, self.new_secret()?, self.now());
-        let session = sessions::Session {
-            id_hash: fingerprint(&secret),
-            account_id,
-            csrf: csrf.clone(),
-            created_at: now,
-            expires_at: now + SESSION_SECONDS * 1000,
-        };
-        self.write(move |tx| {
-            sessions::delete_expired(tx, now)?;
-            Ok(sessions::insert(tx, &session)?)
-        })?;
-        Ok(SessionOpened {
-            secret,
-            csrf,
-            max_age_s: SESSION_SECONDS,
-        })
-    }
-
-    /// Ends a session; an unknown one is already over.
-    pub fn logout(&self, secret: &str) -> Result<()> {
-        let hash = fingerprint(secret);
-        self.write(move |tx| Ok(sessions::delete(tx, &hash)?))
     }
 
     /// The actor's own account.
@@ -218,17 +188,22 @@ impl Service {
             created_at: self.now(),
             last_used_at: None,
             revoked_at: None,
+            expires_at: cmd
+                .valid_days
+                .map(|days| self.now() + i64::from(days) * DAY),
         };
         let created = TokenCreated {
+            expires_at: row.expires_at.map(rfc3339),
             id: row.id.clone(),
             name: row.name.clone(),
             scopes,
             token: secret,
         };
+        let now = self.now();
         self.write(move |tx| {
             let live = tokens::list(tx, &account_id)?
                 .iter()
-                .filter(|token| token.revoked_at.is_none())
+                .filter(|token| tokens_live(token, now))
                 .count();
             if live >= MAX_TOKENS_PER_ACCOUNT {
                 return Err(ServiceError::refused(
@@ -245,9 +220,10 @@ impl Service {
     pub fn tokens(&self, ctx: &Context) -> Result<Vec<TokenView>> {
         let id = account_of(&ctx.actor)?;
         let rows = self.read(move |tx| Ok(tokens::list(tx, &id)?))?;
+        let now = self.now();
         Ok(rows
             .into_iter()
-            .filter(|row| row.revoked_at.is_none())
+            .filter(|row| tokens_live(row, now))
             .map(token_view)
             .collect())
     }
@@ -301,14 +277,9 @@ fn check_handle(handle: &str) -> Result<String> {
     ))
 }
 
-fn check_password(password: &str) -> Result<()> {
-    match password.chars().count() {
-        12..=256 => Ok(()),
-        _ => Err(ServiceError::invalid(
-            "bad-password",
-            "a password has 12 to 256 characters",
-        )),
-    }
+/// Whether a token is neither revoked nor past its time.
+pub(crate) fn tokens_live(token: &tokens::Token, now: Millis) -> bool {
+    token.revoked_at.is_none() && token.expires_at.is_none_or(|end| end > now)
 }
 
 fn check_token(actor: &Actor, cmd: &CreateToken) -> Result<Vec<String>> {
@@ -317,6 +288,15 @@ fn check_token(actor: &Actor, cmd: &CreateToken) -> Result<Vec<String>> {
         return Err(ServiceError::invalid(
             "bad-token-name",
             "a token's name has 1 to 64 characters",
+        ));
+    }
+    if cmd
+        .valid_days
+        .is_some_and(|days| !(1..=MAX_TOKEN_DAYS).contains(&days))
+    {
+        return Err(ServiceError::invalid(
+            "bad-token-time",
+            "a token is good for 1 to 3650 days, or until it is revoked",
         ));
     }
     if cmd.scopes.is_empty() {
@@ -363,6 +343,7 @@ fn token_view(row: tokens::Token) -> TokenView {
         scopes: row.scopes,
         created_at: rfc3339(row.created_at),
         last_used_at: used.map(rfc3339),
+        expires_at: row.expires_at.map(rfc3339),
     }
 }
 
@@ -370,6 +351,7 @@ fn token_view(row: tokens::Token) -> TokenView {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::authorise::scopes_of;
 
     #[test]
     fn handles_are_normalised_and_bounded() {
@@ -398,6 +380,7 @@ mod tests {
         let ask = |scopes: &[&str]| CreateToken {
             name: "t".into(),
             scopes: scopes.iter().map(|scope| (*scope).to_owned()).collect(),
+            valid_days: None,
         };
         assert_eq!(
             check_token(&actor, &ask(&["read", "read", "trade"])).unwrap(),

@@ -5,6 +5,7 @@ mod evidence;
 mod oracle;
 mod orders;
 mod panels;
+mod people;
 mod settlement;
 mod voting;
 
@@ -15,6 +16,7 @@ pub use evidence::{ChallengeExhibit, CommitEvidence, SubmitEvidence, WriteCommen
 pub use oracle::RegisterOracleVersion;
 pub use orders::PlaceOrder;
 pub use panels::*;
+pub use people::*;
 pub use voting::*;
 mod outcomes;
 
@@ -27,8 +29,11 @@ pub use settlement::{ChallengeSettlement, ProposeSettlement, SettlementTerms, Vo
 pub struct CreateAccount {
     /// 3 to 32 of `a-z 0-9 _ -`, unique whatever the case.
     pub handle: String,
-    /// At least 12 characters.
+    /// 12 to 256 characters that are not soon guessed.
     pub password: String,
+    /// An invitation's code, where sign-up is by invitation.
+    #[serde(default)]
+    pub invitation: Option<String>,
 }
 
 /// `POST /sessions`
@@ -39,6 +44,9 @@ pub struct Login {
     pub handle: String,
     /// Account password.
     pub password: String,
+    /// A one-time code or a recovery code, where the account asks for one.
+    #[serde(default)]
+    pub code: Option<String>,
 }
 
 /// `POST /tokens`
@@ -49,6 +57,9 @@ pub struct CreateToken {
     pub name: String,
     /// Scopes: `read`, `trade`, `evidence`, `govern`, `schedule`, `node`, `admin`.
     pub scopes: Vec<String>,
+    /// Days after which the token ends by itself, 1 to 3650; without, it is good until it is revoked.
+    #[serde(default)]
+    pub valid_days: Option<u32>,
 }
 
 /// `POST /runs`: registers a run of an outside scheduler.

@@ -10,7 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use plumbline_store::{accounts, tokens};
 
-use crate::accounts::actor_of;
+use crate::accounts::{actor_of, tokens_live};
 use crate::authorise::scopes_of;
 use crate::context::{Actor, Scope};
 use crate::secrets::fingerprint;
@@ -29,6 +29,8 @@ struct Known {
     actor: Actor,
     /// Last use that was written.
     used_at: Millis,
+    /// When the token ends by itself.
+    expires_at: Option<Millis>,
 }
 
 /// Tokens by their fingerprint.
@@ -51,7 +53,9 @@ impl Service {
         let (hash, now, epoch) = (fingerprint(token), self.now(), self.store.epoch());
         let known = self.credentials.lock();
         let found = known.get(&hash)?;
-        let fresh = found.epoch == epoch && now - found.used_at <= TOUCH_EVERY;
+        let fresh = found.epoch == epoch
+            && now - found.used_at <= TOUCH_EVERY
+            && found.expires_at.is_none_or(|end| end > now);
         fresh.then(|| found.actor.clone())
     }
 
@@ -64,10 +68,10 @@ impl Service {
         let epoch = self.store.epoch();
         let (hash, now) = (fingerprint(token), self.now());
         let looked_up = hash.clone();
-        let (actor, id, used_at) = self.read(move |tx| {
+        let (actor, id, used_at, expires_at) = self.read(move |tx| {
             let found = tokens::by_hash(tx, &looked_up)?;
             let token = found
-                .filter(|token| token.revoked_at.is_none())
+                .filter(|token| tokens_live(token, now))
                 .ok_or(ServiceError::Unauthenticated)?;
             let account = accounts::get(tx, &token.account_id)?;
             let allowed = scopes_of(&account.roles);
@@ -77,6 +81,7 @@ impl Service {
                 actor_of(account, scopes, false),
                 token.id,
                 token.last_used_at,
+                token.expires_at,
             ))
         })?;
         let written = used_at.filter(|used| now - used <= TOUCH_EVERY);
@@ -93,6 +98,7 @@ impl Service {
                 epoch,
                 actor: actor.clone(),
                 used_at: written.unwrap_or(now),
+                expires_at,
             },
         );
         Ok(actor)

@@ -105,7 +105,7 @@ pub(crate) fn by_vote(
     })
 }
 
-fn another_operator(tx: &mut Tx, but: &str) -> Result<bool> {
+pub(crate) fn another_operator(tx: &mut Tx, but: &str) -> Result<bool> {
     let mut after = None;
     loop {
         let page = accounts::list(tx, after.as_deref(), 500)?;

@@ -8,6 +8,7 @@ mod oracle;
 mod orders;
 mod outcomes;
 mod panels;
+mod people;
 mod portfolio;
 mod settlement;
 mod training;
@@ -30,6 +31,7 @@ pub use oracle::*;
 pub use orders::{BookView, LevelView, OrderView};
 pub use outcomes::{OutcomeHolding, OutcomePrices, OutcomeView};
 pub use panels::*;
+pub use people::*;
 pub use portfolio::{HistoryView, HoldingView, PortfolioView, StandingView};
 pub use settlement::{
     AuditView, ClaimView, ClosingView, InclusionView, LogView, SettlementRecord, SettlementView,
@@ -91,6 +93,8 @@ pub struct TokenView {
     pub created_at: String,
     /// When it was last used.
     pub last_used_at: Option<String>,
+    /// When it ends by itself.
+    pub expires_at: Option<String>,
 }
 
 /// A token that was just made. `token` is shown this once.
@@ -102,6 +106,8 @@ pub struct TokenCreated {
     pub name: String,
     /// What it may do.
     pub scopes: Vec<String>,
+    /// When it ends by itself.
+    pub expires_at: Option<String>,
     /// The secret, `plb_…`.
     pub token: String,
 }

@@ -15,6 +15,7 @@ fn token(world: &World, owner: &Context, scopes: &[&str]) -> TokenCreated {
     let ask = CreateToken {
         name: "test".into(),
         scopes: scopes.iter().map(|scope| (*scope).to_owned()).collect(),
+        valid_days: None,
     };
     world.service.create_token(owner, &ask).unwrap()
 }

@@ -366,6 +366,7 @@ fn the_scheduler_inside_the_process_is_not_the_operator() {
     let cmd = CreateAccount {
         handle: "operator".into(),
         password: PASSWORD.into(),
+        invitation: None,
     };
     let code = service.setup_code().to_owned();
     service.set_up(&code, &cmd).unwrap();

@@ -426,6 +426,7 @@ fn roles_are_the_operators_to_give_and_on_record() {
     let token = CreateToken {
         name: "t".into(),
         scopes: vec!["read".into()],
+        valid_days: None,
     };
     let token = service.create_token(&ada, &token).unwrap().token;
     assert!(service.actor_of_token(&token).unwrap().has_role("juror"));

@@ -287,6 +287,7 @@ impl Play {
         let cmd = CreateAccount {
             handle: "operator".to_owned(),
             password: PASSWORD.to_owned(),
+            invitation: None,
         };
         self.insist("set up", |service| {
             match service.set_up(service.setup_code(), &cmd) {
@@ -322,6 +323,7 @@ impl Play {
         let login = Login {
             handle: handle.to_owned(),
             password: PASSWORD.to_owned(),
+            code: None,
         };
         let secret = self
             .insist("signed in to", |service| service.login(&login))?
@@ -338,6 +340,7 @@ impl Play {
             let cmd = CreateAccount {
                 handle: format!("actor-{number}"),
                 password: PASSWORD.to_owned(),
+                invitation: None,
             };
             let visitor = Context::of(Credential::visitor());
             let created = self.insist("given an account", |service| {

@@ -147,6 +147,24 @@ pub fn set_password(tx: &mut Tx<'_>, id: &str, password_hash: &str) -> Result<()
     changed(rows, "account", id)
 }
 
+/// Takes an account's name, password and roles: nobody can sign in as it any more. Its id stays.
+///
+/// # Errors
+/// [`StoreError::NotFound`]; [`StoreError::Conflict`] if another has that handle.
+pub fn close(tx: &mut Tx<'_>, id: &str, handle: &str) -> Result<(), StoreError> {
+    let rows = tx.run(|conn| {
+        diesel::update(accounts::table.find(id))
+            .set((
+                accounts::handle.eq(handle),
+                accounts::handle_key.eq(handle.to_lowercase()),
+                accounts::password_hash.eq(None::<String>),
+                accounts::roles.eq(Names(Vec::new())),
+            ))
+            .execute(conn)
+    })?;
+    changed(rows, "account", id)
+}
+
 /// Whether there is anybody: an account of kind [`AccountKind::User`] with a password. The account of
 /// a scheduler inside the server has none, and must not pass for somebody who set the service up.
 ///
@@ -259,6 +277,17 @@ mod tests {
                 (ada.roles, ada.password_hash),
                 (vec!["operator".to_owned()], Some("hash".to_owned()))
             );
+            close(tx, "ada", "closed:1")?;
+            let closed = get(tx, "ada")?;
+            assert_eq!(
+                (
+                    closed.handle.as_str(),
+                    closed.password_hash,
+                    closed.roles.len()
+                ),
+                ("closed:1", None, 0)
+            );
+            assert_eq!(by_handle(tx, "ada")?, None);
             let nobody = Err(StoreError::not_found("account", "x"));
             assert_eq!(set_roles(tx, "x", &[]), nobody);
             assert_eq!(get(tx, "x").map(|_| ()), nobody);

@@ -118,6 +118,25 @@ pub fn of_evidence(
     })
 }
 
+/// Up to `limit` of an account's comments, newest first.
+///
+/// # Errors
+/// Those of the database.
+pub fn of_account(
+    tx: &mut Tx<'_>,
+    account_id: &str,
+    limit: i64,
+) -> Result<Vec<Comment>, StoreError> {
+    tx.run(|conn| {
+        comments::table
+            .filter(comments::account_id.eq(account_id))
+            .order(comments::created_at.desc())
+            .limit(limit)
+            .select(Comment::as_select())
+            .load(conn)
+    })
+}
+
 /// How many comments an account wrote at `since` or later.
 ///
 /// # Errors

@@ -211,6 +211,8 @@ mod tests {
                     csrf: "secret-csrf".to_owned(),
                     created_at: 1,
                     expires_at: 2,
+                    agent: "secret-agent".to_owned(),
+                    last_seen_at: None,
                 };
                 sessions::insert(tx, &session)?;
                 let token = tokens::Token {
@@ -222,6 +224,7 @@ mod tests {
                     created_at: 1,
                     last_used_at: None,
                     revoked_at: None,
+                    expires_at: None,
                 };
                 tokens::insert(tx, &token)?;
                 let mut market = crate::markets::get(tx, "m1")?;

@@ -24,6 +24,7 @@ use crate::{
 use crate::{
     attachments, ballots, comments, commitments, exhibit_challenges, fingerprints, keys, log,
 };
+use crate::{invitations, second_factors};
 use crate::{market_outcomes, outcome_holdings, outcome_trades};
 use crate::{oracle_versions, settled_cases};
 use crate::{policy_inputs, proposals, stakes, standing};
@@ -49,6 +50,12 @@ fn every_read(tx: &mut Tx<'_>) -> Result<(), StoreError> {
     accounts::any_user(tx)?;
     accounts::locked_micro(tx, "ada")?;
     sessions::get(tx, "x")?;
+    sessions::of_account(tx, "ada")?;
+    invitations::by_code(tx, "x")?;
+    invitations::list(tx, Some("x"), 10)?;
+    second_factors::get(tx, "ada")?;
+    second_factors::count_recovery(tx, "ada")?;
+    comments::of_account(tx, "ada", 10)?;
     tokens::by_hash(tx, "x")?;
     tokens::list(tx, "ada")?;
     ledger::transfers(tx, "ada", None, 10)?;
@@ -335,6 +342,13 @@ fn every_lookup_of_a_write(tx: &mut Tx<'_>) -> Result<(), StoreError> {
     jobs::finish(tx, job)?;
     jobs::prune(tx, 1)?;
     sessions::delete_expired(tx, 1)?;
+    sessions::touch(tx, "x", 1)?;
+    sessions::delete(tx, "x")?;
+    tokens::forget(tx, "nobody")?;
+    let _ = invitations::redeem(tx, "x", "ada", 1).is_err();
+    let _ = invitations::revoke(tx, "x", 1).is_err();
+    second_factors::use_recovery(tx, "ada", "x")?;
+    second_factors::remove(tx, "ada")?;
     idempotency::prune(tx, 1)?;
     let _ = tokens::touch(tx, "x", 1).is_err();
     let _ = tokens::revoke(tx, "x", "ada", 1).is_err();
@@ -518,6 +532,9 @@ fn all_tables() -> Vec<(&'static str, Vec<String>)> {
         accounts,
         sessions,
         tokens,
+        invitations,
+        second_factors,
+        recovery_codes,
         transfers,
         entries,
         idempotency,

@@ -9,11 +9,26 @@ table! { accounts (id) {
 
 table! { sessions (id_hash) {
     id_hash -> Text, account_id -> Text, csrf -> Text, created_at -> BigInt, expires_at -> BigInt,
+    agent -> Text, last_seen_at -> Nullable<BigInt>,
 } }
 
 table! { tokens (id) {
     id -> Text, account_id -> Text, name -> Text, hash -> Text, scopes -> Text, created_at -> BigInt,
-    last_used_at -> Nullable<BigInt>, revoked_at -> Nullable<BigInt>,
+    last_used_at -> Nullable<BigInt>, revoked_at -> Nullable<BigInt>, expires_at -> Nullable<BigInt>,
+} }
+
+table! { invitations (id) {
+    id -> Text, code_hash -> Text, note -> Text, roles -> Text, created_by -> Text, created_at -> BigInt,
+    expires_at -> BigInt, used_by -> Nullable<Text>, used_at -> Nullable<BigInt>, revoked_at -> Nullable<BigInt>,
+} }
+
+table! { second_factors (account_id) {
+    account_id -> Text, secret -> Binary, created_at -> BigInt, confirmed_at -> Nullable<BigInt>,
+    last_step -> BigInt, failures -> BigInt, locked_until -> BigInt,
+} }
+
+table! { recovery_codes (account_id, code_hash) {
+    account_id -> Text, code_hash -> Text,
 } }
 
 table! { transfers (seq) {

@@ -19,6 +19,10 @@ pub struct Session {
     pub created_at: i64,
     /// When it ends, unix ms.
     pub expires_at: i64,
+    /// What the browser called itself when it was opened.
+    pub agent: String,
+    /// When it was last used, unix ms; `None` until some time after it was opened.
+    pub last_seen_at: Option<i64>,
 }
 
 /// Adds a session.
@@ -67,6 +71,33 @@ pub fn delete_expired(tx: &mut Tx<'_>, now: i64) -> Result<usize, StoreError> {
     })
 }
 
+/// The account's sessions, newest first.
+///
+/// # Errors
+/// Those of the database.
+pub fn of_account(tx: &mut Tx<'_>, account_id: &str) -> Result<Vec<Session>, StoreError> {
+    tx.run(|conn| {
+        sessions::table
+            .filter(sessions::account_id.eq(account_id))
+            .order(sessions::created_at.desc())
+            .select(Session::as_select())
+            .load(conn)
+    })
+}
+
+/// Notes that a session was used. One that has ended meanwhile stays so.
+///
+/// # Errors
+/// Those of the database.
+pub fn touch(tx: &mut Tx<'_>, id_hash: &str, at: i64) -> Result<(), StoreError> {
+    tx.beside(|conn| {
+        diesel::update(sessions::table.find(id_hash))
+            .set(sessions::last_seen_at.eq(at))
+            .execute(conn)
+    })?;
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -83,11 +114,17 @@ mod tests {
                 csrf: "c".to_owned(),
                 created_at: 1,
                 expires_at,
+                agent: String::new(),
+                last_seen_at: None,
             };
             for (id, end) in [("a", 10), ("b", 11), ("c", 12)] {
                 insert(tx, &session(id, end))?;
             }
             assert_eq!(get(tx, "b")?, Some(session("b", 11)));
+            touch(tx, "b", 7)?;
+            let seen = of_account(tx, "ada")?;
+            assert_eq!(seen.iter().map(|row| row.last_seen_at).max(), Some(Some(7)));
+            assert_eq!((seen.len(), of_account(tx, "bob")?.len()), (3, 0));
             assert_eq!(delete_expired(tx, 11)?, 2);
             assert_eq!(get(tx, "b")?, None);
             delete(tx, "c")?;

@@ -27,6 +27,8 @@ pub struct Token {
     pub last_used_at: Option<i64>,
     /// When it was revoked, unix ms.
     pub revoked_at: Option<i64>,
+    /// When it ends by itself, unix ms.
+    pub expires_at: Option<i64>,
 }
 
 /// Adds a token.
@@ -45,6 +47,7 @@ pub fn insert(tx: &mut Tx<'_>, token: &Token) -> Result<(), StoreError> {
                 tokens::created_at.eq(token.created_at),
                 tokens::last_used_at.eq(token.last_used_at),
                 tokens::revoked_at.eq(token.revoked_at),
+                tokens::expires_at.eq(token.expires_at),
             ))
             .execute(conn)
     })?;
@@ -115,6 +118,16 @@ pub fn touch(tx: &mut Tx<'_>, id: &str, at: i64) -> Result<(), StoreError> {
     changed(rows, "token", id)
 }
 
+/// Forgets every token of an account.
+///
+/// # Errors
+/// Those of the database.
+pub fn forget(tx: &mut Tx<'_>, account_id: &str) -> Result<usize, StoreError> {
+    tx.run(|conn| {
+        diesel::delete(tokens::table.filter(tokens::account_id.eq(account_id))).execute(conn)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -134,6 +147,7 @@ mod tests {
                 created_at: 1,
                 last_used_at: None,
                 revoked_at: None,
+                expires_at: Some(9),
             };
             insert(tx, &token)?;
             assert_eq!(by_hash(tx, "h1")?, Some(token.clone()));
@@ -152,6 +166,7 @@ mod tests {
             };
             assert_eq!(list(tx, "ada")?, [stored]);
             assert_eq!(list(tx, "bob")?, []);
+            assert_eq!((forget(tx, "ada")?, list(tx, "ada")?.len()), (1, 0));
             Ok(())
         })
         .unwrap();

@@ -4,6 +4,7 @@
 //! other way to get a [`Context`], and none without having been admitted.
 
 use std::marker::PhantomData;
+use std::time::Instant;
 
 use actix_web::cookie::time::Duration;
 use actix_web::cookie::{Cookie, SameSite};
@@ -17,6 +18,7 @@ use plumbline_service::{Action, ServiceError};
 use crate::blocking::blocking;
 use crate::config::WebConfig;
 use crate::csrf;
+use crate::limit::Client;
 use crate::problem::Problem;
 use crate::state::AppState;
 
@@ -94,7 +96,7 @@ struct Identity {
 /// Finds out who asks, and refuses whom the policy does not permit the route's action.
 ///
 /// # Errors
-/// 401 for a visitor and for a wrong token; 403 for an account.
+/// 401 for a visitor and for a wrong token; 403 and 429 for an account.
 pub(crate) async fn admit(req: &HttpRequest) -> Result<(), Problem> {
     let action = req.extensions().get::<Action>().copied();
     let action = action.ok_or_else(|| Problem::internal("a route without an action"))?;
@@ -103,7 +105,16 @@ pub(crate) async fn admit(req: &HttpRequest) -> Result<(), Problem> {
         Action::FetchFile => (Actor::visitor(), None),
         _ => identify(req).await?,
     };
-    AppState::of(req)?.service.authorise(&actor, action)?;
+    let state = AppState::of(req)?;
+    if let Some(id) = &actor.account_id {
+        let client = Client::Account(id.clone());
+        let quota = state.accounts.take(client, Instant::now());
+        let quota = quota.map_err(|wait| Problem::too_many("requests of this account", wait))?;
+        if let Some(quota) = quota {
+            req.extensions_mut().insert(quota);
+        }
+    }
+    state.service.authorise(&actor, action)?;
     let identity = Identity { actor, session };
     req.extensions_mut().insert(identity);
     Ok(())

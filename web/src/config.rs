@@ -22,12 +22,14 @@ pub struct WebConfig {
     pub limits: RateLimits,
 }
 
-/// Token buckets per client, a client being a token or else an address.
+/// Token buckets: one for each address, and one for each account whatever its credentials and addresses.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RateLimits {
     /// Requests of any kind per second, sustained; twice as many in a burst. 0 switches the limit off.
     pub requests_per_second: f64,
-    /// Attempts to sign in, sign up or set up per minute and address; as many in a burst. 0 switches the limit off.
+    /// As [`RateLimits::requests_per_second`], for an account.
+    pub account_requests_per_second: f64,
+    /// Attempts at passwords and codes per minute, for an address and for a handle; as many in a burst. 0 switches the limit off.
     pub credentials_per_minute: f64,
 }
 
@@ -35,6 +37,7 @@ impl Default for RateLimits {
     fn default() -> Self {
         Self {
             requests_per_second: 1_000.0,
+            account_requests_per_second: 1_000.0,
             credentials_per_minute: 60.0,
         }
     }

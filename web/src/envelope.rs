@@ -8,10 +8,11 @@ use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
-use actix_web::{Error, HttpRequest, HttpResponse, ResponseError, web};
+use actix_web::{Error, HttpMessage, HttpRequest, HttpResponse, ResponseError, web};
 use tracing::Instrument;
 
 use crate::gateway;
+use crate::limit::{Client, Quota};
 use crate::pages;
 use crate::problem::Problem;
 use crate::request_id;
@@ -106,11 +107,15 @@ fn too_fast(req: &ServiceRequest) -> Option<Problem> {
     if matches!(req.path(), "/healthz" | "/readyz") {
         return None;
     }
-    let wait = state
-        .requests
-        .take(client_of(req.peer_addr()), Instant::now())
-        .err()?;
-    Some(Problem::too_many("requests", wait))
+    let client = Client::at(client_of(req.peer_addr()));
+    match state.requests.take(client, Instant::now()) {
+        Ok(Some(quota)) => {
+            req.extensions_mut().insert(quota);
+            None
+        }
+        Ok(None) => None,
+        Err(wait) => Some(Problem::too_many("requests", wait)),
+    }
 }
 
 /// Gives an error the form that its path promises; other answers pass unchanged.
@@ -159,12 +164,28 @@ fn finish(mut response: ServiceResponse<BoxBody>, request_id: &str) -> ServiceRe
         let path = response.request().path().to_owned();
         tracing::warn!(request_id, status = status.as_u16(), path, "request failed");
     }
+    let quota = response.request().extensions().get::<Quota>().copied();
     let headers = response.headers_mut();
+    if let Some(quota) = quota {
+        tell(headers, quota);
+    }
     if let Ok(value) = HeaderValue::from_str(request_id) {
         headers.insert(REQUEST_ID, value);
     }
     harden(headers);
     response
+}
+
+/// What is left, as in the draft of `RateLimit` header fields: of the account where somebody is signed in, else
+/// of the address.
+fn tell(headers: &mut HeaderMap, quota: Quota) {
+    let policy = format!("\"default\";q={};w={}", quota.burst, quota.window_s);
+    let left = format!("\"default\";r={};t={}", quota.left, quota.full_in_s);
+    for (name, value) in [("ratelimit-policy", policy), ("ratelimit", left)] {
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            headers.insert(HeaderName::from_static(name), value);
+        }
+    }
 }
 
 fn harden(headers: &mut HeaderMap) {

@@ -1,4 +1,4 @@
-//! Token buckets per client address, bounded in number.
+//! Token buckets per client, bounded in number.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 const SHARDS: usize = 16;
-/// Most addresses remembered per shard; past it, the idle ones are forgotten.
+/// Most clients remembered per shard; past it, the idle ones are forgotten.
 const PER_SHARD: usize = 4_096;
 
 /// A bucket of `burst` tokens that refills at `per_second`; each request takes one.
@@ -17,13 +17,42 @@ struct Bucket {
     at: Instant,
 }
 
+/// Who is limited.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Client {
+    /// An address; see [`Client::at`].
+    Address(IpAddr),
+    /// An account, by its id or handle.
+    Account(String),
+}
+
+impl Client {
+    /// The address that counts as one client: an IPv6 host owns its whole /64.
+    pub(crate) fn at(address: IpAddr) -> Self {
+        Self::Address(block_of(address))
+    }
+}
+
+/// What a client has left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Quota {
+    /// Requests at once.
+    pub(crate) burst: u32,
+    /// Seconds in which an empty bucket is full again.
+    pub(crate) window_s: u32,
+    /// Requests that may come now.
+    pub(crate) left: u32,
+    /// Seconds until the bucket is full again.
+    pub(crate) full_in_s: u32,
+}
+
 /// Limits how often each client may do something.
 #[derive(Debug)]
 pub(crate) struct Limiter {
     per_second: f64,
     burst: f64,
     hasher: RandomState,
-    shards: Vec<Mutex<HashMap<IpAddr, Bucket>>>,
+    shards: Vec<Mutex<HashMap<Client, Bucket>>>,
 }
 
 impl Limiter {
@@ -38,13 +67,12 @@ impl Limiter {
         }
     }
 
-    /// Takes one token, or says how many seconds until there is one.
-    pub(crate) fn take(&self, client: IpAddr, now: Instant) -> Result<(), u32> {
+    /// Takes one token and says what is left, if anything is limited; or how many seconds until there is one.
+    pub(crate) fn take(&self, client: Client, now: Instant) -> Result<Option<Quota>, u32> {
         if self.per_second <= 0.0 {
-            return Ok(());
+            return Ok(None);
         }
-        let client = block_of(client);
-        let index = (self.hasher.hash_one(client) as usize) % SHARDS;
+        let index = (self.hasher.hash_one(&client) as usize) % SHARDS;
         // A panic cannot leave a bucket half written, so a poisoned lock is still good.
         let mut shard = self.shards[index]
             .lock()
@@ -61,7 +89,14 @@ impl Limiter {
         bucket.at = now;
         if bucket.tokens >= 1.0 {
             bucket.tokens -= 1.0;
-            return Ok(());
+            let seconds =
+                |tokens: f64| (tokens / self.per_second).ceil().clamp(1.0, 3_600.0) as u32;
+            return Ok(Some(Quota {
+                burst: self.burst as u32,
+                window_s: seconds(self.burst),
+                left: bucket.tokens as u32,
+                full_in_s: seconds(self.burst - bucket.tokens),
+            }));
         }
         let wait = (1.0 - bucket.tokens) / self.per_second;
         Err(wait.ceil().clamp(1.0, 3_600.0) as u32)
@@ -69,7 +104,7 @@ impl Limiter {
 
     /// Drops buckets that have refilled: forgetting them changes no answer. If none has, drops all,
     /// because memory must stay bounded whatever the number of addresses.
-    fn forget_idle(&self, shard: &mut HashMap<IpAddr, Bucket>, now: Instant) {
+    fn forget_idle(&self, shard: &mut HashMap<Client, Bucket>, now: Instant) {
         shard.retain(|_, bucket| {
             let elapsed = now.saturating_duration_since(bucket.at).as_secs_f64();
             bucket.tokens + elapsed * self.per_second < self.burst
@@ -80,7 +115,6 @@ impl Limiter {
     }
 }
 
-/// The address that counts as one client: an IPv6 host owns its whole /64.
 fn block_of(client: IpAddr) -> IpAddr {
     match client {
         IpAddr::V4(_) => client,
@@ -97,31 +131,42 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    const A: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1));
-    const B: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 2));
+    fn a() -> Client {
+        Client::at(IpAddr::from([10, 0, 0, 1]))
+    }
+
+    fn b() -> Client {
+        Client::Account("b".to_owned())
+    }
 
     #[test]
     fn a_burst_passes_then_the_rate_holds() {
         let limiter = Limiter::new(2.0, 3.0);
         let start = Instant::now();
         for _ in 0..3 {
-            assert_eq!(limiter.take(A, start), Ok(()));
+            assert_eq!(limiter.take(a(), start), Ok(LEFT));
         }
-        assert_eq!(limiter.take(A, start), Err(1));
+        assert_eq!(limiter.take(a(), start), Err(1));
         assert_eq!(
-            limiter.take(B, start),
-            Ok(()),
+            limiter.take(b(), start),
+            Ok(LEFT),
             "clients do not share a bucket"
         );
-        assert_eq!(limiter.take(A, start + Duration::from_millis(600)), Ok(()));
-        assert_eq!(limiter.take(A, start + Duration::from_millis(700)), Err(1));
+        assert_eq!(
+            limiter.take(a(), start + Duration::from_millis(600)),
+            Ok(LEFT)
+        );
+        assert_eq!(
+            limiter.take(a(), start + Duration::from_millis(700)),
+            Err(1)
+        );
     }
 
     #[test]
     fn a_rate_of_zero_is_off() {
         let limiter = Limiter::new(0.0, 1.0);
         let now = Instant::now();
-        assert!((0..1_000).all(|_| limiter.take(A, now).is_ok()));
+        assert!((0..1_000).all(|_| limiter.take(a(), now).is_ok()));
     }
 
     #[test]
@@ -129,7 +174,7 @@ mod tests {
         let limiter = Limiter::new(0.001, 1.0);
         let now = Instant::now();
         let host = |last: u16| IpAddr::from([0x2001, 0xdb8, 0, 1, 0, 0, 0, last]);
-        assert_eq!(limiter.take(host(1), now), Ok(()));
+        assert_eq!(limiter.take(host(1), now), Ok(LEFT));
         assert!(limiter.take(host(2), now).is_err());
     }
 

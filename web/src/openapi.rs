@@ -21,6 +21,10 @@ use crate::{api, gateway};
     paths(
         api::accounts::sign_up, api::accounts::sign_in, api::accounts::sign_out, api::accounts::me,
         api::accounts::create_token, api::accounts::tokens, api::accounts::revoke_token,
+        api::people::sessions, api::people::revoke_session, api::people::change_password, api::people::second_factor,
+        api::people::begin_second_factor, api::people::confirm_second_factor, api::people::remove_second_factor,
+        api::people::export, api::people::close, api::people::invite, api::people::invitations,
+        api::people::revoke_invitation,
         api::runs::list, api::runs::register, api::runs::show, api::runs::checkpoints, api::runs::register_checkpoint,
         api::markets::list, api::markets::open, api::markets::show, api::markets::prices, api::markets::trades,
         api::markets::positions, api::markets::quote, api::markets::trade, api::markets::freeze,
@@ -57,7 +61,7 @@ use crate::{api, gateway};
     components(schemas(ProblemDocument)),
     modifiers(&Security, &Problems),
     tags(
-        (name = "accounts", description = "Sign-up, sessions, API tokens"),
+        (name = "accounts", description = "Sign-up, sessions, second factors, API tokens, invitations"),
         (name = "runs", description = "Governed runs and their checkpoints"),
         (name = "markets", description = "Claims, prices, trades, settlement"),
         (name = "evidence", description = "Exhibits, judgements, replay"),

@@ -10,7 +10,7 @@ use crate::api::{
     accounts, allocations, audit, evidence, health, juries, ledger, log, markets, oracle, orders,
     portfolio, reference, runs, settlement, training,
 };
-use crate::api::{attachments, comments, voting};
+use crate::api::{attachments, comments, people, voting};
 use crate::routing::{Mounted, Routes, delete, get, post, resource};
 use crate::{gateway, pages, static_files};
 
@@ -59,6 +59,7 @@ fn api(api: &mut Routes<'_>) {
         .service(resource("/accounts").route(post(Action::SignUp).to(accounts::sign_up)))
         .service(
             resource("/sessions")
+                .route(get(Action::ListSessions).to(people::sessions))
                 .route(post(Action::SignIn).to(accounts::sign_in))
                 .route(delete(Action::SignOut).to(accounts::sign_out)),
         )
@@ -71,6 +72,7 @@ fn api(api: &mut Routes<'_>) {
         .service(
             resource("/tokens/{id}").route(delete(Action::RevokeToken).to(accounts::revoke_token)),
         )
+        .configure(people_routes)
         // runs
         .service(
             resource("/runs")
@@ -117,6 +119,40 @@ fn api(api: &mut Routes<'_>) {
         .configure(governance)
         // events
         .service(resource("/events").route(get(Action::FollowEvents).to(health::events)));
+}
+
+/// Passwords, second factors, sessions, invitations.
+fn people_routes(api: &mut Routes<'_>) {
+    api.service(
+        resource("/sessions/{id}").route(delete(Action::RevokeSession).to(people::revoke_session)),
+    )
+    .service(
+        resource("/me/password").route(post(Action::ChangePassword).to(people::change_password)),
+    )
+    .service(
+        resource("/me/second-factor")
+            .route(get(Action::ManageSecondFactor).to(people::second_factor))
+            .route(post(Action::ManageSecondFactor).to(people::begin_second_factor)),
+    )
+    .service(
+        resource("/me/second-factor/confirmation")
+            .route(post(Action::ManageSecondFactor).to(people::confirm_second_factor)),
+    )
+    .service(
+        resource("/me/second-factor/removal")
+            .route(post(Action::ManageSecondFactor).to(people::remove_second_factor)),
+    )
+    .service(resource("/me/export").route(get(Action::ExportAccount).to(people::export)))
+    .service(resource("/me/closure").route(post(Action::CloseAccount).to(people::close)))
+    .service(
+        resource("/invitations")
+            .route(get(Action::ListInvitations).to(people::invitations))
+            .route(post(Action::Invite).to(people::invite)),
+    )
+    .service(
+        resource("/invitations/{id}")
+            .route(delete(Action::RevokeInvitation).to(people::revoke_invitation)),
+    );
 }
 
 /// What is asked for most, and so tried first.
@@ -459,6 +495,7 @@ fn page_routes(app: &mut Routes<'_>) {
                 .route(get(Action::SetUp).to(pages::session::set_up_form))
                 .route(post(Action::SetUp).to(pages::session::set_up)),
         )
+        .configure(people_pages)
         .configure(jury_pages)
         .service(resource("/logout").route(post(Action::SignOut).to(pages::session::logout)))
         .service(resource("/theme").route(get(Action::ChooseTheme).to(pages::theme::choose)));
@@ -507,6 +544,43 @@ fn vote_pages(app: &mut Routes<'_>) {
         .service(resource("/seals").route(get(Action::ListSeals).to(pages::stakes::seals)))
         .service(
             resource("/seals/{id}/use").route(post(Action::UseSeal).to(pages::stakes::use_seal)),
+        );
+}
+
+/// One's own credentials, and inviting others.
+fn people_pages(app: &mut Routes<'_>) {
+    use pages::{invitations, security};
+    app.service(resource("/account/security").route(get(Action::ListSessions).to(security::show)))
+        .service(
+            resource("/account/password")
+                .route(post(Action::ChangePassword).to(security::password)),
+        )
+        .service(
+            resource("/account/second-factor")
+                .route(post(Action::ManageSecondFactor).to(security::begin)),
+        )
+        .service(
+            resource("/account/second-factor/confirm")
+                .route(post(Action::ManageSecondFactor).to(security::confirm)),
+        )
+        .service(
+            resource("/account/second-factor/remove")
+                .route(post(Action::ManageSecondFactor).to(security::remove)),
+        )
+        .service(
+            resource("/account/sessions/{id}/revoke")
+                .route(post(Action::RevokeSession).to(security::revoke)),
+        )
+        .service(resource("/account/export").route(get(Action::ExportAccount).to(people::export)))
+        .service(resource("/account/close").route(post(Action::CloseAccount).to(security::close)))
+        .service(
+            resource("/invitations")
+                .route(get(Action::ListInvitations).to(invitations::show))
+                .route(post(Action::Invite).to(invitations::create)),
+        )
+        .service(
+            resource("/invitations/{id}/revoke")
+                .route(post(Action::RevokeInvitation).to(invitations::revoke)),
         );
 }
 

@@ -200,6 +200,10 @@ fn state(service: Service, config: WebConfig, templates: Templates, feeds: Feeds
         completions: Arc::new(Semaphore::new(config.max_completions.max(1))),
         traffic: Traffic::default(),
         requests: Limiter::new(limits.requests_per_second, limits.requests_per_second * 2.0),
+        accounts: Limiter::new(
+            limits.account_requests_per_second,
+            limits.account_requests_per_second * 2.0,
+        ),
         credentials: Limiter::new(
             limits.credentials_per_minute / 60.0,
             limits.credentials_per_minute,

@@ -34,7 +34,9 @@ pub(crate) struct AppState {
     pub(crate) traffic: Traffic,
     /// Requests of any kind.
     pub(crate) requests: Limiter,
-    /// Attempts to sign in or up.
+    /// Requests of signed-in accounts, whatever their credentials and addresses.
+    pub(crate) accounts: Limiter,
+    /// Attempts to sign in or up, by address and by account.
     pub(crate) credentials: Limiter,
 }
 

@@ -13,6 +13,7 @@ use crate::wiring::{self, Running};
 pub fn quiet_options() -> wiring::Options {
     let limits = RateLimits {
         requests_per_second: 0.0,
+        account_requests_per_second: 0.0,
         credentials_per_minute: 0.0,
     };
     wiring::Options {
@@ -54,6 +55,7 @@ pub fn trading_floor(running: &Running, traders: usize) -> Result<(String, Vec<S
         let token = CreateToken {
             name: "bench".into(),
             scopes: vec!["read".into(), "trade".into()],
+            valid_days: None,
         };
         tokens.push(running.service.create_token(&context, &token)?.token);
     }

@@ -106,6 +106,7 @@ impl Stage {
         let token = CreateToken {
             name: "adversary".into(),
             scopes: vec!["read".into(), "evidence".into()],
+            valid_days: None,
         };
         let token = running.service.create_token(&researcher, &token)?.token;
         let adversary = start_adversary(running.server.url(), token, demo.seed)?;

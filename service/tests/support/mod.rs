@@ -243,6 +243,7 @@ impl World {
         let cmd = CreateAccount {
             handle: "operator".into(),
             password: PASSWORD.into(),
+            invitation: None,
         };
         let code = service.setup_code().to_owned();
         service.set_up(&code, &cmd).unwrap();
@@ -283,6 +284,7 @@ impl World {
         let cmd = CreateAccount {
             handle: handle.into(),
             password: PASSWORD.into(),
+            invitation: None,
         };
         self.service
             .create_account(&Context::of(Actor::visitor()), &cmd)
@@ -450,6 +452,7 @@ pub fn sign_in(service: &Service, handle: &str) -> Context {
     let login = Login {
         handle: handle.into(),
         password: PASSWORD.into(),
+        code: None,
     };
     let session = service.login(&login).unwrap();
     let (actor, _) = service.actor_of_session(&session.secret).unwrap().unwrap();

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
 use plumbline_service::commands::{CreateAccount, CreateToken, Login};
 use plumbline_service::views::{MeView, TokenCreated, TokenView};
@@ -9,11 +10,12 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{Answer, created, done, ok};
-use crate::auth::{Anyone, Caller, Member, State, no_session_cookie, session_cookie};
+use crate::auth::{Anyone, Caller, Member, Need, State, no_session_cookie, session_cookie};
 use crate::blocking::blocking;
 use crate::csrf;
 use crate::envelope::client_of;
 use crate::extract::{Json, NoBody};
+use crate::limit::Client;
 use crate::problem::Problem;
 use crate::state::AppState;
 
@@ -26,13 +28,39 @@ pub(crate) struct SessionView {
     max_age_s: i64,
 }
 
-/// Counts an attempt to present or choose credentials. Errors: 429.
-pub(crate) fn count_attempt(state: &AppState, req: &HttpRequest) -> Result<(), Problem> {
-    let client = client_of(req.peer_addr());
-    state
-        .credentials
-        .take(client, Instant::now())
-        .map_err(|wait| Problem::too_many("attempts", wait))
+/// Counts an attempt to present or choose credentials, for the address and for the handle that is tried, whether
+/// or not anybody has it. Errors: 429.
+pub(crate) fn count_attempt(
+    state: &AppState,
+    req: &HttpRequest,
+    handle: &str,
+) -> Result<(), Problem> {
+    let handle = handle.trim().chars().take(64).collect::<String>();
+    let address = Client::at(client_of(req.peer_addr()));
+    for client in [address, Client::Account(handle.to_lowercase())] {
+        let taken = state.credentials.take(client, Instant::now());
+        taken.map_err(|wait| Problem::too_many("attempts", wait))?;
+    }
+    Ok(())
+}
+
+/// What the browser calls itself.
+pub(crate) fn agent_of(req: &HttpRequest) -> String {
+    let agent = req.headers().get(header::USER_AGENT);
+    let agent = agent.and_then(|value| value.to_str().ok());
+    agent.unwrap_or_default().to_owned()
+}
+
+/// Ends the session that a browser had before it opened another: what was known of it before is worth nothing.
+pub(crate) async fn end_former<N: Need>(
+    state: &AppState,
+    caller: &Caller<N>,
+) -> Result<(), Problem> {
+    if let Some(former) = &caller.session {
+        let secret = former.secret.clone();
+        blocking(&state.service, move |service| service.logout(&secret)).await?;
+    }
+    Ok(())
 }
 
 /// Sign up
@@ -44,7 +72,7 @@ pub(crate) async fn sign_up(
     caller: Caller<Anyone>,
     body: Json<CreateAccount>,
 ) -> Answer {
-    count_attempt(&state, &req)?;
+    count_attempt(&state, &req, &body.value.handle)?;
     let context = caller.writing(body.idempotency);
     let me = blocking(&state.service, move |service| {
         service.create_account(&context, &body.value)
@@ -58,8 +86,13 @@ pub(crate) async fn sign_up(
     responses((status = 201, description = "Signed in", body = SessionView)))]
 pub(crate) async fn sign_in(req: HttpRequest, state: State, body: Json<Login>) -> Answer {
     csrf::require_same_origin(&req)?;
-    count_attempt(&state, &req)?;
-    let session = blocking(&state.service, move |service| service.login(&body.value)).await?;
+    count_attempt(&state, &req, &body.value.handle)?;
+    let agent = agent_of(&req);
+    let session = blocking(&state.service, move |service| {
+        service.sign_in(&body.value, &agent)
+    })
+    .await?;
+    end_former(&state, &Caller::<Anyone>::of(&req)?).await?;
     let view = SessionView {
         csrf_token: session.csrf,
         max_age_s: session.max_age_s,
@@ -71,7 +104,7 @@ pub(crate) async fn sign_in(req: HttpRequest, state: State, body: Json<Login>) -
 /// Sign out
 #[utoipa::path(delete, path = "/api/v1/sessions", tag = "accounts",
     responses((status = 204, description = "Signed out")))]
-pub(crate) async fn sign_out(state: State, caller: Caller<Member>) -> Answer {
+pub(crate) async fn sign_out(state: State, caller: Caller<Anyone>) -> Answer {
     if let Some(session) = caller.session {
         blocking(&state.service, move |service| {
             service.logout(&session.secret)

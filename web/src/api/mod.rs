@@ -14,6 +14,7 @@ pub(crate) mod markets;
 pub(crate) mod oracle;
 pub(crate) mod orders;
 pub(crate) mod outcomes;
+pub(crate) mod people;
 pub(crate) mod portfolio;
 pub(crate) mod reference;
 pub(crate) mod runs;

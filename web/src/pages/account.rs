@@ -111,6 +111,7 @@ pub(crate) async fn create_token(state: State, form: Form<Member>) -> Answer {
     let command = CreateToken {
         name: form.fields.get("name").to_owned(),
         scopes: form.fields.all("scope"),
+        valid_days: form.fields.get("days").parse().ok(),
     };
     let made = blocking(&state.service, move |service| {
         service.create_token(&writing, &command)

@@ -9,7 +9,7 @@ use super::form::{Fields, Form};
 use super::visit::{redirect_with, render};
 use super::{Visit, local_path};
 use crate::api::Answer;
-use crate::api::accounts::count_attempt;
+use crate::api::accounts::{agent_of, count_attempt, end_former};
 use crate::auth::{Anyone, State, no_session_cookie, session_cookie};
 use crate::blocking::blocking;
 use crate::extract::Params;
@@ -21,6 +21,7 @@ use crate::templates::Page;
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct Next {
     next: Option<String>,
+    invitation: Option<String>,
 }
 
 /// What the credential forms show; a password is never sent back.
@@ -30,6 +31,8 @@ pub(crate) struct Credentials {
     pub(crate) handle: String,
     /// As typed, on the set-up form.
     pub(crate) setup_code: String,
+    /// As typed, or as in the link that was followed.
+    pub(crate) invitation: String,
     /// Where to go afterwards.
     pub(crate) next: String,
     /// What was wrong.
@@ -41,6 +44,7 @@ impl Credentials {
         Self {
             handle: fields.get("handle").chars().take(64).collect(),
             setup_code: fields.get("setup_code").chars().take(64).collect(),
+            invitation: fields.get("invitation").chars().take(64).collect(),
             next: local_path(Some(fields.get("next"))),
             error: None,
         }
@@ -104,9 +108,9 @@ pub(crate) async fn login_form(state: State, visit: Visit<Anyone>, query: Params
 
 /// `POST /login`
 pub(crate) async fn login(req: HttpRequest, state: State, form: Form<Anyone>) -> Answer {
-    count_attempt(&state, &req)?;
+    count_attempt(&state, &req, form.fields.get("handle"))?;
     let shown = Credentials::of(&form.fields);
-    match open_session(&state, &form.fields, &shown.next, None).await {
+    match open_session(&req, &state, &form, &shown.next, None).await {
         Ok(response) => Ok(response),
         Err(problem) if problem.status < 500 => {
             let page = LoginPage {
@@ -123,12 +127,26 @@ pub(crate) async fn login(req: HttpRequest, state: State, form: Form<Anyone>) ->
 }
 
 /// Signs in with the form's handle and password and goes on to `next`.
-async fn open_session(state: &AppState, fields: &Fields, next: &str, told: Option<&str>) -> Answer {
+async fn open_session(
+    req: &HttpRequest,
+    state: &AppState,
+    form: &Form<Anyone>,
+    next: &str,
+    told: Option<&str>,
+) -> Answer {
+    let fields = &form.fields;
+    let code = fields.get("code");
     let command = Login {
         handle: fields.get("handle").to_owned(),
         password: fields.raw("password").to_owned(),
+        code: (!code.is_empty()).then(|| code.to_owned()),
     };
-    let session = blocking(&state.service, move |service| service.login(&command)).await?;
+    let agent = agent_of(req);
+    let session = blocking(&state.service, move |service| {
+        service.sign_in(&command, &agent)
+    })
+    .await?;
+    end_former(state, &form.caller).await?;
     let cookie = session_cookie(&state.config, &session.secret, session.max_age_s);
     let mut response = match told {
         Some(text) => redirect_with(next, "done", text),
@@ -146,22 +164,28 @@ pub(crate) async fn sign_up_form(
     visit: Visit<Anyone>,
     query: Params<Next>,
 ) -> Answer {
-    let form = Credentials::next(query.0.next.as_deref());
+    let invitation = query.0.invitation.unwrap_or_default();
+    let form = Credentials {
+        invitation: invitation.chars().take(64).collect(),
+        ..Credentials::next(query.0.next.as_deref())
+    };
     visit
         .page(&state, move |_, _| Ok(SignUpPage { form }))
         .await
 }
 
 fn account_of(fields: &Fields) -> CreateAccount {
+    let code = fields.get("invitation");
     CreateAccount {
         handle: fields.get("handle").to_owned(),
         password: fields.raw("password").to_owned(),
+        invitation: (!code.is_empty()).then(|| code.to_owned()),
     }
 }
 
 /// `POST /signup`
 pub(crate) async fn sign_up(req: HttpRequest, state: State, form: Form<Anyone>) -> Answer {
-    count_attempt(&state, &req)?;
+    count_attempt(&state, &req, form.fields.get("handle"))?;
     let (context, shown) = (form.writing(), Credentials::of(&form.fields));
     let command = account_of(&form.fields);
     match blocking(&state.service, move |service| {
@@ -171,8 +195,9 @@ pub(crate) async fn sign_up(req: HttpRequest, state: State, form: Form<Anyone>) 
     {
         Ok(_) => {
             open_session(
+                &req,
                 &state,
-                &form.fields,
+                &form,
                 &shown.next,
                 Some("Welcome. Your account is ready to trade."),
             )
@@ -205,7 +230,7 @@ pub(crate) async fn set_up_form(state: State, visit: Visit<Anyone>) -> Answer {
 
 /// `POST /setup`
 pub(crate) async fn set_up(req: HttpRequest, state: State, form: Form<Anyone>) -> Answer {
-    count_attempt(&state, &req)?;
+    count_attempt(&state, &req, form.fields.get("handle"))?;
     let (command, shown) = (account_of(&form.fields), Credentials::of(&form.fields));
     let code = shown.setup_code.clone();
     match blocking(&state.service, move |service| {
@@ -215,8 +240,9 @@ pub(crate) async fn set_up(req: HttpRequest, state: State, form: Form<Anyone>) -
     {
         Ok(_) => {
             open_session(
+                &req,
                 &state,
-                &form.fields,
+                &form,
                 "/",
                 Some("The operator account is ready."),
             )

@@ -7,7 +7,7 @@ use actix_web::http::{StatusCode, header};
 use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse};
 use futures_util::future::{Ready, ready};
 use plumbline_service::context::Context;
-use plumbline_service::{Action, Service, SignUp};
+use plumbline_service::{Action, Service};
 use serde::Serialize;
 
 use crate::api::Answer;
@@ -42,8 +42,8 @@ pub(crate) struct Chrome {
     pub(crate) flash: Option<Flash>,
     /// Version in the addresses of static files.
     pub(crate) assets: &'static str,
-    /// Whether visitors may sign up.
-    pub(crate) open_sign_up: bool,
+    /// Who may sign up: `open`, `invite` or `closed`.
+    pub(crate) sign_up: &'static str,
     /// Version of the program.
     pub(crate) version: &'static str,
 }
@@ -152,7 +152,7 @@ impl Facts {
             path: self.path.clone(),
             flash: self.flash.clone(),
             assets: static_files::version(),
-            open_sign_up: state.service.sign_up() == SignUp::Open,
+            sign_up: state.service.sign_up().as_str(),
             version: env!("CARGO_PKG_VERSION"),
         }
     }

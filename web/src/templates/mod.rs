@@ -68,6 +68,8 @@ files!(
     "jobs.html",
     "operations.html",
     "account.html",
+    "security.html",
+    "invitations.html",
     "login.html",
     "signup.html",
     "setup.html",

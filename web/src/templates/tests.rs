@@ -4,6 +4,7 @@
 mod juries;
 mod log;
 mod oracle;
+mod people;
 mod training;
 mod voting;
 
@@ -95,7 +96,7 @@ fn chrome(dress: Dress, theme: &str, path: &str) -> Chrome {
         path: path.into(),
         flash: (dress == Dress::Hostile || path.starts_with("/markets/")).then_some(flash),
         assets: "test",
-        open_sign_up: true,
+        sign_up: "open",
         version: "0.1.0",
     }
 }
@@ -455,6 +456,7 @@ fn add_governance_pages(g: &mut Gallery, dress: Dress) {
 
 fn add_account_pages(g: &mut Gallery, dress: Dress) {
     juries::add(g, dress);
+    people::add(g, dress);
     voting::add(g, dress);
     g.add("account", "/account", &account(dress));
     let needs_setup = dress == Dress::Empty;

@@ -24,6 +24,7 @@ struct Walker {
 fn world(service: ServiceConfig) -> World {
     let limits = RateLimits {
         requests_per_second: 0.0,
+        account_requests_per_second: 0.0,
         credentials_per_minute: 0.0,
     };
     let config = WebConfig {
@@ -47,11 +48,13 @@ fn account(world: &World, handle: &str, roles: &[&str]) -> [Walker; 2] {
     let cmd = CreateAccount {
         handle: handle.into(),
         password: PASSWORD.into(),
+        invitation: None,
     };
     let me = world.service.provision_account(&cmd, roles).unwrap();
     let login = Login {
         handle: handle.into(),
         password: PASSWORD.into(),
+        code: None,
     };
     let session = world.service.login(&login).unwrap();
     let (actor, _) = world
@@ -272,6 +275,7 @@ async fn a_token_does_what_its_scopes_name_and_no_more() {
     let login = Login {
         handle: "everything".into(),
         password: PASSWORD.into(),
+        code: None,
     };
     let session = world.service.login(&login).unwrap();
     let (actor, _) = world

@@ -335,6 +335,7 @@ async fn closed_reading_is_closed_everywhere() {
 async fn clients_that_ask_too_often_wait() {
     let limits = RateLimits {
         requests_per_second: 5.0,
+        account_requests_per_second: 5.0,
         credentials_per_minute: 2.0,
     };
     let config = WebConfig {

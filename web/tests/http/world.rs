@@ -187,6 +187,7 @@ impl World {
         let account = CreateAccount {
             handle: "operator".into(),
             password: PASSWORD.into(),
+            invitation: None,
         };
         service.set_up(service.setup_code(), &account).unwrap();
         let config = WebConfig {
@@ -233,6 +234,7 @@ impl World {
         let account = CreateAccount {
             handle: handle.into(),
             password: PASSWORD.into(),
+            invitation: None,
         };
         self.service
             .create_account(
@@ -253,6 +255,7 @@ impl World {
         let cmd = CreateToken {
             name: "test".into(),
             scopes: scopes.collect(),
+            valid_days: None,
         };
         let context = Context::of(actor.clone());
         self.service.create_token(&context, &cmd).unwrap().token
@@ -297,6 +300,7 @@ fn token(service: &Service, handle: &str, scopes: &[Scope]) -> String {
     let login = Login {
         handle: handle.into(),
         password: PASSWORD.into(),
+        code: None,
     };
     let session = service.login(&login).unwrap();
     let (actor, _) = service.actor_of_session(&session.secret).unwrap().unwrap();
@@ -308,6 +312,7 @@ fn token(service: &Service, handle: &str, scopes: &[Scope]) -> String {
             &CreateToken {
                 name: "test".into(),
                 scopes,
+                valid_days: None,
             },
         )
         .unwrap()

@@ -179,6 +179,7 @@ fn enrol(running: &Running<Playback>, handle: &str) -> Result<(ActorContext, Str
     let token = CreateToken {
         name: "benchmark".into(),
         scopes: vec!["read".into(), "evidence".into(), "trade".into()],
+        valid_days: None,
     };
     let token = running.service.create_token(&context, &token)?.token;
     Ok((context, token))

@@ -1,0 +1,10 @@
+//! Accounts of people: signing in, passwords, second factors, invitations, leaving.
+
+mod closing;
+mod export;
+pub(crate) mod invitations;
+pub(crate) mod password;
+pub mod recovery;
+mod second_factor;
+mod sessions;
+mod totp;
