@@ -2,6 +2,7 @@
 
 mod backup;
 mod manifest;
+mod people;
 mod restore;
 
 use anyhow::Result;
@@ -13,6 +14,12 @@ pub enum Admin {
     Backup(backup::Backup),
     /// Check a backup and make a data folder of it
     Restore(restore::Restore),
+    /// List accounts with their roles, tokens and sessions; the service must be stopped
+    People(people::People),
+    /// Give an account a new password, when it is lost or stolen; the service must be stopped
+    ResetPassword(people::ResetPassword),
+    /// End every session and API token of an account, or of all; the service must be stopped
+    Revoke(people::Revoke),
 }
 
 impl Admin {
@@ -20,6 +27,9 @@ impl Admin {
         match self {
             Self::Backup(command) => command.run(),
             Self::Restore(command) => command.run(),
+            Self::People(command) => command.run(),
+            Self::ResetPassword(command) => command.run(),
+            Self::Revoke(command) => command.run(),
         }
     }
 }

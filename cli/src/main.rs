@@ -80,7 +80,7 @@ enum Command {
     /// Seals: list them, sign their use
     #[command(subcommand)]
     Seal(proposal::SealCommand),
-    /// The operator's tasks on the service's machine: backup, restore
+    /// The operator's tasks on the service's machine: backup, restore, lost and stolen credentials
     #[command(subcommand)]
     Admin(admin::Admin),
     /// Export the books, check an export with independent code, recompute draws

@@ -6,8 +6,8 @@ mod support;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use plumbline_service::Service;
-use plumbline_service::commands::CreateToken;
-use plumbline_service::context::{Context, Scope};
+use plumbline_service::commands::{CreateAccount, CreateToken, Invite};
+use plumbline_service::context::{Actor, Context, Scope};
 use plumbline_service::views::TokenCreated;
 use support::*;
 
@@ -121,4 +121,43 @@ fn the_last_use_is_still_written_about_once_a_minute() {
     world.service.actor_of_token(&secret).unwrap();
     assert_ne!(last_used(), first);
     assert!(world.service.known_actor(&secret).is_some());
+}
+
+#[test]
+fn what_ends_by_itself_ends_on_time() {
+    const DAY: i64 = 24 * 3_600_000;
+    let world = World::new(false);
+    let ada = world.person("ada");
+    let ask = CreateToken {
+        name: "test".into(),
+        scopes: vec!["read".into()],
+        valid_days: Some(1),
+    };
+    let secret = world.service.create_token(&ada, &ask).unwrap().token;
+    world.pass(DAY - 1);
+    assert!(admits(&world.service, &secret));
+    assert!(world.service.known_actor(&secret).is_some(), "remembered");
+    world.pass(1);
+    assert!(
+        !admits(&world.service, &secret),
+        "what is remembered ends too"
+    );
+    assert_eq!(world.service.tokens(&ada).unwrap().len(), 0);
+    let invite = Invite {
+        note: String::new(),
+        valid_days: 1,
+        roles: vec![],
+    };
+    let made = world.service.invite(&world.operator, &invite).unwrap();
+    world.pass(DAY);
+    let join = CreateAccount {
+        handle: "grace".into(),
+        password: PASSWORD.into(),
+        invitation: Some(made.code),
+    };
+    let visitor = Context::of(Actor::visitor());
+    let late = world.service.create_account(&visitor, &join).unwrap_err();
+    assert_eq!(late.code(), "bad-invitation");
+    let listed = world.service.invitations(&world.operator, None, 9).unwrap();
+    assert_eq!(listed.items[0].state, "expired");
 }

@@ -144,17 +144,17 @@ mod tests {
         let limiter = Limiter::new(2.0, 3.0);
         let start = Instant::now();
         for _ in 0..3 {
-            assert_eq!(limiter.take(a(), start), Ok(LEFT));
+            assert!(limiter.take(a(), start).is_ok());
         }
         assert_eq!(limiter.take(a(), start), Err(1));
-        assert_eq!(
-            limiter.take(b(), start),
-            Ok(LEFT),
+        assert!(
+            limiter.take(b(), start).is_ok(),
             "clients do not share a bucket"
         );
-        assert_eq!(
-            limiter.take(a(), start + Duration::from_millis(600)),
-            Ok(LEFT)
+        assert!(
+            limiter
+                .take(a(), start + Duration::from_millis(600))
+                .is_ok()
         );
         assert_eq!(
             limiter.take(a(), start + Duration::from_millis(700)),
@@ -173,8 +173,8 @@ mod tests {
     fn an_ipv6_network_is_one_client() {
         let limiter = Limiter::new(0.001, 1.0);
         let now = Instant::now();
-        let host = |last: u16| IpAddr::from([0x2001, 0xdb8, 0, 1, 0, 0, 0, last]);
-        assert_eq!(limiter.take(host(1), now), Ok(LEFT));
+        let host = |last: u16| Client::at(IpAddr::from([0x2001, 0xdb8, 0, 1, 0, 0, 0, last]));
+        assert!(limiter.take(host(1), now).is_ok());
         assert!(limiter.take(host(2), now).is_err());
     }
 
@@ -183,7 +183,7 @@ mod tests {
         let limiter = Limiter::new(0.001, 1.0);
         let now = Instant::now();
         for n in 0..200_000_u32 {
-            let _ = limiter.take(IpAddr::from(n.to_be_bytes()), now);
+            let _ = limiter.take(Client::at(IpAddr::from(n.to_be_bytes())), now);
         }
         let held: usize = limiter
             .shards

@@ -281,6 +281,7 @@ fn account(dress: Dress) -> AccountPage {
         id: "x".into(),
         name: dress.text("bot"),
         scopes: vec![],
+        expires_at: None,
         token: dress.text("plb_3vQyX0hYc2m1"),
     };
     AccountPage {

@@ -154,6 +154,7 @@ pub(super) fn credentials(dress: Dress) -> Credentials {
     Credentials {
         handle: dress.text("ada"),
         setup_code: dress.text("K7Q2-91XF"),
+        invitation: dress.text("plbi_3vQyX0hYc2m1"),
         next: dress.text("/"),
         error,
     }
