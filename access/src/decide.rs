@@ -309,7 +309,7 @@ impl Access {
             }
             return account(OTHER, &Person::default());
         }
-        let owned = ["Session", "Token", "Statement", "Comment"].contains(&kind);
+        let owned = ["Session", "Token", "Statement", "Comment", "Key", "Webhook"].contains(&kind);
         let owner = owned.then(|| uid("Account", owner)).transpose()?;
         let attributes = owner.map(|owner| {
             (
@@ -349,6 +349,7 @@ fn facts_of(schema: &Schema, action: Action) -> Result<Facts, AccessError> {
         | Action::ReadPortfolio
         | Action::ListOwnOrders => Some("read"),
         Action::RemoveComment => Some("trade"),
+        Action::RetireKey => Some("govern"),
         _ => SCOPES.into_iter().find(of_scope),
     };
     Ok(Facts { kind, scope })

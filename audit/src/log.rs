@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::merkle::{Growing, Hash, leaf, sha256};
 use crate::record::{Decision, Event, Export, LogRows};
 use crate::report::Report;
-use crate::signatures::{Key, envelope, note};
+use crate::signatures::{DECISION, KEY, Key, envelope, note};
 
 /// The bytes of an entry.
 fn text_of(event: &Event) -> String {
@@ -57,6 +57,7 @@ pub(crate) fn check(export: &Export, report: &mut Report) {
     }
     let told = Told::read(log, report);
     windows(log, &told, report);
+    statements(log, &keys, report);
     decisions(log, &told, &keys, report);
     trades(export, &told, report);
     votes(export, &told, report);
@@ -130,6 +131,7 @@ struct Told {
     moved: BTreeMap<String, Value>,
     voted: BTreeMap<(String, String), Value>,
     settled: BTreeMap<String, Value>,
+    cosigned: BTreeMap<(String, String), (i64, Value)>,
     added: BTreeMap<String, Value>,
     ended: BTreeMap<String, Value>,
 }
@@ -160,6 +162,10 @@ impl Told {
                     let key = (text("proposal_id"), text("account_id"));
                     told.voted.insert(key, value);
                 }
+                "cosigned" => {
+                    let key = (text("decision_id"), text("key_id"));
+                    told.cosigned.insert(key, (event.at, value));
+                }
                 "key-added" => {
                     told.added.insert(text("key_id"), value);
                 }
@@ -173,6 +179,37 @@ impl Told {
             }
         }
         told
+    }
+}
+
+/// Every signature of a statement that vouches for a key is one, by a key of the table.
+fn statements(log: &LogRows, keys: &BTreeMap<&str, Key<'_>>, report: &mut Report) {
+    for row in &log.keys {
+        let Some(text) = &row.statement else {
+            continue;
+        };
+        report.count("key statements");
+        let place = format!("signing_keys {}", row.key_id);
+        let Some((payload, signatures)) = envelope(text, KEY) else {
+            report.violation(place, "its statement cannot be read");
+            continue;
+        };
+        let good = |(id, signature): &(String, String)| {
+            keys.get(id.as_str())
+                .is_some_and(|key| key.signed_envelope(KEY, &payload, signature))
+        };
+        let all = !signatures.is_empty() && signatures.iter().all(good);
+        report.require(all, &place, || {
+            "a signature of its statement is none".to_owned()
+        });
+        let said: Value = serde_json::from_slice(&payload).unwrap_or(Value::Null);
+        let about = keys.get(row.key_id.as_str()).map(Key::base64);
+        report.agree(
+            &place,
+            "the key of its statement",
+            about.as_deref(),
+            said["public_key"].as_str(),
+        );
     }
 }
 
@@ -246,17 +283,30 @@ fn decisions(log: &LogRows, told: &Told, keys: &BTreeMap<&str, Key<'_>>, report:
         let key = keys.get(row.key_id.as_str());
         let decision = there.get(row.decision_id.as_str());
         let good = key.zip(decision).is_some_and(|(key, decision)| {
-            key.counts(row.at) && key.signed_decision(decision.payload.as_bytes(), &row.signature)
+            key.counts(row.at)
+                && key.signed_envelope(DECISION, decision.payload.as_bytes(), &row.signature)
         });
         report.require(good, &place, || {
             "is no signature by that key over that decision".to_owned()
         });
+        let key = (row.decision_id.clone(), row.key_id.clone());
+        let stated = told.cosigned.get(&key);
+        let stated = stated.map(|(at, entry)| (*at, entry["signature"].as_str()));
+        let there = Some((row.at, Some(row.signature.as_str())));
+        report.agree(&place, "what the log says of it", there, stated);
     }
+    let rows = log.signatures.len();
+    report.agree(
+        "decision_signatures",
+        "their number",
+        rows,
+        told.cosigned.len(),
+    );
 }
 
 /// One decision: its row says what its payload says, and a key of the service signed exactly that.
 fn decision(row: &Decision, keys: &BTreeMap<&str, Key<'_>>, place: &str, report: &mut Report) {
-    let Some((payload, signatures)) = envelope(&row.envelope) else {
+    let Some((payload, signatures)) = envelope(&row.envelope, DECISION) else {
         report.violation(place, "its envelope cannot be read");
         return;
     };
@@ -265,7 +315,9 @@ fn decision(row: &Decision, keys: &BTreeMap<&str, Key<'_>>, place: &str, report:
     });
     let signed = signatures.iter().any(|(id, signature)| {
         keys.get(id.as_str()).is_some_and(|key| {
-            key.is_own() && key.counts(row.created_at) && key.signed_decision(&payload, signature)
+            key.is_own()
+                && key.counts(row.created_at)
+                && key.signed_envelope(DECISION, &payload, signature)
         })
     });
     report.require(signed, place, || {

@@ -10,7 +10,9 @@ use crate::merkle::{Hash, sha256};
 use crate::record::SigningKey;
 
 /// Payload type of a decision, part of what is signed.
-const DECISION: &str = "application/vnd.plumbline.allocation+json";
+pub(crate) const DECISION: &str = "application/vnd.plumbline.allocation+json";
+/// Payload type of a statement that vouches for a key.
+pub(crate) const KEY: &str = "application/vnd.plumbline.key+json";
 /// What key identifiers are derived under.
 const KEY_ID: &str = "plumbline 2026 ed25519 key identifier";
 
@@ -46,9 +48,14 @@ impl<'a> Key<'a> {
             .is_ok_and(|signature| self.key.verify_strict(text, &signature).is_ok())
     }
 
-    /// Whether it signed a decision's payload, given the signature as base64.
-    pub(crate) fn signed_decision(&self, payload: &[u8], signature: &str) -> bool {
-        let head = format!("DSSEv1 {} {DECISION} {} ", DECISION.len(), payload.len());
+    /// The key as base64.
+    pub(crate) fn base64(&self) -> String {
+        STANDARD.encode(self.bytes)
+    }
+
+    /// Whether it signed a payload of this type, given the signature as base64.
+    pub(crate) fn signed_envelope(&self, kind: &str, payload: &[u8], signature: &str) -> bool {
+        let head = format!("DSSEv1 {} {kind} {} ", kind.len(), payload.len());
         let text = [head.as_bytes(), payload].concat();
         STANDARD
             .decode(signature)
@@ -73,6 +80,9 @@ impl<'a> Key<'a> {
             && self.signed(text.as_bytes(), &bytes[4..])
     }
 }
+
+/// A payload, and its signatures with the names of their keys.
+type Signed = (Vec<u8>, Vec<(String, String)>);
 
 /// A note taken apart.
 pub(crate) struct Note<'a> {
@@ -105,8 +115,9 @@ pub(crate) fn note(note: &str) -> Option<Note<'_>> {
     })
 }
 
-/// The signed bytes and the signatures of a DSSE envelope with a decision; `None` for anything else.
-pub(crate) fn envelope(text: &str) -> Option<(Vec<u8>, Vec<(String, String)>)> {
+/// The signed bytes and the signatures, with the names of their keys, of a DSSE envelope of this type; `None` for
+/// anything else.
+pub(crate) fn envelope(text: &str, kind: &str) -> Option<Signed> {
     let value: Value = serde_json::from_str(text).ok()?;
     let payload = STANDARD.decode(value["payload"].as_str()?).ok()?;
     let signatures = value["signatures"].as_array()?;
@@ -119,5 +130,5 @@ pub(crate) fn envelope(text: &str) -> Option<(Vec<u8>, Vec<(String, String)>)> {
             ))
         })
         .collect::<Option<_>>()?;
-    (value["payloadType"] == DECISION).then_some((payload, signatures))
+    (value["payloadType"] == kind).then_some((payload, signatures))
 }

@@ -15,6 +15,7 @@ use plumbline_agents::enforce::{
 };
 use plumbline_governance::Workload;
 use plumbline_governance::dsse::PublicKeyRecord;
+use plumbline_governance::policy::Signatures;
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -58,6 +59,9 @@ struct Contract {
     /// contact are kept
     #[arg(long, value_name = "FILE")]
     keys: Option<PathBuf>,
+    /// Distinct signatures without which nothing that loosens or terminates is acted on
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=16))]
+    signatures_to_loosen: u8,
     /// Seconds after which what is in force is looked at again
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=60))]
     every: u64,
@@ -262,6 +266,10 @@ impl Contract {
                 workload: Some(Workload::Training),
             },
             reapply: every,
+            signatures: Signatures {
+                tighten: 1,
+                loosen: self.signatures_to_loosen,
+            },
             ..ConsumerConfig::new(
                 self.scheduler.as_str(),
                 self.pool.as_str(),

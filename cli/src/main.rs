@@ -14,6 +14,7 @@ mod audit;
 mod bench;
 mod claims;
 mod completions;
+mod courier;
 mod data_dir;
 mod demo;
 mod embedded;
@@ -23,6 +24,7 @@ mod evidence;
 mod import;
 mod judges;
 mod keep;
+mod keys;
 mod market;
 mod mcp;
 mod node;
@@ -86,6 +88,9 @@ enum Command {
     /// Export the books, check an export with independent code, recompute draws
     #[command(subcommand)]
     Audit(audit::Audit),
+    /// Keys that verify decisions: list, register, retire, rotate; sign beside the service
+    #[command(subcommand)]
+    Keys(keys::KeysCommand),
     /// List markets, or show one
     #[command(subcommand)]
     Market(market::MarketCommand),
@@ -145,6 +150,7 @@ fn dispatch(command: Command) -> anyhow::Result<()> {
         Command::Seal(command) => command.run(),
         Command::Admin(command) => command.run(),
         Command::Audit(command) => command.run(),
+        Command::Keys(command) => command.run(),
         Command::Market(command) => command.run(),
         Command::Quote(command) => command.run(),
         Command::Trade(command) => command.run(),

@@ -33,7 +33,7 @@ impl EmbeddedScheduler {
         let token = fresh_token(service)?;
         // The keys come from the service in this very process: nothing is taken on trust.
         let keys = service
-            .keys()
+            .keys()?
             .into_iter()
             .map(|key| Ok(serde_json::from_value(serde_json::to_value(key)?)?));
         let keys = keys.collect::<Result<Vec<PublicKeyRecord>>>()?;

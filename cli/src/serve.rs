@@ -37,6 +37,9 @@ pub struct Serve {
     /// Credits granted at sign-up give weight in votes: for groups whose members are known
     #[arg(long)]
     grants_vote: bool,
+    /// Webhooks may go to private addresses, and without TLS: for receivers beside the service
+    #[arg(long)]
+    allow_private_webhooks: bool,
     /// Seconds in which a commitment to evidence must be revealed
     #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u32).range(1..=86_400))]
     reveal_window: u32,
@@ -67,6 +70,7 @@ impl Serve {
         let options = wiring::Options {
             listen: self.listen,
             models: self.models,
+            private_webhooks: self.allow_private_webhooks,
             remote: self.remote.judge()?,
             policy,
             service: ServiceConfig {

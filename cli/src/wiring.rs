@@ -22,6 +22,7 @@ use plumbline_training_net::host::{Host, HostOptions};
 use plumbline_training_net::run::RunSpec;
 use plumbline_web::{RunningServer, WebConfig};
 
+use crate::courier::HttpCourier;
 use crate::data_dir::DataDir;
 use crate::embedded::EmbeddedRuns;
 use crate::entropy::random_hex;
@@ -45,6 +46,8 @@ pub struct Options {
     pub policy: String,
     /// Folder of the optional models of judges.
     pub models: std::path::PathBuf,
+    /// Webhooks may go to private addresses.
+    pub private_webhooks: bool,
     /// A judge behind an endpoint, besides those of this program.
     pub remote: Option<RemoteJudge>,
     pub service: ServiceConfig,
@@ -101,10 +104,12 @@ where
         first_policy: options.policy,
         config: ServiceConfig {
             baseline: Some(baseline),
+            key_change: data.key_change()?,
             ..options.service
         },
     };
     let service = Service::open(parts).context("cannot open the service")?;
+    service.connect_courier(Arc::new(HttpCourier::new(options.private_webhooks)?));
     let jobs = JobRunner::start(&service)?;
     let server = plumbline_web::serve(
         service.clone(),

@@ -346,6 +346,18 @@ pub fn verify(
     })
 }
 
+/// Whether `signature` (base64) is one over this envelope with the key.
+#[must_use]
+pub fn is_signed_with(envelope: &Envelope, public_key: &[u8; 32], signature: &str) -> bool {
+    envelope.unverified_payload().is_ok_and(|payload| {
+        is_valid(
+            public_key,
+            &pae(&envelope.payload_type, &payload),
+            signature,
+        )
+    })
+}
+
 /// Whether a text that is no envelope was signed with this key; see [`DecisionSigner::sign_text`].
 #[must_use]
 pub fn verify_text(public_key: &[u8; 32], text: &str, signature: &[u8; 64]) -> bool {

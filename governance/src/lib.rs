@@ -14,6 +14,7 @@
 //! | [`decision`] | the allocation decision and what a consumer must check |
 //! | [`ack`] | acknowledgement phases |
 //! | [`dsse`] | signing and verifying envelopes |
+//! | [`keys`] | which keys are trusted, and how that changes |
 //!
 //! Invariant: this crate never looks at a clock, a source of randomness, a
 //! file or a socket, and keeps no state of its own. The time, identifiers and
@@ -31,6 +32,7 @@ pub mod bound;
 pub mod control;
 pub mod decision;
 pub mod dsse;
+pub mod keys;
 pub mod orders;
 pub mod plan;
 pub mod policy;

@@ -8,10 +8,11 @@ use plumbline_governance::decision::AllocationDecision;
 use plumbline_store::acks::{self, Ack, Put};
 use plumbline_store::decisions::{self, Decision};
 use plumbline_store::{Tx, runs};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::commands::Acknowledge;
 use crate::context::Context;
+use crate::cosigning::Terms as SigningTerms;
 use crate::events::publish;
 use crate::time::{Millis, rfc3339};
 use crate::views::{AckView, AllocationView, AllocationsView, DecisionView, Page};
@@ -26,12 +27,14 @@ impl Service {
     /// The full desired state: the newest decision of every target.
     pub fn allocations(&self, ctx: &Context) -> Result<AllocationsView> {
         self.allow(&ctx.actor, Action::ListAllocations)?;
+        let signatures = self.active_policy()?.document().signatures;
         self.read(|tx| {
             let version = decisions::last_version(tx)?;
             let rows = decisions::current(tx)?;
+            let terms = self.signing_terms(tx, signatures)?;
             let items = rows
                 .into_iter()
-                .map(|row| decision_view(tx, row))
+                .map(|row| decision_view(tx, row, &terms))
                 .collect::<Result<_>>()?;
             Ok(AllocationsView { version, items })
         })
@@ -64,11 +67,13 @@ impl Service {
     pub fn decision(&self, ctx: &Context, decision_id: &str) -> Result<DecisionView> {
         self.allow(&ctx.actor, Action::ReadDecision)?;
         let id = decision_id.to_owned();
+        let signatures = self.active_policy()?.document().signatures;
         self.read(move |tx| {
             let row = decisions::get(tx, &id)?;
+            let terms = self.signing_terms(tx, signatures)?;
             Ok(DecisionView {
                 proof: self.proof_of(tx, &id)?,
-                ..decision_view(tx, row)?
+                ..decision_view(tx, row, &terms)?
             })
         })
     }
@@ -82,13 +87,15 @@ impl Service {
     ) -> Result<Page<DecisionView>> {
         self.allow(&ctx.actor, Action::ListDecisions)?;
         let (before, limit) = (page::parse_cursor(cursor)?, page::bounded(limit));
+        let signatures = self.active_policy()?.document().signatures;
         self.read(move |tx| {
+            let terms = self.signing_terms(tx, signatures)?;
             let rows = decisions::list(tx, before, (limit + 1) as i64)?;
             let page = page::cut(rows, limit, |row| row.version.to_string(), |row| row);
             let items = page
                 .items
                 .into_iter()
-                .map(|row| decision_view(tx, row))
+                .map(|row| decision_view(tx, row, &terms))
                 .collect::<Result<_>>()?;
             Ok(Page {
                 items,
@@ -98,12 +105,18 @@ impl Service {
     }
 
     /// Takes a scheduler's report. The same report again is the same fact;
-    /// phases come in their order.
+    /// phases come in their order. Only the scheduler that registered the run may, an operator, and this
+    /// program's own scheduler for what is trained here.
     pub fn acknowledge(&self, ctx: &Context, cmd: &Acknowledge) -> Result<AckView> {
         self.allow(&ctx.actor, Action::Acknowledge)?;
         let phase = check_ack(cmd)?;
-        let cmd = cmd.clone();
-        let view = self.write_once(ctx, move |tx, now| book_ack(tx, &cmd, phase, now))?;
+        let (cmd, actor) = (cmd.clone(), ctx.actor.clone());
+        let inner = std::sync::Arc::clone(&self.inner);
+        let view = self.write_once(ctx, move |tx, now| {
+            let decision = decisions::get(tx, &cmd.decision_id)?;
+            inner.allow_report(tx, &actor, &decision.target_uid)?;
+            book_ack(tx, &cmd, phase, now)
+        })?;
         Ok(view)
     }
 
@@ -216,8 +229,11 @@ fn book_ack(tx: &mut Tx, cmd: &Acknowledge, phase: AckPhase, now: Millis) -> Res
     Ok(ack_view(row))
 }
 
-fn decision_view(tx: &mut Tx, row: Decision) -> Result<DecisionView> {
-    let read = |text: &str| serde_json::from_str::<Value>(text).map_err(ServiceError::internal);
+pub(crate) fn decision_view(
+    tx: &mut Tx,
+    row: Decision,
+    terms: &SigningTerms,
+) -> Result<DecisionView> {
     let target_name = match runs::get(tx, &row.target_uid) {
         Ok(run) => run.name,
         Err(_) => row.target_uid.clone(),
@@ -228,8 +244,10 @@ fn decision_view(tx: &mut Tx, row: Decision) -> Result<DecisionView> {
         .collect();
     Ok(DecisionView {
         version: row.version,
-        decision: read(&row.payload)?,
-        envelope: read(&row.envelope)?,
+        signatures_needed: terms.needed(tx, &payload_of(&row)?)?,
+        decision: serde_json::from_str(&row.payload).map_err(ServiceError::internal)?,
+        envelope: serde_json::to_value(terms.envelope(tx, &row)?)
+            .map_err(ServiceError::internal)?,
         target_name,
         acks,
         proof: None,

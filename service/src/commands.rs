@@ -2,22 +2,26 @@
 //! Unknown fields are refused, so that a misspelt option never passes in silence.
 
 mod evidence;
+mod keys;
 mod oracle;
 mod orders;
 mod panels;
 mod people;
 mod settlement;
 mod voting;
+mod webhooks;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 pub use evidence::{ChallengeExhibit, CommitEvidence, SubmitEvidence, WriteComment};
+pub use keys::{AddSignature, RegisterKey};
 pub use oracle::RegisterOracleVersion;
 pub use orders::PlaceOrder;
 pub use panels::*;
 pub use people::*;
 pub use voting::*;
+pub use webhooks::CreateWebhook;
 mod outcomes;
 
 pub use outcomes::OutcomeTerms;

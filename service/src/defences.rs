@@ -55,6 +55,8 @@ pub struct Defences {
     pub deposit_forfeit: bool,
     /// Granted credits give no weight in votes.
     pub earned_weight: bool,
+    /// Only the scheduler that registered a run reports on decisions about it.
+    pub bound_schedulers: bool,
 }
 
 impl Default for Defences {
@@ -84,6 +86,7 @@ impl Default for Defences {
             late_swing: true,
             deposit_forfeit: true,
             earned_weight: true,
+            bound_schedulers: true,
         }
     }
 }
@@ -131,4 +134,5 @@ by_name!(
     late_swing,
     deposit_forfeit,
     earned_weight,
+    bound_schedulers,
 );

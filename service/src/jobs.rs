@@ -111,6 +111,7 @@ impl JobRunner {
         runner.spawn("settling", |service| service.work(SETTLING))?;
         runner.spawn("orders", |service| service.work(ORDERS))?;
         runner.spawn("learning", |service| service.work(LEARNING))?;
+        runner.spawn("webhooks", |service| service.deliver_webhooks())?;
         Ok(runner)
     }
 
@@ -158,6 +159,7 @@ impl Service {
     /// programs that drive the service themselves instead of starting a [`JobRunner`].
     pub fn run_due_jobs(&self) -> Result<()> {
         self.tick()?;
+        self.deliver_webhooks()?;
         loop {
             self.work(JUDGING)?;
             self.work(ORDERS)?;

@@ -2,7 +2,8 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use plumbline_governance::dsse::DecisionSigner;
+use plumbline_governance::dsse::{DecisionSigner, Envelope, EnvelopeSignature, is_signed_with};
+use plumbline_governance::keys::KeyStatement;
 use plumbline_store::keys::{self, SigningKey};
 use plumbline_store::{Tx, accounts, control};
 use serde_json::json;
@@ -11,23 +12,56 @@ use crate::events::publish;
 use crate::policy::EPOCH;
 use crate::time::{Millis, rfc3339};
 use crate::views::KeyView;
-use crate::{Result, Service, ServiceError};
+use crate::{Result, Service, ServiceConfig, ServiceError};
 
 /// Topic of everything about keys.
 const TOPIC: &str = "keys";
+
+/// What was written when one signing key took the place of another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyChange {
+    /// DSSE envelope in which the old key vouches for the new one, JSON; see
+    /// [`plumbline_governance::keys::KeyStatement`].
+    pub statement: String,
+    /// For how long the old key counts from the first start with the new one, milliseconds: so long
+    /// consumers that were away can still learn of the new one.
+    pub overlap_ms: Millis,
+}
 
 /// A key with which this process signs.
 pub(crate) struct OwnKey {
     /// Its name.
     pub(crate) key_id: String,
     public_key: [u8; 32],
+    change: Option<KeyChange>,
+}
+
+impl OwnKey {
+    /// The change that brought it, if that is about this key and signed with the one before it.
+    fn change_from(&self, old: &SigningKey) -> Option<&KeyChange> {
+        self.change.as_ref().filter(|change| {
+            let Ok(envelope) = serde_json::from_str::<Envelope>(&change.statement) else {
+                return false;
+            };
+            let about_this = envelope.unverified_payload().is_ok_and(|payload| {
+                serde_json::from_slice::<KeyStatement>(&payload)
+                    .is_ok_and(|said| said.public_key == STANDARD.encode(self.public_key))
+            });
+            let by_old = unhex(&old.public_key).is_some_and(|key| {
+                let good = |one: &EnvelopeSignature| is_signed_with(&envelope, &key, &one.sig);
+                envelope.signatures.iter().any(good)
+            });
+            about_this && by_old
+        })
+    }
 }
 
 /// What has to be known of the process's own key.
-pub(crate) fn own(signer: &DecisionSigner) -> OwnKey {
+pub(crate) fn own(signer: &DecisionSigner, config: &ServiceConfig) -> OwnKey {
     OwnKey {
         key_id: signer.key_id().to_owned(),
         public_key: signer.public_bytes(),
+        change: config.key_change.clone(),
     }
 }
 
@@ -47,17 +81,21 @@ pub(crate) fn epoch(tx: &mut Tx) -> Result<i64> {
     Ok(stored.and_then(|text| text.parse().ok()).unwrap_or(1))
 }
 
-/// Registers the process's own key. Where another one signed until now, its time is over and a new epoch
-/// begins: what it signs from here on counts nowhere.
+/// Registers the process's own key. Where another one signed until now, a new epoch begins, so that what that
+/// one signs is older than everything, and its time ends: after the overlap if it vouched for the new
+/// one, at once if it did not.
 pub(crate) fn ensure_own(tx: &mut Tx, key: &OwnKey, now: Millis) -> Result<()> {
     let before = keys::active_of_service(tx)?;
     if before.iter().any(|row| row.key_id == key.key_id) && before.len() == 1 {
         return Ok(());
     }
     let mut epoch = epoch(tx)?;
-    let others = before.iter().filter(|row| row.key_id != key.key_id);
-    for old in others {
-        end(tx, old, now)?;
+    let mut statement = None;
+    for old in before.iter().filter(|row| row.key_id != key.key_id) {
+        let change = key.change_from(old);
+        let overlap = change.map_or(0, |change| change.overlap_ms.max(0));
+        end(tx, old, now.saturating_add(overlap), now)?;
+        statement = change.map(|change| change.statement.clone()).or(statement);
         epoch += 1;
         control::put(tx, EPOCH, &epoch.to_string(), now)?;
     }
@@ -73,7 +111,7 @@ pub(crate) fn ensure_own(tx: &mut Tx, key: &OwnKey, now: Millis) -> Result<()> {
         // Versions before this one noted only when the key was first used.
         not_before: since.and_then(|text| text.parse().ok()).unwrap_or(now),
         not_after: None,
-        statement: None,
+        statement,
     };
     add(tx, &row, now)
 }
@@ -91,9 +129,9 @@ pub(crate) fn add(tx: &mut Tx, row: &SigningKey, now: Millis) -> Result<()> {
     publish(tx, now, TOPIC, "key-added", &told)
 }
 
-/// Ends a key, and tells.
-pub(crate) fn end(tx: &mut Tx, row: &SigningKey, now: Millis) -> Result<()> {
-    let at = now.max(row.not_before);
+/// Ends a key at `at`, and tells.
+pub(crate) fn end(tx: &mut Tx, row: &SigningKey, at: Millis, now: Millis) -> Result<()> {
+    let at = at.max(row.not_before);
     keys::end(tx, &row.key_id, at)?;
     let told = json!({"key_id": row.key_id, "not_after": at});
     publish(tx, now, TOPIC, "key-ended", &told)
@@ -126,5 +164,10 @@ pub(crate) fn key_view(tx: &mut Tx, row: SigningKey) -> Result<KeyView> {
         not_after: row.not_after.map(rfc3339),
         owner,
         epoch: row.epoch,
+        statement: row
+            .statement
+            .map(|text| serde_json::from_str(&text))
+            .transpose()
+            .map_err(ServiceError::internal)?,
     })
 }

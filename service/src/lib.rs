@@ -20,8 +20,10 @@ mod calibration;
 pub mod commands;
 mod comments;
 pub mod context;
+mod cosigning;
 mod credentials;
 pub mod defences;
+mod enforcement;
 pub mod entropy;
 pub mod error;
 mod events;
@@ -66,6 +68,7 @@ mod transparency;
 mod turns;
 pub mod views;
 mod voting;
+pub mod webhooks;
 
 use std::ops::Deref;
 use std::sync::atomic::AtomicI64;
@@ -88,6 +91,7 @@ use crate::entropy::{Entropy, Ids, OsEntropy};
 pub use crate::error::ServiceError;
 pub use crate::evidence::{EvidenceTerms, JudgingQueue};
 use crate::host::RunHost;
+pub use crate::keys::KeyChange;
 pub use crate::panels::{PanelConfig, StudyPanel};
 pub use crate::people::recovery;
 pub use crate::secrets::PasswordCost;
@@ -133,6 +137,8 @@ pub struct ServiceConfig {
     pub voting: VotingConfig,
     /// Milliseconds between two checkpoints of the transparency log that are kept.
     pub checkpoint_every_ms: i64,
+    /// How this process came by its signing key, where another one signed before.
+    pub key_change: Option<KeyChange>,
     /// What guessing a password costs whoever has its hash.
     pub password_cost: PasswordCost,
 }
@@ -156,6 +162,7 @@ impl Default for ServiceConfig {
             settlement: SettlementConfig::default(),
             voting: VotingConfig::default(),
             checkpoint_every_ms: 60_000,
+            key_change: None,
             password_cost: PasswordCost::default(),
         }
     }
@@ -208,6 +215,7 @@ pub struct Inner {
     access: Access,
     price_windows: price_window::SharedWindows,
     board: quotes::Board,
+    webhooks: webhooks::Desk,
 }
 
 /// The running service; cheap to clone.
@@ -247,7 +255,7 @@ impl Service {
         let access =
             Access::new(authorise::circumstances(&parts.config)).map_err(ServiceError::internal)?;
         let first_policy = policy::check_text(&parts.first_policy)?;
-        let key = keys::own(&parts.signing_key);
+        let key = keys::own(&parts.signing_key, &parts.config);
         let shipped = Arc::clone(&parts.ensemble);
         let log_origin = parts.store.write(move |tx| {
             ledger::ensure_treasury(tx, now)?;
@@ -287,6 +295,7 @@ impl Service {
             access,
             price_windows: price_window::SharedWindows::default(),
             board: quotes::Board::default(),
+            webhooks: webhooks::Desk::default(),
         });
         let weak = Arc::downgrade(&inner);
         inner.store.on_commit(move |_last| {

@@ -43,6 +43,7 @@ impl Service {
         self.write_threads(&mut text);
         self.write_judges(&mut text)?;
         self.write_training(&mut text)?;
+        self.write_enforcement(&mut text)?;
         Ok(text.finish())
     }
 
@@ -200,6 +201,30 @@ impl Service {
                     text.sample(name, &[("judge", &judge.name)], value);
                 }
             }
+        }
+        Ok(())
+    }
+
+    fn write_enforcement(&self, text: &mut Exposition) -> Result<()> {
+        let state = self.enforcement_now()?;
+        for (name, help, value) in [
+            (
+                "plumbline_stop_coverage_bps",
+                "Share of the granted compute whose scheduler reported the newest due decision as enforced.",
+                state.stop_coverage_bps as f64,
+            ),
+            (
+                "plumbline_silent_targets",
+                "Targets whose newest due decision nobody reported as enforced.",
+                state.silent as f64,
+            ),
+            (
+                "plumbline_diverging_targets",
+                "Targets that hold more than decided.",
+                state.diverging as f64,
+            ),
+        ] {
+            text.single(name, "gauge", help, value);
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 //! micro-credits (`_micro`), shares of compute are basis points (`_bps`).
 
 mod calibration;
+mod enforcement;
 mod evidence;
 mod operations;
 mod oracle;
@@ -14,6 +15,7 @@ mod settlement;
 mod training;
 mod transparency;
 mod voting;
+mod webhooks;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -22,6 +24,7 @@ pub use calibration::{
     BinView, CalibrationView, ConcentrationView, FlagView, KindView, ManipulationView, ScoresView,
     ThresholdView,
 };
+pub use enforcement::{EnforcementView, TargetEnforcement};
 pub use evidence::{
     AttachmentView, CommentView, CommitmentView, EvidenceFeeView, EvidenceView,
     ExhibitChallengeView, JudgementView,
@@ -42,6 +45,7 @@ pub use transparency::{
     ConsistencyView, LogCheckpointView, LogEntriesView, LogEntryView, LogProofView,
 };
 pub use voting::*;
+pub use webhooks::{DeliveryView, WebhookCreated, WebhookView};
 
 /// One page of a list.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -383,6 +387,8 @@ pub struct DecisionView {
     /// DSSE envelope: `payloadType`, `payload` (base64), `signatures`.
     #[schema(value_type = Object)]
     pub envelope: serde_json::Value,
+    /// Distinct signatures that it needs: what the policy asks for, or as many as there are keys that count.
+    pub signatures_needed: usize,
     /// Name of the target run.
     pub target_name: String,
     /// What schedulers said.
@@ -418,6 +424,9 @@ pub struct KeyView {
     pub owner: Option<String>,
     /// Epoch of decisions from which it signs.
     pub epoch: i64,
+    /// DSSE envelope in which keys before it vouch for it; absent for the first.
+    #[schema(value_type = Option<Object>)]
+    pub statement: Option<serde_json::Value>,
 }
 
 /// `GET /policy`

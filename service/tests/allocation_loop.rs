@@ -156,6 +156,7 @@ fn decisions_verify_with_the_published_key_and_count_up() {
     let keys: Vec<PublicKeyRecord> = world
         .service
         .keys()
+        .unwrap()
         .into_iter()
         .map(|key| serde_json::from_value(serde_json::to_value(key).unwrap()).unwrap())
         .collect();

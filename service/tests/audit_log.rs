@@ -6,6 +6,7 @@ mod support;
 
 use plumbline_audit::record::Export;
 use plumbline_audit::{Report, check, check_extends, check_holds, check_keys, read};
+use support::tamper::{body, every_flip_is_found, is_found, sealed};
 use support::*;
 
 /// Tables in which every byte is bound by a signature or by the log.
@@ -25,18 +26,6 @@ fn export(world: &World) -> String {
 
 fn parsed(text: &str) -> Export {
     read(text.as_bytes()).unwrap()
-}
-
-fn found(text: &[u8]) -> bool {
-    read(text).map_or(true, |export| !check(&export).is_green())
-}
-
-/// The text under a digest that fits it.
-fn sealed(body: &[u8]) -> Vec<u8> {
-    let rows = body.iter().filter(|byte| **byte == b'\n').count() - 1;
-    let digest = blake3::hash(body).to_hex();
-    let trailer = format!("{{\"rows\":{rows},\"blake3\":\"{digest}\"}}\n");
-    [body, trailer.as_bytes()].concat()
 }
 
 /// A service with trades and a settlement, all of whose events are under a checkpoint.
@@ -85,30 +74,10 @@ fn every_byte_counts() {
     {
         let mut other = bytes.to_vec();
         other[at] ^= 1 << (at % 7);
-        assert!(found(&other), "byte {at}");
+        assert!(is_found(&other), "byte {at}");
     }
     // Under a fresh one, flips in what is signed or logged are.
-    let body = &bytes[..text.trim_end().rfind('\n').unwrap() + 1];
-    let (mut start, mut flips) = (0, 0);
-    for line in body.split_inclusive(|byte| *byte == b'\n') {
-        let table = |name: &&str| line.starts_with(format!("{{\"table\":\"{name}\"").as_bytes());
-        let step = if BOUND.iter().any(table) {
-            41
-        } else {
-            usize::MAX
-        };
-        for at in (start % 41..line.len() - 1).step_by(step.min(line.len())) {
-            if step == usize::MAX {
-                break;
-            }
-            let mut other = body.to_vec();
-            other[start + at] ^= 1;
-            flips += 1;
-            let line = String::from_utf8_lossy(&other[start..start + line.len()]).into_owned();
-            assert!(found(&sealed(&other)), "byte {at} of {line}");
-        }
-        start += line.len();
-    }
+    let flips = every_flip_is_found(bytes, &BOUND, 41);
     assert!(flips > 150, "{flips}");
 }
 
@@ -116,7 +85,7 @@ fn every_byte_counts() {
 fn what_is_taken_out_is_missed() {
     let (world, _) = lived();
     let text = export(&world);
-    let body = &text[..text.trim_end().rfind('\n').unwrap() + 1];
+    let body = std::str::from_utf8(body(text.as_bytes())).unwrap();
     for table in ["outbox", "decisions", "signing_keys", "trades"] {
         let start = format!("{{\"table\":\"{table}\"");
         let gone = body
@@ -125,7 +94,7 @@ fn what_is_taken_out_is_missed() {
             .unwrap();
         let kept = body.lines().enumerate().filter(|(at, _)| *at != gone);
         let kept: String = kept.map(|(_, line)| format!("{line}\n")).collect();
-        assert!(found(&sealed(kept.as_bytes())), "{table}");
+        assert!(is_found(&sealed(kept.as_bytes())), "{table}");
     }
 }
 

@@ -74,6 +74,7 @@ pub mod standing;
 pub mod standings;
 pub mod tokens;
 pub mod trades;
+pub mod webhooks;
 
 #[cfg(test)]
 mod plans;

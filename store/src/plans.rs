@@ -23,6 +23,7 @@ use crate::{
 };
 use crate::{
     attachments, ballots, comments, commitments, exhibit_challenges, fingerprints, keys, log,
+    webhooks,
 };
 use crate::{invitations, second_factors};
 use crate::{market_outcomes, outcome_holdings, outcome_trades};
@@ -232,6 +233,10 @@ fn every_read_of_the_machinery(tx: &mut Tx<'_>) -> Result<(), StoreError> {
     keys::active_of_service(tx)?;
     let _ = keys::get(tx, "k").is_err();
     keys::signatures(tx, "x")?;
+    let _ = webhooks::get(tx, "w").is_err();
+    webhooks::of_account(tx, "ada")?;
+    webhooks::due(tx, 5, 10)?;
+    webhooks::deliveries(tx, "w", 10)?;
     jobs::claim(tx, &["judge", "settle"], 5, 10, 10)?;
     jobs::next_run_at(tx, &["judge", "settle"])?;
     jobs::list(tx, None, 10)?;
@@ -566,6 +571,8 @@ fn all_tables() -> Vec<(&'static str, Vec<String>)> {
         log_checkpoints,
         signing_keys,
         decision_signatures,
+        webhooks,
+        webhook_deliveries,
         jobs,
         decisions,
         decision_heads,

@@ -176,6 +176,17 @@ table! { decision_signatures (decision_id, key_id) {
     decision_id -> Text, key_id -> Text, signature -> Text, at -> BigInt,
 } }
 
+table! { webhooks (id) {
+    id -> Text, account_id -> Text, url -> Text, topics -> Text, secret -> Text, created_at -> BigInt,
+    event_id -> BigInt, failures -> BigInt, failing_since -> Nullable<BigInt>, due_at -> Nullable<BigInt>,
+    ended_why -> Nullable<Text>,
+} }
+
+table! { webhook_deliveries (seq) {
+    seq -> BigInt, webhook_id -> Text, event_id -> BigInt, at -> BigInt, attempt -> BigInt,
+    status -> Nullable<BigInt>, error -> Nullable<Text>,
+} }
+
 table! { jobs (id) {
     id -> BigInt, kind -> Text, key -> Text, payload -> Text, run_at -> BigInt, attempts -> BigInt, status -> Text,
     last_error -> Nullable<Text>, lease_until -> Nullable<BigInt>,

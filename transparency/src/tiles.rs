@@ -5,6 +5,7 @@
 //! tree of any size grows by few writes, and every hash of a proof comes from the few tiles on its way.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use crate::tree::{Hash, Subtrees, node};
 
@@ -52,16 +53,12 @@ pub fn append<T: Tiles>(
                 level,
                 position: index / WIDTH,
             };
-            if !changed.contains_key(&id) {
+            let hashes = match changed.entry(id) {
+                Entry::Occupied(known) => known.into_mut(),
                 // A tile that begins here is not asked for: there is none.
-                let known = if index % WIDTH == 0 {
-                    Vec::new()
-                } else {
-                    kept.tile(id)?
-                };
-                changed.insert(id, known);
-            }
-            let hashes = changed.entry(id).or_default();
+                Entry::Vacant(new) if index % WIDTH == 0 => new.insert(Vec::new()),
+                Entry::Vacant(new) => new.insert(kept.tile(id)?),
+            };
             hashes.push(hash);
             if hashes.len() as u64 != WIDTH {
                 break;
@@ -125,13 +122,12 @@ impl<T: Tiles> Subtrees for TileReader<'_, T> {
             level: level / HEIGHT,
             position: first / WIDTH,
         };
-        if !self.read.contains_key(&id) {
-            let tile = self.kept.tile(id).map_err(TileError::Unreadable)?;
-            self.read.insert(id, tile);
-        }
+        let tile = match self.read.entry(id) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => new.insert(self.kept.tile(id).map_err(TileError::Unreadable)?),
+        };
         let start = usize::try_from(first % WIDTH).unwrap_or(usize::MAX);
-        let tile = self.read.get(&id);
-        let parts = tile.and_then(|tile| tile.get(start..start + (1 << within)));
+        let parts = tile.get(start..start + (1 << within));
         parts.map(fold).ok_or(TileError::Missing {
             level: id.level,
             position: id.position,

@@ -7,10 +7,10 @@ use plumbline_service::Action;
 
 use crate::api::outcomes;
 use crate::api::{
-    accounts, allocations, audit, evidence, health, juries, ledger, log, markets, oracle, orders,
-    portfolio, reference, runs, settlement, training,
+    accounts, allocations, audit, evidence, health, juries, keys, ledger, log, markets, oracle,
+    orders, portfolio, reference, runs, settlement, training,
 };
-use crate::api::{attachments, comments, people, voting};
+use crate::api::{attachments, comments, people, voting, webhooks};
 use crate::routing::{Mounted, Routes, delete, get, post, resource};
 use crate::{gateway, pages, static_files};
 
@@ -325,6 +325,35 @@ fn votes(api: &mut Routes<'_>) {
     .service(resource("/policy/assume").route(get(Action::AssumePrice).to(voting::assume)));
 }
 
+/// Keys that verify decisions, and the signatures of guardians.
+fn signers(api: &mut Routes<'_>) {
+    api.service(
+        resource("/keys")
+            .route(get(Action::ReadKeys).to(keys::list))
+            .route(post(Action::RegisterKey).to(keys::register)),
+    )
+    .service(resource("/keys/{key_id}").route(delete(Action::RetireKey).to(keys::retire)))
+    .service(resource("/keys/{key_id}/signatures").route(post(Action::VouchForKey).to(keys::vouch)))
+    .service(
+        resource("/allocations/{decision_id}/signatures")
+            .route(post(Action::Cosign).to(keys::cosign)),
+    );
+}
+
+/// One's own addresses that are told of events.
+fn notices(api: &mut Routes<'_>) {
+    api.service(
+        resource("/webhooks")
+            .route(get(Action::ListWebhooks).to(webhooks::list))
+            .route(post(Action::CreateWebhook).to(webhooks::create)),
+    )
+    .service(resource("/webhooks/{id}").route(delete(Action::DeleteWebhook).to(webhooks::delete)))
+    .service(
+        resource("/webhooks/{id}/deliveries")
+            .route(get(Action::ListWebhooks).to(webhooks::deliveries)),
+    );
+}
+
 fn transparency_log(api: &mut Routes<'_>) {
     api.service(resource("/log/checkpoint").route(get(Action::ReadLog).to(log::checkpoint)))
         .service(resource("/log/checkpoints").route(get(Action::ReadLog).to(log::checkpoints)))
@@ -342,13 +371,18 @@ fn governance(api: &mut Routes<'_>) {
         )
         .service(resource("/decisions").route(get(Action::ListDecisions).to(allocations::history)))
         .service(resource("/acks").route(post(Action::Acknowledge).to(allocations::acknowledge)))
-        .service(resource("/keys").route(get(Action::ReadKeys).to(allocations::keys)))
+        .service(
+            resource("/enforcement")
+                .route(get(Action::ReadEnforcement).to(allocations::enforcement)),
+        )
+        .configure(signers)
         .service(resource("/policy").route(get(Action::ReadPolicy).to(allocations::policy)))
         .service(
             resource("/policy/versions")
                 .route(get(Action::ListPolicyVersions).to(allocations::policy_versions)),
         )
         .configure(transparency_log)
+        .configure(notices)
         // oracle, training, ledger
         .configure(oracle_routes)
         .service(
@@ -472,6 +506,15 @@ fn page_routes(app: &mut Routes<'_>) {
         .service(resource("/log").route(get(Action::ReadLog).to(pages::log::show)))
         .configure(trading_pages)
         .service(resource("/account").route(get(Action::ReadStatement).to(pages::account::show)))
+        .service(
+            resource("/account/webhooks")
+                .route(get(Action::ListWebhooks).to(pages::webhooks::show))
+                .route(post(Action::CreateWebhook).to(pages::webhooks::create)),
+        )
+        .service(
+            resource("/account/webhooks/{id}/delete")
+                .route(post(Action::DeleteWebhook).to(pages::webhooks::delete)),
+        )
         .service(
             resource("/account/tokens")
                 .route(post(Action::CreateToken).to(pages::account::create_token)),

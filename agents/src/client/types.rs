@@ -470,6 +470,9 @@ pub struct Key {
     /// Valid until; absent while in use.
     #[serde(default)]
     pub not_after: Option<String>,
+    /// DSSE envelope in which keys before it vouch for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub statement: Option<Value>,
 }
 
 /// Something that the completion gateway serves.

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use plumbline_governance::Workload;
-use plumbline_governance::decision::{AllocationDecision, required_signatures};
+use plumbline_governance::decision::{AllocationDecision, RejectReason, required_signatures};
 use plumbline_governance::dsse::{DsseError, Envelope, PublicKeyRecord};
+use plumbline_governance::keys::{PublishedKey, trusted};
 use plumbline_governance::policy::Signatures;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -51,10 +52,10 @@ impl Targets {
 /// Where the keys come from that decisions are verified with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TrustedKeys {
-    /// Exactly these, got by a way that is trusted.
+    /// These, got by a way that is trusted, and those that they vouch for later.
     Pinned(Vec<PublicKeyRecord>),
     /// What the service published at the first contact, kept in the state file
-    /// from then on. Only as good as that first connection: use it where the
+    /// from then on, and those that they vouch for later. Only as good as that first connection: use it where the
     /// service is on the same machine, or behind TLS.
     FirstSeen,
 }
@@ -176,6 +177,7 @@ impl<E: Enforcer> Consumer<E> {
                     "the list of pinned keys is empty".to_owned(),
                 ));
             }
+            (TrustedKeys::Pinned(keys), Some(saved)) if saved.pinned == *keys => saved.keys.clone(),
             (TrustedKeys::Pinned(keys), _) => keys.clone(),
             (TrustedKeys::FirstSeen, Some(saved)) => saved.keys.clone(),
             (TrustedKeys::FirstSeen, None) => Vec::new(),
@@ -306,11 +308,19 @@ impl<E: Enforcer> Consumer<E> {
 
     /// Takes a full state: verify, order, keep, apply, acknowledge.
     async fn take(&mut self, state: Allocations) -> Result<(), ConsumerError> {
-        let first_keys = self.keys.is_empty();
-        if first_keys {
+        let mut other_keys = self.keys.is_empty();
+        if other_keys {
             self.learn_keys().await?;
         }
         let now = (self.clock)();
+        let doubtful = |consumer: &Self| {
+            let believed = |item| consumer.open(item, now).is_ok();
+            !state.items.iter().all(believed)
+        };
+        // Keys end, and others take their place: looked at with every full list, and when a signature is strange.
+        if !other_keys && (self.must_reconcile() || doubtful(self)) {
+            other_keys = self.refresh_keys(now).await;
+        }
         let mut newer = false;
         for item in &state.items {
             match self.open(item, now) {
@@ -320,12 +330,10 @@ impl<E: Enforcer> Consumer<E> {
                         .offer(envelope, decision, &item.target_name, now);
                 }
                 Ok(_) => {}
-                Err(error) => {
-                    tracing::warn!(target = %item.target_name, %error, "a decision is not believed")
-                }
+                Err(error) => self.disbelieve(item, &error),
             }
         }
-        if newer || first_keys {
+        if newer || other_keys {
             // Kept before it is acted on: a restart must never take an older one for new.
             self.save().await?;
         }
@@ -347,6 +355,42 @@ impl<E: Enforcer> Consumer<E> {
         let threshold = required_signatures(previous, &decision, &self.config.signatures);
         let decision = AllocationDecision::open(&envelope, &self.keys, threshold, now)?;
         Ok((envelope, decision))
+    }
+
+    /// A decision that is not acted on. Only one by a key that was ours once is answered: anybody can make
+    /// the others.
+    fn disbelieve(&mut self, item: &Decision, error: &DsseError) {
+        tracing::warn!(target = %item.target_name, %error, "a decision is not believed");
+        let DsseError::NotInForce(key) = error else {
+            return;
+        };
+        let envelope = serde_json::from_value::<Envelope>(item.envelope.clone());
+        let payload = envelope.ok().and_then(|it| it.unverified_payload().ok());
+        let decision = payload.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let Some(decision) = decision.filter(|decision| self.is_mine(decision)) else {
+            return;
+        };
+        let current = self.tracker.current(&key_of(&decision.target));
+        if current.is_none_or(|current| current.decision_id != decision.decision_id) {
+            self.tracker
+                .refuse(&decision, &RejectReason::RetiredKey(key.clone()));
+        }
+    }
+
+    /// Reads the published keys again. True when others are trusted than before.
+    async fn refresh_keys(&mut self, now: Timestamp) -> bool {
+        let published = match self.client.keys().await {
+            Ok(keys) => keys.iter().filter_map(published_of).collect::<Vec<_>>(),
+            Err(error) => {
+                tracing::debug!(%error, "the keys could not be read again");
+                return false;
+            }
+        };
+        let (signatures, audience) = (&self.config.signatures, &self.config.audience);
+        let keys = trusted(&self.keys, &published, signatures, audience, now);
+        let changed = keys != self.keys;
+        self.keys = keys;
+        changed
     }
 
     async fn learn_keys(&mut self) -> Result<(), ConsumerError> {
@@ -411,9 +455,14 @@ impl<E: Enforcer> Consumer<E> {
     }
 
     async fn save(&self) -> Result<(), ConsumerError> {
+        let pinned: &[PublicKeyRecord] = match &self.config.keys {
+            TrustedKeys::Pinned(keys) => keys,
+            TrustedKeys::FirstSeen => &[],
+        };
         let state = State::new(
             &self.config.scheduler,
             self.keys.clone(),
+            pinned,
             self.tracker.snapshot(),
         );
         let path = self.config.state_file.clone();
@@ -439,6 +488,16 @@ impl<E: Enforcer> Consumer<E> {
             _ = stop.changed() => {}
         }
     }
+}
+
+fn published_of(key: &Key) -> Option<PublishedKey> {
+    Some(PublishedKey {
+        record: record_of(key).ok()?,
+        statement: key
+            .statement
+            .as_ref()
+            .and_then(|envelope| serde_json::from_value(envelope.clone()).ok()),
+    })
 }
 
 fn record_of(key: &Key) -> Result<PublicKeyRecord, serde_json::Error> {

@@ -90,10 +90,14 @@ pub(super) fn decision(
 
 /// What a service publishes; `None` makes it unreachable.
 type Published = Arc<Mutex<Option<(i64, Value)>>>;
+/// The keys that it publishes.
+type Keys = Arc<Mutex<Value>>;
 
 /// A service that publishes one decision, and the time that its consumers see.
 pub(super) struct Contact {
     published: Published,
+    /// What `GET /keys` answers.
+    pub(super) keys: Keys,
     pub(super) server: Server,
     second: Arc<AtomicI64>,
     pub(super) folder: tempfile::TempDir,
@@ -102,9 +106,11 @@ pub(super) struct Contact {
 impl Contact {
     pub(super) async fn new() -> Self {
         let published = Published::default();
-        let shown = published.clone();
+        let keys: Keys = Arc::new(Mutex::new(json!([serde_json::to_value(key()).unwrap()])));
+        let (shown, offered) = (published.clone(), keys.clone());
         Self {
-            server: Server::start(move |request| answer(request, &shown)).await,
+            server: Server::start(move |request| answer(request, &shown, &offered)).await,
+            keys,
             published,
             second: Arc::new(AtomicI64::new(0)),
             folder: tempfile::tempdir().unwrap(),
@@ -146,12 +152,12 @@ impl Contact {
     }
 }
 
-fn answer(request: &Received, published: &Published) -> Reply {
+fn answer(request: &Received, published: &Published, keys: &Keys) -> Reply {
     let Some((version, envelope)) = published.lock().unwrap().clone() else {
         return Reply::hang_up();
     };
     if request.path == "/api/v1/keys" {
-        return Reply::json(200, &json!([serde_json::to_value(key()).unwrap()]));
+        return Reply::json(200, &keys.lock().unwrap().clone());
     }
     if request.method == "POST" {
         return Reply::json(201, &json!({}));

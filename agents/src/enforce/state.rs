@@ -21,16 +21,25 @@ pub(super) struct State {
     pub(super) scheduler: String,
     /// Keys that were trusted, so that the decisions can be verified without contact.
     pub(super) keys: Vec<PublicKeyRecord>,
+    /// Keys that were pinned then; with other pins the keys above count no more.
+    #[serde(default)]
+    pub(super) pinned: Vec<PublicKeyRecord>,
     /// Newest decision of each target.
     pub(super) held: Vec<Held>,
 }
 
 impl State {
-    pub(super) fn new(scheduler: &str, keys: Vec<PublicKeyRecord>, held: Vec<Held>) -> Self {
+    pub(super) fn new(
+        scheduler: &str,
+        keys: Vec<PublicKeyRecord>,
+        pinned: &[PublicKeyRecord],
+        held: Vec<Held>,
+    ) -> Self {
         Self {
             format: FORMAT,
             scheduler: scheduler.to_owned(),
             keys,
+            pinned: pinned.to_vec(),
             held,
         }
     }
@@ -101,7 +110,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("state.json");
         assert_eq!(State::load(&path, "core").unwrap(), None);
-        let state = State::new("core", Vec::new(), Vec::new());
+        let state = State::new("core", Vec::new(), &[], Vec::new());
         state.save(&path).unwrap();
         state.save(&path).unwrap();
         assert_eq!(State::load(&path, "core").unwrap(), Some(state));
@@ -122,7 +131,7 @@ mod tests {
         }
         let nowhere = folder.path().join("missing/state.json");
         assert!(
-            State::new("core", Vec::new(), Vec::new())
+            State::new("core", Vec::new(), &[], Vec::new())
                 .save(&nowhere)
                 .is_err()
         );

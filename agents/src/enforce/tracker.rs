@@ -286,7 +286,8 @@ impl Tracker {
         self.owe(ack);
     }
 
-    fn refuse(&mut self, decision: &AllocationDecision, reason: &RejectReason) {
+    /// Reports that a decision is not acted on, once.
+    pub(super) fn refuse(&mut self, decision: &AllocationDecision, reason: &RejectReason) {
         if self.refused.contains(&decision.decision_id) {
             return;
         }

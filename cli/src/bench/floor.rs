@@ -17,6 +17,7 @@ pub fn quiet_options() -> wiring::Options {
         credentials_per_minute: 0.0,
     };
     wiring::Options {
+        private_webhooks: false,
         listen: ([127, 0, 0, 1], 0).into(),
         // It judges nothing.
         models: std::path::PathBuf::new(),

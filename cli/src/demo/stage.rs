@@ -55,6 +55,7 @@ pub struct Stage {
 /// A service with the seconds-scale policy.
 pub fn options(listen: SocketAddr) -> wiring::Options {
     wiring::Options {
+        private_webhooks: false,
         listen,
         models: "models".into(),
         remote: None,

@@ -66,6 +66,9 @@ pub enum RejectReason {
     /// It expired before it arrived.
     #[error("it expired at {0}")]
     Expired(Timestamp),
+    /// It was signed with a key whose time is over, or has not begun.
+    #[error("key {0} does not count at this time")]
+    RetiredKey(String),
     /// The target was terminated.
     #[error("the target was terminated for good")]
     Terminated,
@@ -83,6 +86,7 @@ impl RejectReason {
             Self::StaleGeneration { .. } => "stale_generation",
             Self::Conflict { .. } => "conflict",
             Self::Expired(_) => "expired",
+            Self::RetiredKey(_) => "retired_key",
             Self::Terminated => "terminated",
         }
     }

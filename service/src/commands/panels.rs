@@ -9,7 +9,8 @@ use crate::views::CaseExhibit;
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GrantRoles {
-    /// Roles to add: `participant`, `researcher`, `scheduler`, `juror`, `operator`.
+    /// Roles to add: `participant`, `researcher`, `scheduler`, `juror`, `guardian`,
+    /// `operator`.
     pub roles: Vec<String>,
 }
 

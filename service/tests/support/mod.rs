@@ -7,6 +7,7 @@ pub mod court;
 pub mod death;
 pub mod recount;
 pub mod school;
+pub mod tamper;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -425,6 +426,18 @@ pub fn open_on(
     clock: &Arc<TestClock>,
     config: &ServiceConfig,
 ) -> Service {
+    open_signing(store, host, clock, config, 7, Policy::demo_toml())
+}
+
+/// The same with the signing key of a seed, and a policy for the first start.
+pub fn open_signing(
+    store: Store,
+    host: &Arc<TestHost>,
+    clock: &Arc<TestClock>,
+    config: &ServiceConfig,
+    seed: u8,
+    policy: &str,
+) -> Service {
     let mut judges: Vec<SharedJudge> = vec![
         Arc::new(NumberJudge("number".to_owned())),
         Arc::new(recount::Recount(host.clone())),
@@ -441,8 +454,8 @@ pub fn open_on(
         store,
         ensemble: Arc::new(Ensemble::new(judges, PoolConfig::default()).unwrap()),
         host: host.clone(),
-        signing_key: DecisionSigner::from_seed(&[7; 32]),
-        first_policy: Policy::demo_toml().to_owned(),
+        signing_key: DecisionSigner::from_seed(&[seed; 32]),
+        first_policy: policy.to_owned(),
         config: config.clone(),
     };
     Service::open_with_clock(parts, clock.clone()).unwrap()

@@ -6,7 +6,9 @@ use actix_web::http::{StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse, web};
 use plumbline_service::commands::Acknowledge;
 use plumbline_service::context::Context;
-use plumbline_service::views::{AckView, AllocationsView, DecisionView, KeyView, Page, PolicyView};
+use plumbline_service::views::{
+    AckView, AllocationsView, DecisionView, EnforcementView, Page, PolicyView,
+};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -158,11 +160,14 @@ pub(crate) async fn acknowledge(
     )
 }
 
-/// Keys that verify decisions
-#[utoipa::path(get, path = "/api/v1/keys", tag = "allocations",
-    responses((status = 200, description = "The keys with their validity", body = Vec<KeyView>)))]
-pub(crate) async fn keys(state: State, _caller: Caller<Reader>) -> Answer {
-    ok(&blocking(&state.service, |service| service.keys()).await?)
+/// Whether decisions are obeyed: who is silent, who holds more than decided, how much could be stopped
+#[utoipa::path(get, path = "/api/v1/enforcement", tag = "allocations",
+    responses((status = 200, description = "Every target, and the figures of all", body = EnforcementView)))]
+pub(crate) async fn enforcement(state: State, caller: Caller<Reader>) -> Answer {
+    ok(&blocking(&state.service, move |service| {
+        service.enforcement(&caller.context())
+    })
+    .await?)
 }
 
 /// The policy in force

@@ -8,6 +8,7 @@ pub(crate) mod comments;
 pub(crate) mod evidence;
 pub(crate) mod health;
 pub(crate) mod juries;
+pub(crate) mod keys;
 pub(crate) mod ledger;
 pub(crate) mod log;
 pub(crate) mod markets;
@@ -21,6 +22,7 @@ pub(crate) mod runs;
 pub(crate) mod settlement;
 pub(crate) mod training;
 pub(crate) mod voting;
+pub(crate) mod webhooks;
 
 use actix_web::HttpResponse;
 use serde::Serialize;

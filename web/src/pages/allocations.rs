@@ -1,7 +1,7 @@
 //! Decisions: what is in force, what was, who obeys.
 
 use actix_web::web;
-use plumbline_service::views::KeyView;
+use plumbline_service::views::{EnforcementView, KeyView};
 use serde::{Deserialize, Serialize};
 
 use super::Visit;
@@ -28,6 +28,8 @@ pub(crate) struct AllocationsPage {
     pub(crate) history: Vec<DecisionRow>,
     /// Where the next page starts.
     pub(crate) next_cursor: Option<String>,
+    /// Who obeys.
+    pub(crate) enforcement: EnforcementView,
     /// Keys that verify them.
     pub(crate) keys: Vec<KeyView>,
 }
@@ -70,6 +72,7 @@ pub(crate) async fn list(state: State, visit: Visit<Reader>, query: Params<Curso
                 current: current.items.iter().map(row).collect(),
                 history: history.items.iter().map(row).collect(),
                 next_cursor: history.next_cursor,
+                enforcement: service.enforcement(context)?,
                 keys: service.keys()?,
             })
         })

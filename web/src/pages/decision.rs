@@ -41,6 +41,8 @@ pub(crate) struct DecisionRow {
     pub(crate) basis: Vec<Fact>,
     /// Ids of the keys that signed it.
     pub(crate) key_ids: Vec<String>,
+    /// How many distinct signatures it needs.
+    pub(crate) signatures_needed: usize,
     /// What schedulers said.
     pub(crate) acks: Vec<AckView>,
     /// Newest phase, if any.
@@ -104,6 +106,7 @@ pub(crate) fn row(view: &DecisionView) -> DecisionRow {
         reason_code: code.unwrap_or_default(),
         basis: decision.get("basis").map(facts_of).unwrap_or_default(),
         key_ids,
+        signatures_needed: view.signatures_needed,
         phase: last.map(|ack| ack.phase.clone()),
         diverges: actual_bps.is_some_and(|actual| actual > share_bps),
         actual_bps,

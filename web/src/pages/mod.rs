@@ -40,6 +40,7 @@ pub(crate) mod theme;
 pub(crate) mod training;
 pub(crate) mod verdict;
 pub(crate) mod visit;
+pub(crate) mod webhooks;
 
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpMessage, HttpRequest, HttpResponse};

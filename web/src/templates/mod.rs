@@ -70,6 +70,7 @@ files!(
     "account.html",
     "security.html",
     "invitations.html",
+    "webhooks.html",
     "login.html",
     "signup.html",
     "setup.html",

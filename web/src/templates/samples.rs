@@ -351,7 +351,8 @@ pub(crate) fn positions() -> Vec<PositionView> {
 }
 
 pub(crate) fn decision() -> DecisionView {
-    view(json!({"version": 9, "target_name": "sleeper", "decision": {
+    view(
+        json!({"version": 9, "signatures_needed": 2, "target_name": "sleeper", "decision": {
             "decision_id": "018f-decision-9", "audience": "embedded", "target": {"kind": "run", "uid": "018f-run-2", "workload": "training"},
             "epoch": 1, "generation": 9, "supersedes": "018f-decision-8", "action": "throttle", "share_bps": 500, "mode": "enforce", "grace_s": 2,
             "checkpoint": "best_effort", "enforce_by": "2026-11-22T10:04:06Z", "not_before": "2026-11-22T10:04:01Z", "refresh_after": "2026-11-22T10:04:16Z", "expires_at": "2026-11-22T10:05:01Z",
@@ -363,12 +364,23 @@ pub(crate) fn decision() -> DecisionView {
         "acks": [
             {"decision_id": "018f-decision-9", "scheduler": "embedded", "phase": "received", "at": "2026-11-22T10:04:01.2Z", "observed_generation": 9, "actual_bps": null, "detail": null},
             {"decision_id": "018f-decision-9", "scheduler": "embedded", "phase": "applying", "at": "2026-11-22T10:04:01.3Z", "observed_generation": 9, "actual_bps": null, "detail": null},
-            {"decision_id": "018f-decision-9", "scheduler": "embedded", "phase": "enforced", "at": "2026-11-22T10:04:02Z", "observed_generation": 9, "actual_bps": 500, "detail": "inner steps paced"}]}))
+            {"decision_id": "018f-decision-9", "scheduler": "embedded", "phase": "enforced", "at": "2026-11-22T10:04:02Z", "observed_generation": 9, "actual_bps": 500, "detail": "inner steps paced"}]}),
+    )
+}
+
+pub(crate) fn enforcement() -> EnforcementView {
+    view(
+        json!({"at": "2026-11-22T10:04:20Z", "stop_coverage_bps": 5_000, "silent": 1, "diverging": 1, "targets": [
+        {"target_uid": "018f-run-2", "target_name": "sleeper", "decision_id": "018f-decision-9", "share_bps": 500, "held_bps": 5_000,
+            "last_report_at": "2026-11-22T10:04:02Z", "silent": false, "diverges": true},
+        {"target_uid": "018f-run-3", "target_name": "outside", "decision_id": "018f-decision-8", "share_bps": 500, "held_bps": null,
+            "last_report_at": null, "silent": true, "diverges": false}]}),
+    )
 }
 
 pub(crate) fn keys() -> Vec<KeyView> {
     view(
-        json!([{"key_id": "b3:6f1d20aa93c4", "algorithm": "ed25519", "public_key": "11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=", "not_before": "2026-11-22T09:59:58Z", "not_after": null, "owner": null, "epoch": 1}]),
+        json!([{"key_id": "b3:6f1d20aa93c4", "algorithm": "ed25519", "public_key": "11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=", "not_before": "2026-11-22T09:59:58Z", "not_after": null, "owner": "grace", "epoch": 1, "statement": null}]),
     )
 }
 

@@ -416,6 +416,7 @@ fn add_governance_pages(g: &mut Gallery, dress: Dress) {
         current: rows(),
         history: rows(),
         next_cursor,
+        enforcement: dress.one(s::enforcement()),
         keys,
     };
     g.add("allocations", "/allocations", &list);
@@ -460,6 +461,7 @@ fn add_account_pages(g: &mut Gallery, dress: Dress) {
     people::add(g, dress);
     voting::add(g, dress);
     g.add("account", "/account", &account(dress));
+    g.add("webhooks", "/account/webhooks", &log::webhooks(dress));
     let needs_setup = dress == Dress::Empty;
     g.add(
         "login",

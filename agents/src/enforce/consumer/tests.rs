@@ -1,9 +1,10 @@
 #![allow(clippy::unwrap_used)]
-use super::super::fixtures::{Contact, at, bps, decision, key};
+use super::super::fixtures::{Contact, at, bps, decision, key, signer};
 use super::super::{Applied, EnforceError, Order};
 use super::*;
 use plumbline_governance::Action;
 use plumbline_governance::dsse::DecisionSigner;
+use plumbline_governance::keys::KeyStatement;
 use std::sync::{Arc, Mutex};
 
 /// Does as told and writes it down.
@@ -166,6 +167,107 @@ async fn loosening_may_need_more_signatures_than_tightening() {
         }
     );
     assert!(bps(1) > bps(0));
+}
+
+/// A key as the service publishes it: from a seed, with its end and who vouches for it.
+fn published(seed: u8, until: Option<i64>, by: &[&DecisionSigner]) -> serde_json::Value {
+    let record = DecisionSigner::from_seed(&[seed; 32]).public_key(at(-10), until.map(at));
+    let statement = KeyStatement::of("core", &record.public_key, at(-10));
+    let mut value = serde_json::to_value(record).unwrap();
+    if !by.is_empty() {
+        value["statement"] = serde_json::to_value(statement.sign(by).unwrap()).unwrap();
+    }
+    value
+}
+
+#[tokio::test]
+async fn a_key_that_the_old_one_vouches_for_takes_over_and_the_old_one_is_refused() {
+    let bench = Bench::new().await;
+    let (envelope, first) = decision(1, Action::Throttle, 2_000, None, at(0));
+    bench.contact.publish(1, &envelope);
+    let pinned = || TrustedKeys::Pinned(vec![key()]);
+    bench
+        .run(pinned(), |bench| bench.contact.acks().len() >= 5)
+        .await;
+
+    // The next decision is signed with a key that nobody has seen.
+    let new = DecisionSigner::from_seed(&[8; 32]);
+    let (_, second) = decision(2, Action::Throttle, 1_500, Some(&first), at(1));
+    bench.contact.set_time(1);
+    bench.contact.publish(2, &second.sign(&[&new]).unwrap());
+    *bench.contact.keys.lock().unwrap() =
+        serde_json::json!([published(7, None, &[]), published(8, None, &[&signer()])]);
+    bench
+        .run(pinned(), |bench| {
+            bench.recorder.shares().ends_with(&[1_500])
+        })
+        .await;
+
+    // The old one is over, and whoever stole it signs a looser decision of a later epoch.
+    *bench.contact.keys.lock().unwrap() =
+        serde_json::json!([published(7, Some(1), &[]), published(8, None, &[&signer()])]);
+    let (_, mut stolen) = decision(3, Action::Allow, 9_000, Some(&second), at(2));
+    stolen.epoch = 7;
+    bench.contact.set_time(2);
+    bench
+        .contact
+        .publish(3, &stolen.sign(&[&signer()]).unwrap());
+    bench
+        .run(pinned(), |bench| {
+            bench.contact.acks().contains(&("rejected".to_owned(), 3))
+        })
+        .await;
+    assert_eq!(bench.recorder.shares().last(), Some(&1_500));
+
+    // Another state, another pin: what the old keys vouched for is not believed on its own.
+    let held = bench.contact.folder.path().join("state.json");
+    let text = std::fs::read_to_string(&held).unwrap();
+    assert!(text.contains("pinned"));
+    let state = Consumer::with_clock(
+        Client::new(&bench.contact.server.url, None).unwrap(),
+        ConsumerConfig::new(
+            "host",
+            "core",
+            TrustedKeys::Pinned(vec![
+                DecisionSigner::from_seed(&[9; 32]).public_key(at(-10), None),
+            ]),
+            held,
+        ),
+        bench.recorder.clone(),
+        Box::new(|| at(3)),
+    );
+    assert!(matches!(state, Err(ConsumerError::StateFile { .. })));
+}
+
+#[tokio::test]
+async fn an_older_generation_of_an_older_epoch_does_not_come_back_after_a_restore() {
+    let bench = Bench::new().await;
+    let (old, first) = decision(1, Action::Allow, 8_000, None, at(0));
+    let (_, mut second) = decision(2, Action::Throttle, 2_000, Some(&first), at(1));
+    second.epoch = 2;
+    bench.contact.set_time(2);
+    bench
+        .contact
+        .publish(1, &second.sign(&[&signer()]).unwrap());
+    let pinned = || TrustedKeys::Pinned(vec![key()]);
+    bench
+        .run(pinned(), |bench| bench.contact.acks().len() >= 5)
+        .await;
+    // The service was restored from a backup of before: the same generation and an older one.
+    let (_, mut third) = decision(3, Action::Allow, 9_000, Some(&first), at(2));
+    third.generation = 9;
+    for (version, envelope) in [(2, old), (3, third.sign(&[&signer()]).unwrap())] {
+        let before = bench.contact.acks().len();
+        bench.contact.publish(version, &envelope);
+        bench
+            .run(pinned(), |bench| {
+                bench.contact.acks()[before..]
+                    .iter()
+                    .any(|(phase, _)| phase == "rejected")
+            })
+            .await;
+        assert_eq!(bench.recorder.shares().last(), Some(&2_000));
+    }
 }
 
 #[test]
