@@ -16,6 +16,7 @@ pub mod browser;
 pub mod fixture;
 pub mod http;
 pub mod program;
+pub mod python;
 
 pub use browser::Browser;
 pub use fixture::Site;
