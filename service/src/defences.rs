@@ -57,6 +57,10 @@ pub struct Defences {
     pub earned_weight: bool,
     /// Only the scheduler that registered a run reports on decisions about it.
     pub bound_schedulers: bool,
+    /// A one-time code is taken once.
+    pub code_once: bool,
+    /// After wrong one-time codes in a row the next has to wait.
+    pub code_waits: bool,
 }
 
 impl Default for Defences {
@@ -87,6 +91,8 @@ impl Default for Defences {
             deposit_forfeit: true,
             earned_weight: true,
             bound_schedulers: true,
+            code_once: true,
+            code_waits: true,
         }
     }
 }
@@ -135,4 +141,6 @@ by_name!(
     deposit_forfeit,
     earned_weight,
     bound_schedulers,
+    code_once,
+    code_waits,
 );

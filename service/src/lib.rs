@@ -93,7 +93,7 @@ pub use crate::evidence::{EvidenceTerms, JudgingQueue};
 use crate::host::RunHost;
 pub use crate::keys::KeyChange;
 pub use crate::panels::{PanelConfig, StudyPanel};
-pub use crate::people::recovery;
+pub use crate::people::{recovery, totp};
 pub use crate::secrets::PasswordCost;
 pub use crate::settlement::SettlementConfig;
 use crate::time::{Clock, Millis, SteadyClock};

@@ -2,15 +2,17 @@
 //!
 //! Who may do an action is for the policy of `plumbline_access` to say; see `docs/authorisation.md`.
 
+mod people;
+
 use actix_web::web::ServiceConfig;
 use plumbline_service::Action;
 
 use crate::api::outcomes;
 use crate::api::{
-    accounts, allocations, audit, evidence, health, juries, keys, ledger, log, markets, oracle,
-    orders, portfolio, reference, runs, settlement, training,
+    allocations, audit, evidence, health, juries, keys, ledger, log, markets, oracle, orders,
+    portfolio, reference, runs, settlement, training,
 };
-use crate::api::{attachments, comments, people, voting, webhooks};
+use crate::api::{attachments, comments, voting, webhooks};
 use crate::routing::{Mounted, Routes, delete, get, post, resource};
 use crate::{gateway, pages, static_files};
 
@@ -55,24 +57,7 @@ fn operations(app: &mut Routes<'_>) {
 
 fn api(api: &mut Routes<'_>) {
     api.configure(trades)
-        // accounts
-        .service(resource("/accounts").route(post(Action::SignUp).to(accounts::sign_up)))
-        .service(
-            resource("/sessions")
-                .route(get(Action::ListSessions).to(people::sessions))
-                .route(post(Action::SignIn).to(accounts::sign_in))
-                .route(delete(Action::SignOut).to(accounts::sign_out)),
-        )
-        .service(resource("/me").route(get(Action::ReadOwnAccount).to(accounts::me)))
-        .service(
-            resource("/tokens")
-                .route(get(Action::ListTokens).to(accounts::tokens))
-                .route(post(Action::CreateToken).to(accounts::create_token)),
-        )
-        .service(
-            resource("/tokens/{id}").route(delete(Action::RevokeToken).to(accounts::revoke_token)),
-        )
-        .configure(people_routes)
+        .configure(people::api)
         // runs
         .service(
             resource("/runs")
@@ -119,40 +104,6 @@ fn api(api: &mut Routes<'_>) {
         .configure(governance)
         // events
         .service(resource("/events").route(get(Action::FollowEvents).to(health::events)));
-}
-
-/// Passwords, second factors, sessions, invitations.
-fn people_routes(api: &mut Routes<'_>) {
-    api.service(
-        resource("/sessions/{id}").route(delete(Action::RevokeSession).to(people::revoke_session)),
-    )
-    .service(
-        resource("/me/password").route(post(Action::ChangePassword).to(people::change_password)),
-    )
-    .service(
-        resource("/me/second-factor")
-            .route(get(Action::ManageSecondFactor).to(people::second_factor))
-            .route(post(Action::ManageSecondFactor).to(people::begin_second_factor)),
-    )
-    .service(
-        resource("/me/second-factor/confirmation")
-            .route(post(Action::ManageSecondFactor).to(people::confirm_second_factor)),
-    )
-    .service(
-        resource("/me/second-factor/removal")
-            .route(post(Action::ManageSecondFactor).to(people::remove_second_factor)),
-    )
-    .service(resource("/me/export").route(get(Action::ExportAccount).to(people::export)))
-    .service(resource("/me/closure").route(post(Action::CloseAccount).to(people::close)))
-    .service(
-        resource("/invitations")
-            .route(get(Action::ListInvitations).to(people::invitations))
-            .route(post(Action::Invite).to(people::invite)),
-    )
-    .service(
-        resource("/invitations/{id}")
-            .route(delete(Action::RevokeInvitation).to(people::revoke_invitation)),
-    );
 }
 
 /// What is asked for most, and so tried first.
@@ -443,43 +394,7 @@ fn page_routes(app: &mut Routes<'_>) {
     app.service(resource("/").route(get(Action::ReadDashboard).to(pages::dashboard::show)))
         .service(resource("/runs/{id}").route(get(Action::ReadRun).to(pages::run::show)))
         .service(resource("/markets").route(get(Action::ListMarkets).to(pages::markets::list)))
-        .service(
-            resource("/markets/{id}")
-                .route(get(Action::ReadMarket).to(pages::market::show))
-                .route(post(Action::PlaceTrade).to(pages::market::trade)),
-        )
-        .service(
-            resource("/markets/{id}/evidence")
-                .route(get(Action::SubmitEvidence).to(pages::evidence::form))
-                .route(post(Action::SubmitEvidence).to(pages::evidence::submit)),
-        )
-        .service(
-            resource("/markets/{id}/settlement")
-                .route(post(Action::ProposeSettlement).to(pages::settlement::propose)),
-        )
-        .service(
-            resource("/markets/{id}/challenges")
-                .route(post(Action::ChallengeSettlement).to(pages::settlement::challenge)),
-        )
-        .service(
-            resource("/markets/{id}/void")
-                .route(post(Action::VoidMarket).to(pages::settlement::void)),
-        )
-        .service(
-            resource("/evidence/{id}").route(get(Action::ReadEvidence).to(pages::evidence::show)),
-        )
-        .service(
-            resource("/evidence/{id}/challenges")
-                .route(post(Action::DisputeExhibit).to(pages::dispute::challenge)),
-        )
-        .service(
-            resource("/markets/{id}/comments")
-                .route(post(Action::WriteComment).to(pages::comments::write)),
-        )
-        .service(
-            resource("/comments/{id}/remove")
-                .route(post(Action::RemoveComment).to(pages::comments::remove)),
-        )
+        .configure(market_pages)
         .service(
             resource("/allocations")
                 .route(get(Action::ListAllocations).to(pages::allocations::list)),
@@ -505,7 +420,6 @@ fn page_routes(app: &mut Routes<'_>) {
         )
         .service(resource("/log").route(get(Action::ReadLog).to(pages::log::show)))
         .configure(trading_pages)
-        .service(resource("/account").route(get(Action::ReadStatement).to(pages::account::show)))
         .service(
             resource("/account/webhooks")
                 .route(get(Action::ListWebhooks).to(pages::webhooks::show))
@@ -515,33 +429,47 @@ fn page_routes(app: &mut Routes<'_>) {
             resource("/account/webhooks/{id}/delete")
                 .route(post(Action::DeleteWebhook).to(pages::webhooks::delete)),
         )
-        .service(
-            resource("/account/tokens")
-                .route(post(Action::CreateToken).to(pages::account::create_token)),
-        )
-        .service(
-            resource("/account/tokens/{id}/revoke")
-                .route(post(Action::RevokeToken).to(pages::account::revoke_token)),
-        )
-        .service(
-            resource("/login")
-                .route(get(Action::SignIn).to(pages::session::login_form))
-                .route(post(Action::SignIn).to(pages::session::login)),
-        )
-        .service(
-            resource("/signup")
-                .route(get(Action::SignUp).to(pages::session::sign_up_form))
-                .route(post(Action::SignUp).to(pages::session::sign_up)),
-        )
-        .service(
-            resource("/setup")
-                .route(get(Action::SetUp).to(pages::session::set_up_form))
-                .route(post(Action::SetUp).to(pages::session::set_up)),
-        )
-        .configure(people_pages)
+        .configure(people::pages)
         .configure(jury_pages)
-        .service(resource("/logout").route(post(Action::SignOut).to(pages::session::logout)))
         .service(resource("/theme").route(get(Action::ChooseTheme).to(pages::theme::choose)));
+}
+
+/// A market with its evidence, its comments and how it ends.
+fn market_pages(app: &mut Routes<'_>) {
+    app.service(
+        resource("/markets/{id}")
+            .route(get(Action::ReadMarket).to(pages::market::show))
+            .route(post(Action::PlaceTrade).to(pages::market::trade)),
+    )
+    .service(
+        resource("/markets/{id}/evidence")
+            .route(get(Action::SubmitEvidence).to(pages::evidence::form))
+            .route(post(Action::SubmitEvidence).to(pages::evidence::submit)),
+    )
+    .service(
+        resource("/markets/{id}/settlement")
+            .route(post(Action::ProposeSettlement).to(pages::settlement::propose)),
+    )
+    .service(
+        resource("/markets/{id}/challenges")
+            .route(post(Action::ChallengeSettlement).to(pages::settlement::challenge)),
+    )
+    .service(
+        resource("/markets/{id}/void").route(post(Action::VoidMarket).to(pages::settlement::void)),
+    )
+    .service(resource("/evidence/{id}").route(get(Action::ReadEvidence).to(pages::evidence::show)))
+    .service(
+        resource("/evidence/{id}/challenges")
+            .route(post(Action::DisputeExhibit).to(pages::dispute::challenge)),
+    )
+    .service(
+        resource("/markets/{id}/comments")
+            .route(post(Action::WriteComment).to(pages::comments::write)),
+    )
+    .service(
+        resource("/comments/{id}/remove")
+            .route(post(Action::RemoveComment).to(pages::comments::remove)),
+    );
 }
 
 /// Proposals, stakes, seals, and the policy that votes change.
@@ -587,43 +515,6 @@ fn vote_pages(app: &mut Routes<'_>) {
         .service(resource("/seals").route(get(Action::ListSeals).to(pages::stakes::seals)))
         .service(
             resource("/seals/{id}/use").route(post(Action::UseSeal).to(pages::stakes::use_seal)),
-        );
-}
-
-/// One's own credentials, and inviting others.
-fn people_pages(app: &mut Routes<'_>) {
-    use pages::{invitations, security};
-    app.service(resource("/account/security").route(get(Action::ListSessions).to(security::show)))
-        .service(
-            resource("/account/password")
-                .route(post(Action::ChangePassword).to(security::password)),
-        )
-        .service(
-            resource("/account/second-factor")
-                .route(post(Action::ManageSecondFactor).to(security::begin)),
-        )
-        .service(
-            resource("/account/second-factor/confirm")
-                .route(post(Action::ManageSecondFactor).to(security::confirm)),
-        )
-        .service(
-            resource("/account/second-factor/remove")
-                .route(post(Action::ManageSecondFactor).to(security::remove)),
-        )
-        .service(
-            resource("/account/sessions/{id}/revoke")
-                .route(post(Action::RevokeSession).to(security::revoke)),
-        )
-        .service(resource("/account/export").route(get(Action::ExportAccount).to(people::export)))
-        .service(resource("/account/close").route(post(Action::CloseAccount).to(security::close)))
-        .service(
-            resource("/invitations")
-                .route(get(Action::ListInvitations).to(invitations::show))
-                .route(post(Action::Invite).to(invitations::create)),
-        )
-        .service(
-            resource("/invitations/{id}/revoke")
-                .route(post(Action::RevokeInvitation).to(invitations::revoke)),
         );
 }
 

@@ -26,9 +26,10 @@ impl Service {
         self.check_own_password(ctx, &cmd.password)?;
         let (id, now, transfer_id) = (account_of(&ctx.actor)?, self.now(), self.new_id());
         let (code, surrender) = (cmd.code.clone(), cmd.surrender);
+        let defences = self.config.defences;
         // A wrong code has to be written down, so it must not undo the transaction.
         let refused = self.write(move |tx| {
-            if let Some(refused) = check_code(tx, &id, code.as_deref(), now)? {
+            if let Some(refused) = check_code(tx, &id, code.as_deref(), now, defences)? {
                 return Ok(Some(refused));
             }
             let account = accounts::get(tx, &id)?;

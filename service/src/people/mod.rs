@@ -7,4 +7,4 @@ pub(crate) mod password;
 pub mod recovery;
 mod second_factor;
 mod sessions;
-mod totp;
+pub mod totp;

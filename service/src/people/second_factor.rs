@@ -8,6 +8,7 @@ use super::totp;
 use crate::accounts::account_of;
 use crate::commands::{ConfirmSecondFactor, GivePassword, RemoveSecondFactor};
 use crate::context::Context;
+use crate::defences::Defences;
 use crate::secrets::fingerprint;
 use crate::time::{Millis, rfc3339};
 use crate::views::{RecoveryCodes, SecondFactorKey, SecondFactorView};
@@ -120,9 +121,10 @@ impl Service {
         self.allow(&ctx.actor, Action::ManageSecondFactor)?;
         self.check_own_password(ctx, &cmd.password)?;
         let (id, now, code) = (account_of(&ctx.actor)?, self.now(), cmd.code.clone());
+        let defences = self.config.defences;
         // A wrong code has to be written down, so it must not undo the transaction.
         self.write(move |tx| {
-            let refused = check_code(tx, &id, Some(&code), now)?;
+            let refused = check_code(tx, &id, Some(&code), now, defences)?;
             if refused.is_none() {
                 second_factors::remove(tx, &id)?;
             }
@@ -170,6 +172,7 @@ pub(crate) fn check_code(
     account_id: &str,
     code: Option<&str>,
     now: Millis,
+    defences: Defences,
 ) -> Result<Option<ServiceError>> {
     let Some(row) = confirmed(tx, account_id)? else {
         return Ok(None);
@@ -187,7 +190,8 @@ pub(crate) fn check_code(
             retry_after_s: ((row.locked_until - now) as u64).div_ceil(1000) as u32,
         }));
     }
-    let step = totp::step_of(&row.secret, &code, now, row.last_step);
+    let last = if defences.code_once { row.last_step } else { 0 };
+    let step = totp::step_of(&row.secret, &code, now, last);
     if step.is_some() || second_factors::use_recovery(tx, account_id, &fingerprint(&code))? {
         let row = SecondFactor {
             last_step: step.unwrap_or(row.last_step),
@@ -202,7 +206,7 @@ pub(crate) fn check_code(
     let doublings = (failures - FREE_FAILURES).min(MOST_DOUBLINGS);
     let row = SecondFactor {
         failures,
-        locked_until: if doublings < 0 {
+        locked_until: if doublings < 0 || !defences.code_waits {
             0
         } else {
             now + (FIRST_WAIT << doublings)

@@ -75,7 +75,7 @@ impl Service {
             agent: printable(agent),
             last_seen_at: None,
         };
-        let code = cmd.code.clone();
+        let (code, defences) = (cmd.code.clone(), self.config.defences);
         // A wrong code has to be written down, so it must not undo the transaction.
         let refused = self.write(move |tx| {
             // The password may have been changed while this one was looked at.
@@ -83,7 +83,7 @@ impl Service {
             if now_stored != account.password_hash {
                 return Ok(Some(ServiceError::BadCredentials));
             }
-            let refused = check_code(tx, &account.id, code.as_deref(), now)?;
+            let refused = check_code(tx, &account.id, code.as_deref(), now, defences)?;
             if refused.is_none() {
                 sessions::delete_expired(tx, now)?;
                 for old in sessions::of_account(tx, &account.id)?

@@ -3,13 +3,11 @@
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use hmac::{Hmac, KeyInit, Mac};
 use plumbline_governance::policy::Policy;
 use plumbline_service::{ServiceConfig, SignUp};
 use plumbline_web::WebConfig;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use sha1::Sha1;
 
 use crate::pages::{Browser, between};
 use crate::world::{Answer, PASSWORD, World};
@@ -66,23 +64,8 @@ async fn sign_up(world: &World, body: &Value) -> Answer {
 
 /// What an authenticator shows, `ahead` periods from now.
 fn code(secret: &str, ahead: i64) -> String {
-    let alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
-    let bits: String = secret
-        .chars()
-        .map(|c| format!("{:05b}", alphabet.find(c).unwrap()))
-        .collect();
-    let key: Vec<u8> = bits
-        .as_bytes()
-        .chunks_exact(8)
-        .map(|byte| u8::from_str_radix(std::str::from_utf8(byte).unwrap(), 2).unwrap())
-        .collect();
-    let step = jiff::Timestamp::now().as_second() / 30 + ahead;
-    let mut mac = Hmac::<Sha1>::new_from_slice(&key).unwrap();
-    mac.update(&step.to_be_bytes());
-    let digest = mac.finalize().into_bytes();
-    let at = usize::from(digest[19] & 15);
-    let number = u32::from_be_bytes(digest[at..at + 4].try_into().unwrap()) & 0x7fff_ffff;
-    format!("{:06}", number % 1_000_000)
+    let at = jiff::Timestamp::now().as_millisecond() + ahead * 30_000;
+    plumbline_service::totp::code_of(secret, at).unwrap()
 }
 
 #[tokio::test]
