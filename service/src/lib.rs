@@ -48,6 +48,7 @@ mod page;
 mod panels;
 mod people;
 mod policy;
+mod policy_facts;
 mod policy_record;
 mod policy_simulation;
 mod portfolio;
@@ -213,7 +214,7 @@ pub struct Inner {
     replaying: Mutex<()>,
     credentials: credentials::Credentials,
     access: Access,
-    price_windows: price_window::SharedWindows,
+    policy_memory: policy_facts::Memory,
     board: quotes::Board,
     webhooks: webhooks::Desk,
 }
@@ -293,7 +294,7 @@ impl Service {
             replaying: Mutex::new(()),
             credentials: credentials::Credentials::default(),
             access,
-            price_windows: price_window::SharedWindows::default(),
+            policy_memory: policy_facts::Memory::default(),
             board: quotes::Board::default(),
             webhooks: webhooks::Desk::default(),
         });

@@ -57,12 +57,14 @@ pub(crate) fn tick<T>(
 }
 
 impl PriceWindows {
-    /// The prices of a market since `from`, oldest first, with the one that held then.
+    /// The prices of a market since `from`, oldest first, with the one that held then. Where it did not
+    /// move since the last call, what was read then is all there is.
     pub(crate) fn since(
         &mut self,
         tx: &mut Tx,
         market_id: &str,
         from: Millis,
+        moved: bool,
     ) -> Result<Vec<PriceObservation>> {
         let tick = self.tick;
         let window = self.markets.entry(market_id.to_owned()).or_default();
@@ -70,7 +72,9 @@ impl PriceWindows {
         if window.seq == 0 || from < window.from {
             *window = Window::read(tx, market_id, from)?;
         } else {
-            window.read_on(tx, market_id)?;
+            if moved {
+                window.read_on(tx, market_id)?;
+            }
             window.let_go(from);
         }
         window.tick = tick;
