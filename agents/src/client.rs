@@ -344,7 +344,11 @@ impl Client {
     ) -> Result<Polled, ClientError> {
         let seconds = wait.as_secs().min(60);
         let mut request = self.request(Method::GET, &["api", "v1", "allocations"]);
-        request.query = vec![("since", since.to_string()), ("wait", seconds.to_string())];
+        request.query = vec![
+            ("since", since.to_string()),
+            ("wait", seconds.to_string()),
+            ("changes", "true".to_owned()),
+        ];
         request.timeout = self.timeout + Duration::from_secs(seconds);
         let once = self.clone().with_retry(RetryPolicy::once());
         let answer = match once.send(&request).await {

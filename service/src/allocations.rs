@@ -20,6 +20,8 @@ use crate::{Result, Service, ServiceError, page};
 
 /// Topic of everything about decisions.
 pub(crate) const TOPIC: &str = "allocations";
+/// Most decisions given out at once.
+const MOST_DECIDED: usize = 1_000;
 /// Longest long poll.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
@@ -38,6 +40,32 @@ impl Service {
                 .collect::<Result<_>>()?;
             Ok(AllocationsView { version, items })
         })
+    }
+
+    /// Version of the newest decision; 0 before the first.
+    pub fn allocations_version(&self, ctx: &Context) -> Result<i64> {
+        self.allow(&ctx.actor, Action::ListAllocations)?;
+        self.read(|tx| Ok(decisions::last_version(tx)?))
+    }
+
+    /// Up to `limit` decisions after `since`, oldest first.
+    pub fn decided_since(
+        &self,
+        ctx: &Context,
+        since: i64,
+        limit: usize,
+    ) -> Result<Vec<DecisionView>> {
+        self.allow(&ctx.actor, Action::ListAllocations)?;
+        let limit = limit.min(MOST_DECIDED) as i64;
+        self.read(|tx| {
+            let rows = decisions::since(tx, since, limit)?;
+            rows.into_iter().map(|row| decision_view(tx, row)).collect()
+        })
+    }
+
+    /// Whether this caller may read, for those who hand out what is kept in memory.
+    pub fn may_read(&self, ctx: &Context) -> Result<()> {
+        self.allow(&ctx.actor, Action::ListAllocations)
     }
 
     /// Waits until there is a decision newer than `since`, for `wait` at most;

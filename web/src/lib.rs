@@ -32,6 +32,7 @@ mod extract;
 mod gateway;
 mod limit;
 mod markup;
+mod news;
 mod openapi;
 mod pages;
 mod problem;

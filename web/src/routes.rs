@@ -318,6 +318,10 @@ fn governance(api: &mut Routes<'_>) {
         // allocations and policy
         .service(resource("/allocations").route(get(Action::ListAllocations).to(allocations::list)))
         .service(
+            resource("/allocations/stream")
+                .route(get(Action::ListAllocations).to(allocations::stream)),
+        )
+        .service(
             resource("/allocations/{id}").route(get(Action::ReadDecision).to(allocations::show)),
         )
         .service(resource("/decisions").route(get(Action::ListDecisions).to(allocations::history)))

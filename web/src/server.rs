@@ -3,6 +3,7 @@
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::thread::JoinHandle;
 
 use actix_web::middleware::{Compress, NormalizePath, TrailingSlash, from_fn};
@@ -13,6 +14,7 @@ use tokio::sync::{Semaphore, oneshot, watch};
 use crate::config::WebConfig;
 use crate::envelope::envelope;
 use crate::limit::Limiter;
+use crate::news::{Listing, News, SharedNews};
 use crate::routes;
 use crate::state::AppState;
 use crate::templates::{TemplateError, Templates};
@@ -133,13 +135,18 @@ async fn run(
     stopped: oneshot::Receiver<()>,
 ) -> Result<(), WebError> {
     let (stopping_sender, stopping) = watch::channel(false);
-    let (version_sender, allocations) = watch::channel(0_i64);
+    let newest = service
+        .allocations_version(&wake::house_reader())
+        .map_err(|error| WebError::Server(error.to_string()))?;
+    let (news, allocations) = watch::channel(Arc::new(News::none_since(newest)));
+    let followed = Arc::new(AtomicU64::new(0));
     let commits = wake::commits(&service);
     let follower = wake::follow_allocations(
         service.clone(),
         commits.clone(),
         stopping.clone(),
-        version_sender,
+        news,
+        Arc::clone(&followed),
     );
     let follower = actix_web::rt::spawn(follower);
     let workers = config.workers.max(1);
@@ -147,7 +154,12 @@ async fn run(
         service,
         config,
         templates,
-        (commits, allocations, stopping),
+        Feeds {
+            commits,
+            allocations,
+            followed,
+            stopping,
+        },
     ));
     let server = HttpServer::new(move || {
         App::new()
@@ -181,21 +193,24 @@ async fn run(
     ended
 }
 
-type Feeds = (
-    watch::Receiver<u64>,
-    watch::Receiver<i64>,
-    watch::Receiver<bool>,
-);
+/// What requests that wait are woken by.
+struct Feeds {
+    commits: watch::Receiver<u64>,
+    allocations: watch::Receiver<SharedNews>,
+    followed: Arc<AtomicU64>,
+    stopping: watch::Receiver<bool>,
+}
 
 fn state(service: Service, config: WebConfig, templates: Templates, feeds: Feeds) -> AppState {
-    let (commits, allocations, stopping) = feeds;
     let limits = config.limits;
     AppState {
         service,
         templates,
-        commits,
-        allocations,
-        stopping,
+        commits: feeds.commits,
+        allocations: feeds.allocations,
+        followed: feeds.followed,
+        listing: Listing::default(),
+        stopping: feeds.stopping,
         streams: Arc::new(Semaphore::new(config.max_streams)),
         completions: Arc::new(Semaphore::new(config.max_completions.max(1))),
         traffic: Traffic::default(),

@@ -1,6 +1,7 @@
 //! What every handler shares.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use actix_web::{HttpRequest, web};
 use plumbline_service::Service;
@@ -8,6 +9,7 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::config::WebConfig;
 use crate::limit::Limiter;
+use crate::news::{Listing, SharedNews};
 use crate::problem::Problem;
 use crate::templates::Templates;
 use crate::traffic::Traffic;
@@ -22,8 +24,12 @@ pub(crate) struct AppState {
     pub(crate) templates: Templates,
     /// Changes after every commit that added events.
     pub(crate) commits: watch::Receiver<u64>,
-    /// Version of the newest allocations.
-    pub(crate) allocations: watch::Receiver<i64>,
+    /// The newest decisions.
+    pub(crate) allocations: watch::Receiver<SharedNews>,
+    /// Epoch of the store that [`AppState::allocations`] is at least as new as.
+    pub(crate) followed: Arc<AtomicU64>,
+    /// All decisions in force.
+    pub(crate) listing: Listing,
     /// Becomes true when the server is asked to stop.
     pub(crate) stopping: watch::Receiver<bool>,
     /// One permit per open event stream.

@@ -1,17 +1,18 @@
-//! Server-sent events from the outbox: resumable, bounded, ending with the server.
+//! Server-sent events from the outbox, and of decisions: resumable, bounded, ending with the server.
 
 use std::time::{Duration, Instant};
 
 use actix_web::http::header;
 use actix_web::web::Bytes;
 use actix_web::{HttpResponse, web};
-use futures_util::stream;
+use futures_util::stream::{self, Stream};
 use plumbline_service::Service;
 use plumbline_service::context::Context;
 use plumbline_service::views::EventView;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use crate::blocking::blocking;
+use crate::news::SharedNews;
 use crate::problem::Problem;
 use crate::state::AppState;
 
@@ -64,13 +65,86 @@ pub(crate) fn open(
         let chunk = feed.next().await?;
         Some((Ok::<_, actix_web::Error>(Bytes::from(chunk)), feed))
     });
-    Ok(HttpResponse::Ok()
+    Ok(event_stream(chunks))
+}
+
+fn event_stream(
+    chunks: impl Stream<Item = Result<Bytes, actix_web::Error>> + 'static,
+) -> HttpResponse {
+    HttpResponse::Ok()
         .content_type("text/event-stream")
         // Compression would hold events back until a block is full.
         .insert_header((header::CONTENT_ENCODING, "identity"))
         .insert_header((header::CACHE_CONTROL, "no-store"))
         .insert_header(("x-accel-buffering", "no"))
-        .streaming(chunks))
+        .streaming(chunks)
+}
+
+/// One client's place among the decisions.
+struct Decisions {
+    news: watch::Receiver<SharedNews>,
+    stopping: watch::Receiver<bool>,
+    after: i64,
+    until: Instant,
+    greeted: bool,
+    _permit: OwnedSemaphorePermit,
+}
+
+/// Streams decisions after `since`, or from now on.
+///
+/// Errors: 503 when as many streams are open as the server allows.
+pub(crate) fn decisions(
+    state: &web::Data<AppState>,
+    since: Option<i64>,
+) -> Result<HttpResponse, Problem> {
+    let permit = state
+        .streams
+        .clone()
+        .try_acquire_owned()
+        .map_err(|_| Problem::overloaded("event streams"))?;
+    let news = state.allocations.clone();
+    let newest = news.borrow().version;
+    let place = Decisions {
+        news,
+        stopping: state.stopping.clone(),
+        after: since.unwrap_or(newest),
+        until: Instant::now() + LIFETIME,
+        greeted: false,
+        _permit: permit,
+    };
+    let chunks = stream::unfold(place, |mut place| async move {
+        let chunk = place.next().await?;
+        Some((Ok::<_, actix_web::Error>(chunk), place))
+    });
+    Ok(event_stream(chunks))
+}
+
+impl Decisions {
+    /// The next piece to send; `None` ends the stream.
+    async fn next(&mut self) -> Option<Bytes> {
+        if !self.greeted {
+            self.greeted = true;
+            return Some(Bytes::from_static(b"retry: 2000\n: connected\n\n"));
+        }
+        loop {
+            if *self.stopping.borrow() || Instant::now() >= self.until {
+                return None;
+            }
+            let news = self.news.borrow_and_update().clone();
+            if news.version != self.after {
+                let after = std::mem::replace(&mut self.after, news.version);
+                let relist = || format!("id: {}\nevent: relist\ndata: {{}}\n\n", news.version);
+                return Some(news.frames(after).unwrap_or_else(|| relist().into()));
+            }
+            tokio::select! {
+                changed = self.news.changed() => changed.ok()?,
+                _ = self.stopping.changed() => return None,
+                () = tokio::time::sleep(HEARTBEAT) => {
+                    return Some(Bytes::from_static(b": still here\n\n"));
+                }
+            }
+        }
+    }
 }
 
 impl Feed {

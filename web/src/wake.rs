@@ -1,13 +1,15 @@
 //! Turns the service's "something was committed" into values that any number
 //! of waiting requests can await without holding a thread.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use plumbline_service::Service;
 use plumbline_service::context::{Actor, Context, Scope};
 use tokio::sync::watch;
 
 use crate::blocking::blocking;
+use crate::news::SharedNews;
 
 /// A reader on the server's own behalf, for shared feeds. It has a name so that it may read where visitors may not.
 pub(crate) fn house_reader() -> Context {
@@ -28,22 +30,29 @@ pub(crate) fn commits(service: &Service) -> watch::Receiver<u64> {
     receiver
 }
 
-/// Follows the version of the allocations for everyone who waits for a new one.
+/// Decisions read at once.
+const BATCH: usize = 1_000;
+
+/// Follows the allocations for everyone who waits for a new one.
 ///
-/// One query per commit of anything but trades serves all long polls: the waiting requests look at
-/// the published number and only ask the service once it has grown.
+/// One query per commit of anything but trades serves all of them: the waiting requests take what is
+/// published here and ask the service nothing.
 pub(crate) async fn follow_allocations(
     service: Service,
     mut commits: watch::Receiver<u64>,
     mut stopping: watch::Receiver<bool>,
-    version: watch::Sender<i64>,
+    news: watch::Sender<SharedNews>,
+    followed: Arc<AtomicU64>,
 ) {
     let mut looked_at = None;
     loop {
         // Trades commit hundreds of times a second and change no decision.
-        let epoch = Some(service.epoch());
-        if looked_at != epoch {
-            looked_at = look(&service, &version).await.and(epoch);
+        let epoch = service.epoch();
+        if looked_at != Some(epoch) {
+            looked_at = look(&service, &news).await.map(|()| epoch);
+            if looked_at.is_some() {
+                followed.store(epoch, Ordering::Release);
+            }
         }
         tokio::select! {
             changed = commits.changed() => if changed.is_err() { return },
@@ -52,22 +61,34 @@ pub(crate) async fn follow_allocations(
     }
 }
 
-/// Publishes the version of the newest allocations; `None` when it could not be read.
-async fn look(service: &Service, version: &watch::Sender<i64>) -> Option<()> {
-    let since = *version.borrow();
-    let newer = blocking(service, move |service| {
-        service.wait_allocations(&house_reader(), since, Duration::ZERO)
-    });
-    match newer.await {
-        Ok(Some(view)) if view.version != since => {
-            version.send_replace(view.version);
+/// Publishes the decisions that are new; `None` when they could not be read.
+async fn look(service: &Service, news: &watch::Sender<SharedNews>) -> Option<()> {
+    loop {
+        let since = news.borrow().version;
+        let newer = blocking(service, move |service| {
+            service.decided_since(&house_reader(), since, BATCH)
+        });
+        let newer = match newer.await {
+            Ok(newer) => newer,
+            Err(problem) => {
+                // The next commit asks again; a waiting client times out and relists meanwhile.
+                tracing::warn!(%problem, "allocations could not be followed");
+                return None;
+            }
+        };
+        if newer.is_empty() {
+            return Some(());
         }
-        Ok(_) => {}
-        Err(problem) => {
-            // The next commit asks again; a waiting client times out and relists meanwhile.
-            tracing::warn!(%problem, "allocations could not be followed");
-            return None;
+        let next = news.borrow().and(&newer);
+        match next {
+            Ok(next) => news.send_replace(Arc::new(next)),
+            Err(error) => {
+                tracing::error!(%error, "a decision cannot be written");
+                return None;
+            }
+        };
+        if newer.len() < BATCH {
+            return Some(());
         }
     }
-    Some(())
 }

@@ -213,7 +213,10 @@ async fn a_long_poll_ends_in_news_nothing_or_a_relist() {
         client.poll_allocations(8, wait).await.unwrap(),
         Polled::Relist
     );
-    assert_eq!(server.seen()[0].path, "/api/v1/allocations?since=7&wait=60");
+    assert_eq!(
+        server.seen()[0].path,
+        "/api/v1/allocations?since=7&wait=60&changes=true"
+    );
 }
 
 #[tokio::test]

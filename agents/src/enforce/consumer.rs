@@ -60,6 +60,14 @@ pub enum TrustedKeys {
     FirstSeen,
 }
 
+/// What a poll brought.
+enum News {
+    /// The newest decision of every target.
+    All(Allocations),
+    /// Those that changed.
+    Changes(Allocations),
+}
+
 /// Settings of a consumer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ConsumerConfig {
@@ -233,7 +241,7 @@ impl<E: Enforcer> Consumer<E> {
                 }
             };
             let outcome = match news {
-                Some(Ok(Some(state))) => self.take(state).await,
+                Some(Ok(Some(news))) => self.take(news).await,
                 Some(Err(error)) => Err(error.into()),
                 Some(Ok(None)) | None => Ok(()),
             };
@@ -258,19 +266,19 @@ impl<E: Enforcer> Consumer<E> {
         &self.enforcer
     }
 
-    /// A newer state, or a full one when it is time to reconcile.
-    async fn news(&self, wait: Duration) -> Result<Option<Allocations>, ClientError> {
+    /// What changed, or all of it when it is time to reconcile.
+    async fn news(&self, wait: Duration) -> Result<Option<News>, ClientError> {
         let Some(since) = self.version.filter(|_| !self.must_reconcile()) else {
-            return self.client.allocations().await.map(Some);
+            return self.client.allocations().await.map(News::All).map(Some);
         };
         match self
             .client
             .poll_allocations(since, wait.min(self.config.poll))
             .await?
         {
-            Polled::Changed(state) => Ok(Some(state)),
+            Polled::Changed(state) => Ok(Some(News::Changes(state))),
             Polled::Unchanged => Ok(None),
-            Polled::Relist => self.client.allocations().await.map(Some),
+            Polled::Relist => self.client.allocations().await.map(News::All).map(Some),
         }
     }
 
@@ -306,8 +314,12 @@ impl<E: Enforcer> Consumer<E> {
             .clamp(LEAST_ROUND, Duration::from_secs(60))
     }
 
-    /// Takes a full state: verify, order, keep, apply, acknowledge.
-    async fn take(&mut self, state: Allocations) -> Result<(), ConsumerError> {
+    /// Takes what came: verify, order, keep, apply, acknowledge.
+    async fn take(&mut self, news: News) -> Result<(), ConsumerError> {
+        let (state, all) = match news {
+            News::All(state) => (state, true),
+            News::Changes(state) => (state, false),
+        };
         let mut other_keys = self.keys.is_empty();
         if other_keys {
             self.learn_keys().await?;
@@ -338,8 +350,10 @@ impl<E: Enforcer> Consumer<E> {
             self.save().await?;
         }
         self.version = Some(state.version);
-        self.reconciled_at = Some(Instant::now());
-        self.enforce(true).await
+        if all {
+            self.reconciled_at = Some(Instant::now());
+        }
+        self.enforce(all).await
     }
 
     /// Verifies an envelope with as many signatures as its effect needs.

@@ -1,8 +1,10 @@
 //! The decision contract with schedulers, and the policy behind it.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use actix_web::http::{StatusCode, header};
+use actix_web::web::Bytes;
 use actix_web::{HttpRequest, HttpResponse, web};
 use plumbline_service::commands::Acknowledge;
 use plumbline_service::context::Context;
@@ -31,6 +33,9 @@ pub(crate) struct Since {
     since: Option<i64>,
     /// Wait up to this many seconds for it, 0 to 60.
     wait: Option<f64>,
+    /// Answer with the targets that changed after `since` only, where the service still knows them; with all of them
+    /// otherwise.
+    changes: Option<bool>,
 }
 
 /// The full desired state of every target; with `since` and `wait` a long poll that answers 304 when nothing changed,
@@ -47,26 +52,47 @@ pub(crate) async fn list(
 ) -> Answer {
     let since = query.0.since.or_else(|| if_none_match(&req));
     let wait = wait_of(query.0.wait)?;
-    let view = wait_newer(&state, &caller.context(), since, wait).await?;
-    match (since, view) {
-        (Some(since), Some(view)) if view.version < since => Err(Problem::new(
-            StatusCode::GONE,
-            "relist",
-            format!(
-                "the newest version here is {}; list again without since",
-                view.version
-            ),
-        )),
-        (_, Some(view)) => Ok(HttpResponse::Ok()
-            .insert_header((header::ETAG, etag(view.version)))
-            .json(view)),
-        (since, None) => {
-            let tag = etag(since.unwrap_or_default());
-            Ok(HttpResponse::NotModified()
-                .insert_header((header::ETAG, tag))
-                .finish())
+    let context = caller.context();
+    state.service.may_read(&context)?;
+    if let Some(since) = since {
+        let newest = wait_newer(&state, &context, since, wait).await?;
+        if newest < since {
+            return Err(Problem::new(
+                StatusCode::GONE,
+                "relist",
+                format!("the newest version here is {newest}; list again without since"),
+            ));
+        }
+        if newest == since {
+            return Ok(HttpResponse::NotModified()
+                .insert_header((header::ETAG, etag(since)))
+                .finish());
+        }
+        let news = state.allocations.borrow().clone();
+        if query.0.changes == Some(true)
+            && news.version >= newest
+            && let Some(body) = news.answer(since)
+        {
+            return Ok(listed(news.version, body));
         }
     }
+    let epoch = state.service.epoch();
+    let (version, body) = state.listing.at(epoch, whole_list(&state, context)).await?;
+    Ok(listed(version, body))
+}
+
+/// Everything in force, as JSON.
+async fn whole_list(state: &AppState, context: Context) -> Result<(i64, Bytes), Problem> {
+    let view = blocking(&state.service, move |service| service.allocations(&context)).await?;
+    let body = serde_json::to_vec(&view).map_err(Problem::internal)?;
+    Ok((view.version, body.into()))
+}
+
+fn listed(version: i64, body: Bytes) -> HttpResponse {
+    HttpResponse::Ok()
+        .content_type("application/json")
+        .insert_header((header::ETAG, etag(version)))
+        .body(body)
 }
 
 fn etag(version: i64) -> String {
@@ -93,28 +119,60 @@ fn wait_of(seconds: Option<f64>) -> Result<Duration, Problem> {
     }
 }
 
-/// The allocations once their version differs from `since`; `None` after `wait`. Holds no thread while waiting.
+/// The newest version once it differs from `since`, or `since` after `wait`. Holds no thread while waiting.
 async fn wait_newer(
     state: &AppState,
     context: &Context,
-    since: Option<i64>,
+    since: i64,
     wait: Duration,
-) -> Result<Option<AllocationsView>, Problem> {
+) -> Result<i64, Problem> {
     let deadline = tokio::time::Instant::now() + wait;
-    let (mut versions, mut stopping) = (state.allocations.clone(), state.stopping.clone());
-    loop {
-        versions.borrow_and_update();
+    let (mut news, mut stopping) = (state.allocations.clone(), state.stopping.clone());
+    // What was committed before this request must not be missed, whoever has heard of it yet.
+    let mut version = if state.followed.load(Ordering::Acquire) == state.service.epoch() {
+        news.borrow_and_update().version
+    } else {
+        news.borrow_and_update();
         let context = context.clone();
-        let view = blocking(&state.service, move |service| service.allocations(&context)).await?;
-        if since != Some(view.version) {
-            return Ok(Some(view));
-        }
+        blocking(&state.service, move |service| {
+            service.allocations_version(&context)
+        })
+        .await?
+    };
+    while version == since {
         tokio::select! {
-            changed = versions.changed() => if changed.is_err() { return Ok(None) },
-            _ = stopping.changed() => return Ok(None),
-            () = tokio::time::sleep_until(deadline) => return Ok(None),
+            changed = news.changed() => if changed.is_err() { return Ok(since) },
+            _ = stopping.changed() => return Ok(since),
+            () = tokio::time::sleep_until(deadline) => return Ok(since),
         }
+        version = news.borrow_and_update().version.max(version);
     }
+    Ok(version)
+}
+
+/// Where a stream begins.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct From {
+    /// Begin after this version; what is new from now on by default. `Last-Event-ID` does the same.
+    since: Option<i64>,
+}
+
+/// Server-sent events with the signed decisions themselves, as they are made: `data` is an item of the list, `id` its
+/// version. An event `relist` says that what is between is not known here any more: list in full
+#[utoipa::path(get, path = "/api/v1/allocations/stream", tag = "allocations", params(From),
+    responses((status = 200, description = "A stream whose `data` lines are decisions", body = DecisionView, content_type = "text/event-stream")))]
+pub(crate) async fn stream(
+    req: HttpRequest,
+    state: State,
+    caller: Caller<Reader>,
+    query: Params<From>,
+) -> Answer {
+    state.service.may_read(&caller.context())?;
+    let last = req.headers().get("last-event-id");
+    let last = last.and_then(|value| value.to_str().ok()?.parse().ok());
+    crate::stream::decisions(&state, last.or(query.0.since))
 }
 
 /// One signed decision with its acknowledgements

@@ -120,6 +120,62 @@ async fn a_long_poll_wakes_when_a_decision_is_made() {
 }
 
 #[tokio::test]
+async fn signed_decisions_come_by_stream_and_as_what_changed() {
+    let world = World::new();
+    world.market().await;
+    let first = world.get("/api/v1/allocations?since=0&wait=30").await;
+    let version = first.json()["version"].as_i64().unwrap();
+    let stream = format!("/api/v1/allocations/stream?since={version}");
+    let stream = world.request(Method::GET, &stream).send().await.unwrap();
+    assert_eq!(stream.headers()["content-type"], "text/event-stream");
+    let path = format!("/api/v1/allocations?since={version}&wait=30&changes=true");
+    let register = json!({"name": "another", "parameters": 1});
+    let operator = world.operator.clone();
+    let (changes, registered) = tokio::join!(
+        world.get(&path),
+        world.post("/api/v1/runs", &operator, &register)
+    );
+    assert_eq!(registered.status, 201, "{}", registered.text);
+    let changes = changes.json();
+    let newest = changes["version"].as_i64().unwrap();
+    let items = changes["items"].as_array().unwrap();
+    assert!(newest > version && !items.is_empty());
+    for item in items {
+        assert!(item["version"].as_i64().unwrap() > version, "{item}");
+        assert!(item["envelope"]["signatures"].is_array());
+    }
+    let (mut body, mut text) = (stream.bytes_stream(), String::new());
+    let whole = |text: &str| {
+        let data = text.split_once("data: ");
+        data.is_some_and(|(_, rest)| rest.contains("\n\n"))
+    };
+    while !whole(&text) {
+        let chunk = tokio::time::timeout(Duration::from_secs(20), body.next()).await;
+        let chunk = chunk.expect("a decision comes").unwrap().unwrap();
+        text.push_str(std::str::from_utf8(&chunk).unwrap());
+    }
+    let data = text.lines().find_map(|line| line.strip_prefix("data: "));
+    let item: Value = serde_json::from_str(data.unwrap()).unwrap();
+    assert_eq!(item["envelope"], items[0]["envelope"]);
+    // What the server no longer knows the changes of is given in full, and named on a stream.
+    let all = world
+        .get("/api/v1/allocations?since=-5&changes=true")
+        .await
+        .json();
+    let listed = world.get("/api/v1/allocations").await.json();
+    assert_eq!(all["items"], listed["items"]);
+    let ahead = format!("/api/v1/allocations/stream?since={}", newest + 1_000);
+    let ahead = world.request(Method::GET, &ahead).send().await.unwrap();
+    let mut body = ahead.bytes_stream();
+    let mut text = String::new();
+    while !text.contains("event: relist") {
+        let chunk = tokio::time::timeout(Duration::from_secs(20), body.next()).await;
+        let chunk = chunk.expect("it says so").unwrap().unwrap();
+        text.push_str(std::str::from_utf8(&chunk).unwrap());
+    }
+}
+
+#[tokio::test]
 async fn stopping_ends_streams_and_polls_at_once() {
     let mut world = World::new();
     let stream = world
