@@ -6,6 +6,7 @@
 //! | [`policy`] | the voted rules: a TOML document with CEL conditions |
 //! | [`bound`] | time-weighted clamped price and its credible bounds |
 //! | [`allocator`] | the linear program that shares the pool out |
+//! | [`tail`] | risk in the worst scenarios instead of on average |
 //! | [`control`] | asymmetric control: down at once, up slowly and only on a fresh basis |
 //! | [`orders`] | what votes and seals put on a run for a term |
 //! | [`plan`](mod@plan) | the five above in one pure step |
@@ -37,6 +38,7 @@ pub mod orders;
 pub mod plan;
 pub mod policy;
 pub mod replay;
+pub mod tail;
 mod units;
 pub mod voting;
 

@@ -133,6 +133,8 @@ struct Assessed<'a> {
     weight: RunWeight,
     window: Option<PriceWindow>,
     bound: CredibleBound,
+    /// The upper bound as the risk budget counts it.
+    counted: f64,
     risk: RiskBasis,
     verdict: Verdict,
     standing: Standing,
@@ -176,9 +178,15 @@ pub fn plan(
         shares,
         capacity,
         risk,
-        notes,
+        mut notes,
         ..
     } = allocation;
+    if let Some(tail) = &budget.tail {
+        notes.push(format!(
+            "Risk is counted in the worst {} % of scenarios; bounds in explanations of the risk budget are those.",
+            tail.worst_percent
+        ));
+    }
     let runs = assessed
         .into_iter()
         .zip(shares)
@@ -272,6 +280,10 @@ fn assess<'a>(
         view,
         weight,
         window,
+        counted: match &document.budget.tail {
+            Some(tail) => tail.of(bound.upper),
+            None => bound.upper,
+        },
         bound,
         risk,
         verdict,
@@ -308,7 +320,7 @@ impl Assessed<'_> {
             run: self.view.run,
             value: self.weight.value,
             severity: self.weight.severity,
-            upper: self.bound.upper,
+            upper: self.counted,
             floor: self.weight.floor.min(cap),
             cap,
             cap_reason: cap_reason.trim_end_matches('.').to_owned(),

@@ -217,6 +217,34 @@ fn the_basis_goes_into_a_valid_decision() {
 }
 
 #[test]
+fn risk_in_the_worst_scenarios_leaves_less_to_uncertain_runs() {
+    let text = Policy::demo_toml().replace("risk = 1.0", "risk = 0.4");
+    let tail = "[budget]\ntail = { worst_percent = 10, sigma_common = 1.5 }";
+    let by_tail = Policy::parse(&text.replace("[budget]", tail)).unwrap();
+    let on_average = Policy::parse(&text).unwrap();
+    assert_ne!(by_tail.hash(), on_average.hash());
+    let views = [view(1, &[(0, 0.1)]), view(2, &[(0, 0.4)])];
+    let wanted = |policy: &Policy| {
+        let plan = plan(policy, &ControlState::default(), &views, at(30)).unwrap();
+        let shares: Vec<u16> = plan.runs.iter().map(|run| run.wanted.share.get()).collect();
+        (shares, plan.risk.used, plan.notes)
+    };
+    let (average, _, notes) = wanted(&on_average);
+    let (tail, used, tail_notes) = wanted(&by_tail);
+    assert!(tail[1] < average[1], "{tail:?} {average:?}");
+    assert!(used <= 0.4 + 1e-9 && notes.is_empty());
+    assert!(tail_notes[0].contains("worst 10 %"));
+    for bad in ["worst_percent = 0", "worst_percent = 101"] {
+        let error = Policy::parse(&text.replace("[budget]", &tail_text(bad))).unwrap_err();
+        assert!(error.to_string().contains("budget.tail.worst_percent"));
+    }
+}
+
+fn tail_text(worst: &str) -> String {
+    format!("[budget]\ntail = {{ {worst}, sigma_common = 1.0 }}")
+}
+
+#[test]
 fn bad_prices_name_the_run() {
     let views = [view(1, &[(0, 0.5)]), view(2, &[(0, 1.5)])];
     let error = plan(&demo(), &ControlState::default(), &views, at(1)).unwrap_err();

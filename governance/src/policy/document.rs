@@ -6,6 +6,7 @@ use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
 use super::{MAX_CONDITION_BYTES, MAX_RULES, PolicyError};
+use crate::tail::TailSettings;
 use crate::{Action, Bps, Mode};
 
 /// The only schema this crate reads.
@@ -130,6 +131,9 @@ pub struct BudgetSettings {
     pub risk: f64,
     /// Share of the pool that may be given out.
     pub capacity_bps: Bps,
+    /// Count risk in the worst scenarios instead of on average.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tail: Option<TailSettings>,
 }
 
 /// Floor and cap of a run without its own.
@@ -369,6 +373,18 @@ impl PolicyDocument {
             self.budget.capacity_bps > Bps::ZERO,
             "must be above 0",
         )?;
+        if let Some(tail) = &self.budget.tail {
+            check(
+                "budget.tail.worst_percent",
+                (1..=100).contains(&tail.worst_percent),
+                "must be in [1, 100]",
+            )?;
+            check(
+                "budget.tail.sigma_common",
+                tail.sigma_common > 0.0 && tail.sigma_common <= 20.0,
+                "must be in (0, 20]",
+            )?;
+        }
         check(
             "limits.floor_bps",
             self.limits.floor_bps <= self.limits.cap_bps,
