@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use plumbline_tests::fixture::{text, whole};
+use plumbline_tests::fixture::{PASSWORD, sign_in, text, whole};
 use plumbline_tests::program::{Finished, run};
 use plumbline_tests::{CREDIT, Http, Site, until};
 use serde_json::{Value, json};
@@ -247,5 +247,80 @@ fn a_settlement_is_proposed_and_challenged() {
         let free = |who: &Http| whole(&who.get("/api/v1/me")["balance_micro"]);
         ((free(&ada), free(&bob)) == (1_000 * CREDIT, 1_000 * CREDIT)).then_some(())
     });
+    assert_eq!(whole(&site.ledger()["sum_micro"]), 0);
+}
+
+/// A person who may vote.
+fn voter(site: &Site, handle: &str) -> Http {
+    let _ = site.person(handle);
+    let scopes = ["read", "trade", "govern"];
+    sign_in(&site.server.http(), handle, PASSWORD, &scopes)
+}
+
+#[test]
+fn voters_stake_delegate_propose_and_vote() {
+    let site = Site::with(&["--grants-vote"]);
+    let (ada, bob) = (voter(&site, "ada"), voter(&site, "bob"));
+    let run = site.run("sleeper");
+    let shell = Terminal {
+        site: &site,
+        who: &ada,
+    };
+    let other = Terminal {
+        site: &site,
+        who: &bob,
+    };
+    assert!(shell.say(&["stake", "add", "400"]).contains("staked 400"));
+    assert!(other.say(&["stake", "add", "100"]).contains("staked 100"));
+    let back = shell.json(&["stake", "withdraw", "50"]);
+    assert_eq!(whole(&back["stake_micro"]), 350 * CREDIT);
+    let delegated = other.say(&["delegate", "tighten", "ada", "--conviction", "2"]);
+    assert!(delegated.contains("tighten: bob -> ada"), "{delegated}");
+    let circle = shell.refused(&["delegate", "tighten", "bob"]);
+    assert!(circle.contains("delegation-cycle"), "{circle}");
+
+    let action = json!({"kind": "tighten", "run": "sleeper", "cap_bps": 500, "term_s": 86_400});
+    let folder = tempfile::tempdir().unwrap();
+    let action = write(folder.path(), "action.json", &action);
+    let words = ["proposal", "create", "--title", "Slow the sleeper"];
+    let create = [&words[..], &["--action", &action]].concat();
+    let preview = shell.say(&[&create[..], &["--preview"]].concat());
+    assert!(preview.contains("sleeper"), "{preview}");
+    let draft = shell.json(&create);
+    let id = text(&draft["id"]);
+    assert_eq!(text(&draft["state"]), "draft");
+    let early = shell.refused(&["proposal", "vote", &id, "for"]);
+    assert!(early.contains("409 "), "{early}");
+    let paid = shell.json(&["proposal", "pay", &id, "25"]);
+    assert_eq!(text(&paid["state"]), "voting");
+
+    let voted = shell.say(&["proposal", "vote", &id, "for", "--conviction", "2"]);
+    // Bob's stake goes along with Ada's ballot, until he votes himself.
+    assert!(voted.contains("for 450"), "{voted}");
+    let against = other.say(&["proposal", "vote", &id, "against"]);
+    assert!(
+        against.contains("for 350") && against.contains("against 100"),
+        "{against}"
+    );
+    let listed = shell.say(&["proposal", "list", "--track", "tighten"]);
+    assert!(listed.contains(&id) && listed.contains("Slow the sleeper"));
+    assert!(shell.say(&["proposal", "show", &id]).contains("approval"));
+    let locked = shell.refused(&["stake", "withdraw", "10"]);
+    assert!(locked.contains("409 "), "{locked}");
+    let late = shell.refused(&["proposal", "withdraw", &id]);
+    assert!(late.contains("409 "), "{late}");
+    let ended = other.say(&["delegate", "tighten", "--end"]);
+    assert!(!ended.contains("bob -> ada"), "{ended}");
+
+    assert_eq!(shell.say(&["seal", "list"]).trim(), "no seal");
+    let unknown = shell.refused(&["seal", "use", &id, &run]);
+    assert!(unknown.contains("404 "), "{unknown}");
+    assert_eq!(
+        shell
+            .run(&["proposal", "vote", &id, "for", "--conviction", "7"])
+            .status
+            .code(),
+        Some(2)
+    );
     assert_eq!(whole(&site.ledger()["sum_micro"]), 0);
 }
