@@ -10,6 +10,7 @@
 //! It speaks plain HTTP/1.1 only; measure behind TLS with another tool.
 
 mod connection;
+mod subscribers;
 
 use std::time::{Duration, Instant};
 
@@ -19,6 +20,7 @@ use thiserror::Error;
 use tokio::task::JoinSet;
 
 use connection::{Connection, Target};
+pub use subscribers::{Arrivals, Subscribers};
 
 /// Micro-shares bought and sold again by each pair of trades.
 pub const SHARES_MICRO: i64 = 10_000;

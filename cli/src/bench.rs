@@ -1,5 +1,6 @@
 //! `plumbline bench`: figures with a peer measured in the same run.
 
+mod decisions;
 mod depth;
 mod floor;
 mod organisms;
@@ -19,6 +20,11 @@ pub enum Bench {
     Quotes(trades::Quotes),
     /// A market with a long history and many positions: quotes, lists, cost of a trade, payout
     Depth(depth::Depth),
+    /// From a price that crosses a bound to a signed decision at everybody who waits for it
+    Decisions(decisions::Decisions),
+    /// The subscribers of `bench decisions`, which starts them itself
+    #[command(hide = true)]
+    WaitForDecisions(decisions::Wait),
     /// Training speed of one node, beside a plain candle graph of the same model
     Training(training::Training),
     /// Runs with known truth, half of them poisoned: what prices, payouts and shares do about them
@@ -31,6 +37,8 @@ impl Bench {
             Self::Trades(command) => command.run(),
             Self::Quotes(command) => command.run(),
             Self::Depth(command) => command.run(),
+            Self::Decisions(command) => command.run(),
+            Self::WaitForDecisions(command) => command.run(),
             Self::Training(command) => command.run(),
             Self::Organisms(command) => command.run(),
         }

@@ -185,29 +185,29 @@ impl Connection {
     }
 }
 
-async fn connect(address: &str) -> Result<TcpStream, Error> {
+pub(super) async fn connect(address: &str) -> Result<TcpStream, Error> {
     let stream = TcpStream::connect(address).await?;
     // Requests are one small write each: waiting to merge them would measure the wait.
     stream.set_nodelay(true)?;
     Ok(stream)
 }
 
-fn unexpected(what: &str) -> Error {
+pub(super) fn unexpected(what: &str) -> Error {
     Error::new(ErrorKind::InvalidData, format!("{what} came"))
 }
 
 /// What the head of an answer says.
 #[derive(Debug, PartialEq, Eq)]
-struct Head {
-    status: u16,
+pub(super) struct Head {
+    pub(super) status: u16,
     /// Bytes of the head with its empty line.
-    length: usize,
+    pub(super) length: usize,
     /// Bytes of the body.
-    body: usize,
+    pub(super) body: usize,
 }
 
 /// Parses the head once it is complete. Only bodies with a `Content-Length` are known.
-fn parse_head(bytes: &[u8]) -> Result<Option<Head>, Error> {
+pub(super) fn parse_head(bytes: &[u8]) -> Result<Option<Head>, Error> {
     let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else {
         return Ok(None);
     };

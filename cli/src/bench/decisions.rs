@@ -1,0 +1,298 @@
+//! `plumbline bench decisions`: from a settlement, or a price that crosses a bound, to a signed decision at
+//! everybody who waits for it, and what solving for shares takes.
+//!
+//! The schedulers are a process of their own, so that neither side's files or time are the other's.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Write};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result};
+use clap::Args;
+use plumbline_agents::bench::{Arrivals, Subscribers, percentile};
+use plumbline_governance::Bps;
+use plumbline_governance::allocator::{Pool, Request, allocate};
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::work_folder::WorkFolder;
+use site::Site;
+
+mod site;
+
+/// Between two causes, so that everybody waits again.
+const BETWEEN: Duration = Duration::from_millis(1_500);
+/// Times that a program is solved for one figure.
+const SOLVED: usize = 5;
+/// Variable with the token of the subscribers, which are a process of their own.
+const TOKEN: &str = "PLUMBLINE_BENCH_TOKEN";
+
+#[derive(Debug, Args)]
+pub struct Decisions {
+    /// Runs that share the pool
+    #[arg(long, default_value_t = 1_000)]
+    runs: usize,
+    /// Numbers of subscribers to measure, half by long poll and half by stream
+    #[arg(long, value_delimiter = ',', default_value = "100,1000,10000")]
+    subscribers: Vec<usize>,
+    /// Settlements and crossings of a bound, by turns, for each of them
+    #[arg(long, default_value_t = 20)]
+    causes: usize,
+    /// Numbers of runs to solve for besides
+    #[arg(long, value_delimiter = ',', default_value = "10000,100000")]
+    solve: Vec<usize>,
+    /// Folder for the measured database; a temporary one by default
+    #[arg(long)]
+    data_dir: Option<PathBuf>,
+    /// Print a list of JSON objects
+    #[arg(long)]
+    json: bool,
+}
+
+/// The other side of `bench decisions`; started by it.
+#[derive(Debug, Args)]
+pub struct Wait {
+    #[arg(long)]
+    url: String,
+    #[arg(long)]
+    count: usize,
+    #[arg(long)]
+    since: i64,
+}
+
+/// One line of `bench decisions --json`.
+#[derive(Debug, Serialize)]
+struct Row {
+    runs: usize,
+    subscribers: usize,
+    /// Subscribers times causes that were read.
+    read: usize,
+    /// From before the transaction that is the cause to the decision read by one subscriber.
+    p50_ms: Option<f64>,
+    p99_ms: Option<f64>,
+    max_ms: Option<f64>,
+    /// From the same moment to the first who read it.
+    first_p50_ms: Option<f64>,
+    /// Shares of all runs from the allocator, median.
+    solve_ms: f64,
+    /// Subscribers that gave up.
+    lost: u64,
+}
+
+impl Decisions {
+    pub fn run(self) -> Result<()> {
+        let mut rows = Vec::new();
+        if !self.subscribers.is_empty() {
+            let most = self.subscribers.iter().copied().max().unwrap_or(0);
+            let work = WorkFolder::of(self.data_dir.as_deref())?;
+            let site = Site::start(work.path(), self.runs, most)?;
+            for &count in &self.subscribers {
+                rows.push(measure(&site, count, self.causes)?);
+            }
+            site.stop()?;
+        }
+        for &runs in &self.solve {
+            rows.push(Row {
+                runs,
+                subscribers: 0,
+                read: 0,
+                p50_ms: None,
+                p99_ms: None,
+                max_ms: None,
+                first_p50_ms: None,
+                solve_ms: solve_ms(runs)?,
+                lost: 0,
+            });
+        }
+        if self.json {
+            println!("{}", serde_json::to_string(&rows)?);
+            return Ok(());
+        }
+        println!("   runs  subscribers  first ms  p50 ms  p99 ms  max ms  solve ms  lost");
+        let figure = |value: Option<f64>| value.map_or("–".to_owned(), |ms| format!("{ms:.1}"));
+        for row in &rows {
+            println!(
+                "{:7} {:12} {:>9} {:>7} {:>7} {:>7} {:9.2} {:5}",
+                row.runs,
+                row.subscribers,
+                figure(row.first_p50_ms),
+                figure(row.p50_ms),
+                figure(row.p99_ms),
+                figure(row.max_ms),
+                row.solve_ms,
+                row.lost
+            );
+        }
+        Ok(())
+    }
+}
+
+/// Measures the service with so many subscribers.
+fn measure(site: &Site, subscribers: usize, causes: usize) -> Result<Row> {
+    let mut waiting = Waiting::start(site, subscribers)?;
+    let mut caused = BTreeMap::new();
+    for number in 0..causes {
+        let before = unix_micros();
+        // By turns, so that neither is measured in a quieter moment.
+        let run = if number % 2 == 0 {
+            site.cross_a_bound()?
+        } else {
+            site.settle_against()?
+        };
+        caused.insert(site.decided_on(&run)?, before);
+        std::thread::sleep(BETWEEN);
+    }
+    let (arrivals, lost) = waiting.end()?;
+    let mut all: Vec<u32> = Vec::new();
+    let mut first: Vec<u32> = Vec::new();
+    for (version, before) in &caused {
+        let times = arrivals.get(version).map_or(&[][..], Vec::as_slice);
+        let late = |time: &u64| u32::try_from(time.saturating_sub(*before)).unwrap_or(u32::MAX);
+        first.extend(times.first().map(late));
+        all.extend(times.iter().map(late));
+    }
+    anyhow::ensure!(
+        all.len() as u64 + lost * causes as u64 >= (caused.len() * subscribers) as u64,
+        "only {} of {} decisions were read",
+        all.len(),
+        caused.len() * subscribers
+    );
+    all.sort_unstable();
+    first.sort_unstable();
+    Ok(Row {
+        runs: site.runs(),
+        subscribers,
+        read: all.len(),
+        p50_ms: Some(percentile(&all, 0.5)),
+        p99_ms: Some(percentile(&all, 0.99)),
+        max_ms: Some(percentile(&all, 1.0)),
+        first_p50_ms: Some(percentile(&first, 0.5)),
+        solve_ms: solve_ms(site.runs())?,
+        lost,
+    })
+}
+
+fn unix_micros() -> u64 {
+    let elapsed = SystemTime::now().duration_since(UNIX_EPOCH);
+    elapsed.map_or(0, |elapsed| {
+        u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX)
+    })
+}
+
+/// Median time of the allocator on a pool of many kinds of runs, milliseconds.
+fn solve_ms(runs: usize) -> Result<f64> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut draw = |below: u64| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        (state >> 33) % below
+    };
+    let requests: Vec<Request> = (0..runs)
+        .map(|n| Request {
+            run: Uuid::from_u128(n as u128),
+            value: 1.0 + draw(4) as f64 / 4.0,
+            severity: 1.0,
+            upper: draw(1_001) as f64 / 1_000.0,
+            floor: Bps::ZERO,
+            cap: Bps::saturating(1 + draw(200) as u32),
+            cap_reason: "the most that the policy gives one run".to_owned(),
+        })
+        .collect();
+    let pool = Pool {
+        capacity: Bps::FULL,
+        risk_budget: 0.3,
+    };
+    let mut times = Vec::with_capacity(SOLVED);
+    for _ in 0..SOLVED {
+        let began = Instant::now();
+        allocate(&requests, &pool)?;
+        times.push(began.elapsed().as_secs_f64() * 1_000.0);
+    }
+    times.sort_by(f64::total_cmp);
+    Ok(times[SOLVED / 2])
+}
+
+/// Subscribers in a process of their own.
+struct Waiting {
+    child: Child,
+    output: BufReader<std::process::ChildStdout>,
+}
+
+impl Waiting {
+    fn start(site: &Site, count: usize) -> Result<Self> {
+        let since = site.version()?;
+        let mut child = Command::new(std::env::current_exe()?)
+            .args(["bench", "wait-for-decisions", "--url", &site.url()])
+            .args(["--count", &count.to_string(), "--since", &since.to_string()])
+            .env(TOKEN, site.token())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("cannot start the subscribers")?;
+        let output = child
+            .stdout
+            .take()
+            .context("the subscribers have no output")?;
+        let mut waiting = Self {
+            child,
+            output: BufReader::new(output),
+        };
+        anyhow::ensure!(waiting.line()? == "ready", "the subscribers did not start");
+        Ok(waiting)
+    }
+
+    fn line(&mut self) -> Result<String> {
+        let mut line = String::new();
+        self.output.read_line(&mut line)?;
+        Ok(line.trim_end().to_owned())
+    }
+
+    fn end(&mut self) -> Result<(Arrivals, u64)> {
+        // Closing its input tells it to stop.
+        drop(self.child.stdin.take());
+        let found = self.line()?;
+        self.child.wait()?;
+        serde_json::from_str(&found).context("the subscribers said nothing")
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        // Already ended, unless something failed before.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Wait {
+    pub fn run(self) -> Result<()> {
+        let subscribers = Subscribers {
+            base_url: self.url,
+            token: std::env::var(TOKEN).unwrap_or_default(),
+            count: self.count,
+            since: self.since,
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let ready = || {
+            println!("ready");
+            // Nobody reads it any more when it cannot be written.
+            let _ = std::io::stdout().flush();
+        };
+        let stop = async {
+            let closed = tokio::task::spawn_blocking(|| {
+                let mut rest = String::new();
+                std::io::stdin().read_line(&mut rest)
+            });
+            // Whatever it ends with, the other side is done.
+            let _ = closed.await;
+        };
+        let found = runtime.block_on(subscribers.wait(ready, stop))?;
+        println!("{}", serde_json::to_string(&found)?);
+        Ok(())
+    }
+}
