@@ -57,9 +57,13 @@ impl Service {
     ) -> Result<Vec<DecisionView>> {
         self.allow(&ctx.actor, Action::ListAllocations)?;
         let limit = limit.min(MOST_DECIDED) as i64;
+        let signatures = self.active_policy()?.document().signatures;
         self.read(|tx| {
             let rows = decisions::since(tx, since, limit)?;
-            rows.into_iter().map(|row| decision_view(tx, row)).collect()
+            let terms = self.signing_terms(tx, signatures)?;
+            rows.into_iter()
+                .map(|row| decision_view(tx, row, &terms))
+                .collect()
         })
     }
 

@@ -45,6 +45,7 @@ impl Site {
         let store = Store::open(&folder.join("plumbline.db"), StoreOptions::default())?;
         let limits = RateLimits {
             requests_per_second: 0.0,
+            account_requests_per_second: 0.0,
             credentials_per_minute: 0.0,
         };
         let service = Service::open(ServiceParts {
@@ -73,6 +74,7 @@ impl Site {
         let token = CreateToken {
             name: "bench".into(),
             scopes: vec!["read".into()],
+            valid_days: None,
         };
         let site = Self {
             token: service.create_token(&operator, &token)?.token,
@@ -188,9 +190,14 @@ fn operator_of(service: &Service) -> Result<Context> {
     let account = CreateAccount {
         handle: handle.clone(),
         password: password.clone(),
+        invitation: None,
     };
     service.provision_account(&account, &["participant", "operator", "scheduler"])?;
-    let session = service.login(&Login { handle, password })?;
+    let session = service.login(&Login {
+        handle,
+        password,
+        code: None,
+    })?;
     let found = service.actor_of_session(&session.secret)?;
     let (actor, _) = found.context("the account that was just made cannot sign in")?;
     Ok(Context::of(actor))
