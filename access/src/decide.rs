@@ -349,7 +349,9 @@ fn facts_of(schema: &Schema, action: Action) -> Result<Facts, AccessError> {
         | Action::ReadPortfolio
         | Action::ListOwnOrders => Some("read"),
         Action::RemoveComment => Some("trade"),
-        Action::RetireKey => Some("govern"),
+        Action::RegisterKey | Action::VouchForKey | Action::Cosign | Action::RetireKey => {
+            Some("govern")
+        }
         _ => SCOPES.into_iter().find(of_scope),
     };
     Ok(Facts { kind, scope })

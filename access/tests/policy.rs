@@ -179,6 +179,43 @@ fn the_operator_has_no_part_in_how_a_case_ends() {
     }
 }
 
+/// A signature that counts beside the service's must not be had by signing up.
+#[test]
+fn only_guardians_sign_beside_the_service() {
+    let access = Access::new(OPEN).unwrap();
+    let others: Vec<&str> = ROLES
+        .into_iter()
+        .filter(|role| *role != "guardian")
+        .collect();
+    for action in [Action::RegisterKey, Action::VouchForKey, Action::Cosign] {
+        assert!(may(
+            &access,
+            person(&["guardian"], &SCOPES, false),
+            action,
+            true
+        ));
+        assert!(!may(&access, person(&others, &SCOPES, true), action, true));
+    }
+    assert!(may(
+        &access,
+        person(&["guardian"], &SCOPES, false),
+        Action::RetireKey,
+        true
+    ));
+    assert!(!may(
+        &access,
+        person(&["guardian"], &SCOPES, false),
+        Action::RetireKey,
+        false
+    ));
+    assert!(may(
+        &access,
+        person(&["operator"], &SCOPES, false),
+        Action::RetireKey,
+        false
+    ));
+}
+
 #[test]
 fn circumstances_count() {
     for (public_read, sign_up, reads, signs_up) in [
