@@ -2,7 +2,7 @@
 
 ALTER TABLE sessions ADD COLUMN agent TEXT NOT NULL DEFAULT '';
 ALTER TABLE sessions ADD COLUMN last_seen_at INTEGER;
-CREATE INDEX sessions_by_account ON sessions (account_id, created_at);
+CREATE INDEX sessions_by_time ON sessions (account_id, created_at);
 
 ALTER TABLE tokens ADD COLUMN expires_at INTEGER;
 
