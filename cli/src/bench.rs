@@ -3,6 +3,7 @@
 mod decisions;
 mod depth;
 mod floor;
+mod links;
 mod organisms;
 mod seed;
 mod trades;

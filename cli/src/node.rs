@@ -85,8 +85,9 @@ impl Node {
         if left && worker.is_alive() {
             bail!("the inner step in progress does not end; the run's coordinator will notice");
         }
+        let meter = (worker.meter().rounds(), worker.meter().computing_share());
         worker.finish()?;
-        self.tell_end(left);
+        self.tell_end(left, meter);
         Ok(())
     }
 
@@ -140,15 +141,18 @@ impl Node {
         }
     }
 
-    fn tell_end(&self, left: bool) {
+    fn tell_end(&self, left: bool, (rounds, computing): (u64, f64)) {
         let status = if left { "left" } else { "over" };
         if self.json {
-            println!("{}", json!({"status": status}));
-        } else if left {
-            println!("left the run; its work of this round went back");
-        } else {
-            println!("the run is over");
+            println!(
+                "{}",
+                json!({"status": status, "rounds": rounds,
+                "computing_share": computing})
+            );
+            return;
         }
+        let percent = 100.0 * computing;
+        println!("{status}; {rounds} rounds, with work to do {percent:.0} % of the time");
     }
 }
 

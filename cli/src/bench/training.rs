@@ -1,6 +1,8 @@
 //! `plumbline bench training`: one node beside a plain candle graph of the same
 //! model, codecs beside each other, attacks beside honest runs, churn beside calm.
 
+use std::time::Duration;
+
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 use plumbline_training_model::ModelConfig;
@@ -8,12 +10,13 @@ use plumbline_training_net::bench::{self, BenchOptions, HostileRow};
 use plumbline_training_net::corpus::SourceData;
 use serde_json::{Map, Value, json};
 
+use super::links::{Link, LinkBench};
 use super::work_folder::WorkFolder;
 
 #[derive(Debug, Args)]
 pub struct Training {
     /// Sections to run
-    #[arg(long, value_enum, value_delimiter = ',', default_values_t = Section::ALL)]
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = Section::DEFAULT)]
     only: Vec<Section>,
     /// Smaller models and fewer rounds
     #[arg(long)]
@@ -30,6 +33,9 @@ pub struct Training {
     /// Threads of the one node
     #[arg(long, value_delimiter = ',', default_value = "1,2")]
     threads: Vec<usize>,
+    /// Inner steps of a round behind slow links
+    #[arg(long, default_value_t = 30)]
+    link_steps: u64,
     /// Print one JSON object with a member for each section
     #[arg(long)]
     json: bool,
@@ -46,10 +52,20 @@ enum Section {
     Hostile,
     /// Half of the nodes killed and replaced
     Churn,
+    /// Nodes behind slow links, as processes in network namespaces (needs root)
+    Links,
 }
 
 impl Section {
-    const ALL: [Self; 4] = [Self::SingleNode, Self::Codec, Self::Hostile, Self::Churn];
+    const ALL: [Self; 5] = [
+        Self::SingleNode,
+        Self::Codec,
+        Self::Hostile,
+        Self::Churn,
+        Self::Links,
+    ];
+    /// What is run unless asked otherwise: all that needs no rights.
+    const DEFAULT: [Self; 4] = [Self::SingleNode, Self::Codec, Self::Hostile, Self::Churn];
 }
 
 impl Training {
@@ -74,6 +90,7 @@ impl Training {
                 Section::Codec => ("codec", self.codec(&options)?),
                 Section::Hostile => ("hostile", self.hostile(&options)?),
                 Section::Churn => ("churn", self.churn(&options)?),
+                Section::Links => ("links", self.links(folder.path())?),
             };
             sections.insert(name.to_owned(), value);
         }
@@ -171,6 +188,48 @@ impl Training {
             }
         };
         Ok(serde_json::to_value(bench::hostile(options, &mut told)?)?)
+    }
+
+    /// The two links of the specification with three nodes at full speed, then
+    /// the better one with speeds 10 : 5 : 1.
+    fn links(&self, folder: &std::path::Path) -> Result<Value> {
+        let bench = LinkBench {
+            folder,
+            text: self.text.as_deref(),
+            seed: self.seed,
+            time: Duration::from_secs(if self.quick { 30 } else { 120 }),
+            inner_steps: self.link_steps,
+        };
+        let fast = Link {
+            mbit_s: 100.0,
+            delay_ms: 25,
+            loss_bps: 100,
+        };
+        let slow = Link {
+            mbit_s: 20.0,
+            ..fast
+        };
+        let spread = [0.5, 0.25, 0.05];
+        let mut rows = Vec::new();
+        for (link, shares) in [(fast, [0.5; 3]), (slow, [0.5; 3]), (fast, spread)] {
+            let row = bench.measure(link, &shares)?;
+            if !self.json {
+                println!(
+                    "{:4} Mb/s, {} ms and {} % loss each way, shares {:?}: with work {:.1} % of \
+                     the time; {} rounds of {} steps, {} bytes",
+                    row.mbit_s,
+                    row.delay_ms,
+                    f64::from(row.loss_bps) / 100.0,
+                    row.shares,
+                    100.0 * row.computing_share,
+                    row.rounds,
+                    row.inner_steps,
+                    row.bytes
+                );
+            }
+            rows.push(row);
+        }
+        Ok(serde_json::to_value(rows)?)
     }
 
     fn churn(&self, options: &BenchOptions) -> Result<Value> {

@@ -9,9 +9,10 @@
 //! from the state that the announcement names, so that anybody can do its work
 //! again.
 
+mod handle;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use plumbline_training_core::assignment::Assignment;
@@ -20,7 +21,6 @@ use plumbline_training_core::digest::Digest;
 pub use plumbline_training_core::local::InnerPlan;
 use plumbline_training_core::local::{LocalError, LocalRound, NodeState, Task, Work, commitment};
 use plumbline_training_core::pacing::{Pacer, Wait};
-use plumbline_training_core::round::NodeId;
 use plumbline_training_core::time::Micros;
 use plumbline_training_core::trainer::{LocalTrainer, TrainerError};
 use rustix::time::{ClockId, clock_gettime};
@@ -31,6 +31,7 @@ use crate::message::{Message, RoundAnnouncement, RoundReport, bounded_reason};
 use crate::payload::{self, PayloadError, VectorKind};
 use crate::rebuild::Rebuild;
 use crate::transport::{Transport, TransportError};
+pub use handle::{Meter, NodeHandle};
 
 /// Longest sleep without looking at the kill flag or saying hello again.
 const POLL: Duration = Duration::from_millis(500);
@@ -92,88 +93,12 @@ pub enum NodeError {
     Thread(String),
 }
 
-/// A running node.
-#[derive(Debug)]
-pub struct NodeHandle {
-    id: NodeId,
-    kill: Arc<AtomicBool>,
-    leave: Arc<AtomicBool>,
-    thread: Option<JoinHandle<Result<(), NodeError>>>,
-}
-
-impl NodeHandle {
-    /// Starts a node on a new thread.
-    ///
-    /// # Errors
-    /// [`NodeError::Thread`].
-    pub fn spawn(options: NodeOptions) -> Result<Self, NodeError> {
-        let id = options.transport.id().clone();
-        let kill = Arc::new(AtomicBool::new(false));
-        let leave = Arc::new(AtomicBool::new(false));
-        let flags = (Arc::clone(&kill), Arc::clone(&leave));
-        let thread = std::thread::Builder::new()
-            .name(format!("train-{id}"))
-            .spawn(move || run(options, &flags.0, &flags.1))
-            .map_err(|e| NodeError::Thread(e.to_string()))?;
-        Ok(Self {
-            id,
-            kill,
-            leave,
-            thread: Some(thread),
-        })
-    }
-
-    /// The node's name.
-    pub fn id(&self) -> &NodeId {
-        &self.id
-    }
-
-    /// Whether its thread is running.
-    pub fn is_alive(&self) -> bool {
-        self.thread
-            .as_ref()
-            .is_some_and(|thread| !thread.is_finished())
-    }
-
-    /// Makes the node vanish without a word, as a crash does: the inner step
-    /// in progress is its last.
-    pub fn kill(&self) {
-        self.kill.store(true, Ordering::Relaxed);
-    }
-
-    /// Makes the node say goodbye after the inner step in progress. Its work
-    /// in this round goes back.
-    pub fn leave(&self) {
-        self.leave.store(true, Ordering::Relaxed);
-    }
-
-    /// Waits for the thread to end; it does after a stop message, a kill, or
-    /// being told to leave.
-    pub fn join(self) {
-        self.finish().ok();
-    }
-
-    /// As [`NodeHandle::join`], and says what the node ended with.
-    ///
-    /// # Errors
-    /// [`NodeError`].
-    pub fn finish(mut self) -> Result<(), NodeError> {
-        let Some(thread) = self.thread.take() else {
-            return Ok(());
-        };
-        let died = |_| Err(NodeError::Thread("it panicked".into()));
-        thread.join().unwrap_or_else(died)
-    }
-}
-
-/// A node whose handle is dropped has nobody left to stop it.
-impl Drop for NodeHandle {
-    fn drop(&mut self) {
-        self.kill();
-    }
-}
-
-fn run(options: NodeOptions, kill: &AtomicBool, leave: &AtomicBool) -> Result<(), NodeError> {
+fn run(
+    options: NodeOptions,
+    kill: &AtomicBool,
+    leave: &AtomicBool,
+    meter: Arc<Meter>,
+) -> Result<(), NodeError> {
     // One pool per node: whatever the tensor back end hands to the current
     // pool stays on this one thread, whose CPU time is what pacing counts.
     let pool = rayon::ThreadPoolBuilder::new()
@@ -214,6 +139,9 @@ fn run(options: NodeOptions, kill: &AtomicBool, leave: &AtomicBool) -> Result<()
                 said_hello: now,
                 speed,
                 rebuild,
+                meter,
+                first_work: None,
+                idle: None,
             };
             node.serve(kill, leave)
         });
@@ -291,6 +219,10 @@ struct Node<'a> {
     said_hello: Instant,
     speed: u64,
     rebuild: Option<Rebuild>,
+    meter: Arc<Meter>,
+    first_work: Option<Instant>,
+    /// Since when there is nothing to do.
+    idle: Option<Instant>,
 }
 
 impl Node<'_> {
@@ -433,7 +365,16 @@ impl Node<'_> {
             cpu_us: 0,
             promised: None,
         });
+        self.note_work();
         Ok(())
+    }
+
+    /// A round's work begins.
+    fn note_work(&mut self) {
+        let first = *self.first_work.get_or_insert_with(Instant::now);
+        let micros = |since: Instant| since.elapsed().as_micros() as u64;
+        let idle = self.idle.take().map_or(0, micros);
+        self.meter.note(idle, micros(first));
     }
 
     /// The parameters, and the state to begin from where the replica is not in
@@ -464,6 +405,7 @@ impl Node<'_> {
         let means = (&self.plan.scheme, &self.geometry);
         match rebuild.apply(self.transport, means, recipe, target) {
             Some(bytes) => {
+                self.meter.note_rebuilt();
                 self.transport.put(bytes)?;
                 self.transport.get(target)
             }
@@ -541,6 +483,7 @@ impl Node<'_> {
             state: bytes,
         });
         self.at = At::Shown(digest, state.memory);
+        self.idle = Some(Instant::now());
         self.promise()
     }
 

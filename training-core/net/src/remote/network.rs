@@ -24,6 +24,8 @@ use crate::transport::LocalHub;
 
 /// Connections at once, of all runs; more are refused before their handshake.
 const CONNECTIONS_MAX: usize = 512;
+/// Time for the last messages before connections are closed.
+const FLUSH: Duration = Duration::from_millis(500);
 /// Longest handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
@@ -132,12 +134,20 @@ impl Network {
 
 impl Drop for Network {
     fn drop(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
-            let endpoint = self.inner.endpoint.clone();
-            runtime.spawn(async move { endpoint.close().await });
-            // In the background: the dropper may be on an event loop itself.
-            std::thread::spawn(move || runtime.shutdown_timeout(Duration::from_secs(3)));
-        }
+        let Some(runtime) = self.runtime.take() else {
+            return;
+        };
+        let endpoint = self.inner.endpoint.clone();
+        // On a thread of its own: the dropper may be on an event loop itself.
+        let closing = std::thread::spawn(move || {
+            runtime.block_on(async move {
+                // What was said last, that the run is over, shall still arrive.
+                tokio::time::sleep(FLUSH).await;
+                timeout(FLUSH * 2, endpoint.close()).await.ok();
+            });
+            runtime.shutdown_timeout(FLUSH);
+        });
+        closing.join().ok();
     }
 }
 

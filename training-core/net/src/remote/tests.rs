@@ -152,6 +152,11 @@ fn nodes_join_train_leave_and_come_back_as_themselves() {
     let stats = host.stats(RUN).unwrap();
     assert!(stats.bans.is_empty(), "{:?}", stats.bans);
     assert!(stats.bytes_every_step > 20 * stats.bytes_sent);
+    let (rounds, rebuilt) = (first.meter().rounds(), first.meter().rebuilt());
+    assert!(
+        2 * rebuilt > rounds,
+        "{rebuilt} of {rounds} rounds without fetching parameters"
+    );
     // The run ends here, and so for its nodes.
     host.stop(RUN).unwrap();
     for worker in [first, second, third] {

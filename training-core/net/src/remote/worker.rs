@@ -18,7 +18,7 @@ use super::{CORPUS_BYTES_MAX, Job, TOKENIZER_BYTES_MAX};
 use crate::corpus::{Corpus, CorpusError, SequenceSource, SourceSpec, load_sources};
 use crate::error::HostError;
 use crate::gate::Gate;
-use crate::node::{NodeError, NodeHandle, NodeOptions};
+use crate::node::{Meter, NodeError, NodeHandle, NodeOptions};
 use crate::rebuild::Rebuild;
 use crate::transport::Transport;
 use crate::vault::write_atomically;
@@ -129,6 +129,11 @@ impl Worker {
     /// Tokens per second by its own measure.
     pub fn tokens_per_second(&self) -> f64 {
         self.speed as f64 * self.job.model.sequence as f64 / 1_000.0
+    }
+
+    /// How it spends its time.
+    pub fn meter(&self) -> &Meter {
+        self.handle.meter()
     }
 
     /// Whether it is still at it.
