@@ -353,7 +353,8 @@ impl Transport for LocalEndpoint {
         let bytes = Arc::new(envelope.encode(self.hub.limits.message_bytes)?);
         let others: Vec<Receiver> = lock(&self.hub.mailboxes)
             .iter()
-            .filter_map(|(id, receiver)| (*id != self.id).then(|| receiver.clone()))
+            .filter(|(id, _)| **id != self.id)
+            .map(|(_, receiver)| receiver.clone())
             .collect();
         for receiver in others {
             match receiver {
