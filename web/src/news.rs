@@ -163,6 +163,8 @@ mod tests {
             envelope: json!({}),
             target_name: run.to_owned(),
             acks: vec![],
+            proof: None,
+            signatures_needed: 1,
         }
     }
 
