@@ -16,6 +16,7 @@
 mod command;
 mod consumer;
 mod exec;
+mod gateway;
 mod process;
 mod slurm;
 mod state;
@@ -28,6 +29,7 @@ mod lost_contact;
 
 pub use consumer::{Consumer, ConsumerConfig, Targets, TrustedKeys};
 pub use exec::ExecEnforcer;
+pub use gateway::{Gateway, Place, Refusal};
 pub use process::{Method, ProcessEnforcer, ProcessOptions, Selector, Signal};
 pub use slurm::{Resize, SlurmEnforcer, SlurmOptions};
 
@@ -35,7 +37,7 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use plumbline_governance::decision::DecisionTarget;
+use plumbline_governance::decision::{DecisionTarget, InferenceLimits};
 use plumbline_governance::{Action, Bps};
 use thiserror::Error;
 use uuid::Uuid;
@@ -61,6 +63,8 @@ pub struct Order {
     pub max_units: Option<u64>,
     /// Whether new work may be admitted.
     pub admit_new: bool,
+    /// Limits that an inference target must keep to.
+    pub inference: Option<InferenceLimits>,
     /// Whether state must be saved before a cut.
     pub checkpoint_first: bool,
     /// Time to save state before a cut, seconds.

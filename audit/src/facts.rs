@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::inference;
 use crate::juries;
 use crate::ledger::Balances;
 use crate::orders;
@@ -99,10 +100,13 @@ const KINDS: &[&str] = &[
     "deposit-forfeited",
     "treasury-payment",
     "revenue",
+    "inference-reserve",
+    "inference-settle",
+    "revenue-close",
 ];
 
 /// Kinds whose amounts follow from more than the fact that they name.
-const CHECKED_ELSEWHERE: [&str; 11] = [
+const CHECKED_ELSEWHERE: [&str; 14] = [
     "order",
     "order-refund",
     "juror-stake",
@@ -114,6 +118,9 @@ const CHECKED_ELSEWHERE: [&str; 11] = [
     "deposit-forfeited",
     "treasury-payment",
     "revenue",
+    "inference-reserve",
+    "inference-settle",
+    "revenue-close",
 ];
 
 /// Compares what was due with what was moved.
@@ -132,6 +139,7 @@ pub(crate) fn compare(export: &Export, facts: Facts, balances: &Balances, report
     orders::compare(export, &of_orders, &moved, report);
     juries::check(export, &moved, balances, report);
     votes::check(export, &moved, balances, report);
+    inference::check(export, &moved, balances, report);
     moved.iter_mut().for_each(join_payers);
     // A run that came to nothing only gives the order's rest back to its owner.
     moved.retain(|cause, moves| cause.0 != "order-fill" || !moves.is_empty());
@@ -140,7 +148,7 @@ pub(crate) fn compare(export: &Export, facts: Facts, balances: &Balances, report
             check_grant(cause, moves, report);
             continue;
         }
-        // Checked by the order, the juror, and the proposal.
+        // Checked by the order, the juror, the proposal, and the request.
         if CHECKED_ELSEWHERE.contains(&cause.0) {
             continue;
         }

@@ -18,6 +18,7 @@ pub mod draws;
 mod evidence;
 mod facts;
 pub mod hashes;
+mod inference;
 mod juries;
 mod ledger;
 mod log;

@@ -1,7 +1,9 @@
 //! Completions of the embedded training host in the service's words.
 
 use std::sync::Arc;
+use std::time::Instant;
 
+use plumbline_agents::enforce::{Gateway, Place};
 use plumbline_service::host::{
     Ask, ChosenToken, Generated, HostError, Sampling, TextEnd, TextEvent, TextSink, Token,
 };
@@ -10,19 +12,42 @@ use plumbline_training_model::{
 };
 use plumbline_training_net::serving::{self, Serving};
 
-/// Hands texts to the generator's running batch.
+/// Lets a request in under the decision in force, with all the tokens that it may take; `None` where no decision limits
+/// the run's inference.
+pub fn admit(gateway: &Gateway, run: &str, asks: &[Ask]) -> Result<Option<Place>, HostError> {
+    let Ok(run) = run.parse() else {
+        return Ok(None);
+    };
+    let tokens = asks.iter().map(|ask| ask.sampling.max_tokens as u64).sum();
+    gateway
+        .admit(run, tokens, Instant::now())
+        .map_err(|refusal| HostError::Limited {
+            decision_id: refusal.decision_id.to_string(),
+            paused: refusal.stopped,
+            retry_after_s: refusal.retry_after_s,
+        })
+}
+
+/// Hands texts to the generator's running batch. The place is given up with the last of them.
 pub fn generate(
     serving: &Serving,
     generator: &Arc<Generator>,
     asks: Vec<Ask>,
     sink: &TextSink,
+    place: Option<Place>,
 ) -> Result<(), HostError> {
+    let place = place.map(Arc::new);
     let seat = |(number, ask): (usize, Ask)| {
-        let sink = Arc::clone(sink);
+        let (sink, place) = (Arc::clone(sink), place.clone());
         serving::Ask {
             sampling: Arc::new(options(&ask.sampling)),
             prompt: ask.prompt,
-            sink: Box::new(move |event| sink(number, text_event(event))),
+            sink: Box::new(move |event| {
+                if let (Some(place), Event::Finished(end)) = (&place, &event) {
+                    place.used((end.prompt_tokens + end.completion_tokens) as u64);
+                }
+                sink(number, text_event(event))
+            }),
         }
     };
     let asks = asks.into_iter().enumerate().map(seat).collect();

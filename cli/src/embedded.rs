@@ -2,9 +2,9 @@
 //! completions, frozen checkpoints), the replay judge (completions on a
 //! checkpoint) and the consumer of decisions (shares).
 
-use plumbline_agents::enforce::{Applied, EnforceError, Enforcer, Order};
+use plumbline_agents::enforce::{Applied, EnforceError, Enforcer, Gateway, Order};
 use plumbline_governance::decision::DecisionTarget;
-use plumbline_governance::{Action, Bps};
+use plumbline_governance::{Action, Bps, Workload};
 use plumbline_oracle::exhibit::ReplaySampling;
 use plumbline_oracle_candle::{CheckpointRunner, RunnerError};
 use plumbline_service::host::{
@@ -27,6 +27,8 @@ use crate::completions::{self, completions};
 #[derive(Clone)]
 pub struct EmbeddedRuns {
     host: Host,
+    /// What the decisions on inference let in.
+    gateway: Gateway,
 }
 
 /// How long a share may take to be in force before what is in force is reported as it is.
@@ -43,7 +45,10 @@ enum Model {
 
 impl EmbeddedRuns {
     pub fn new(host: Host) -> Self {
-        Self { host }
+        Self {
+            host,
+            gateway: Gateway::default(),
+        }
     }
 
     /// A run by id or name.
@@ -221,8 +226,12 @@ impl RunHost for EmbeddedRuns {
     }
 
     fn generate(&self, model: &str, asks: Vec<Ask>, sink: &TextSink) -> Result<String, HostError> {
+        let run = self
+            .run_of(model)
+            .ok_or_else(|| HostError::UnknownModel(model.to_owned()))?;
+        let place = completions::admit(&self.gateway, &run, &asks)?;
         let (parameters, generator) = self.served(model).map_err(host_error)?;
-        completions::generate(self.host.serving(), &generator, asks, sink)?;
+        completions::generate(self.host.serving(), &generator, asks, sink, place)?;
         Ok(parameters)
     }
 }
@@ -272,6 +281,9 @@ pub fn replay(
 
 impl Enforcer for EmbeddedRuns {
     async fn apply(&mut self, order: &Order) -> Result<Applied, EnforceError> {
+        if order.target.workload == Workload::Inference {
+            return self.gateway.apply(order).await;
+        }
         let run = order.target.uid.to_string();
         let failed = |error: TrainingError| EnforceError(error.to_string());
         let share = match order.action {
@@ -292,7 +304,7 @@ impl Enforcer for EmbeddedRuns {
         self.host.stats(&target.uid.to_string()).is_ok()
     }
 
-    /// Training admits no requests; the share is all there is to hold.
+    /// Training admits no requests, and those for completions are let in by the limits of their order.
     async fn admission(&mut self, _order: &Order) {}
 }
 

@@ -8,9 +8,11 @@
 
 mod accept;
 mod issue;
+mod limits;
 
 pub use accept::{Accepted, Addressee, RejectReason, accept, loosens, required_signatures};
 pub use issue::{Draft, Terms, is_due, issue};
+pub use limits::InferenceLimits;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -79,21 +81,6 @@ pub struct Baseline {
     pub amount: u64,
     /// When that was measured.
     pub measured_at: Timestamp,
-}
-
-/// Limits of an inference target.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct InferenceLimits {
-    /// Most replicas.
-    pub max_replicas: u32,
-    /// Most requests per second.
-    pub rps: u32,
-    /// Most tokens per minute.
-    pub tpm: u64,
-    /// Most requests at once.
-    pub concurrency: u32,
-    /// Whether new requests may be admitted.
-    pub admit_new: bool,
 }
 
 /// Whether the workload must save its state before it is cut.
@@ -254,6 +241,9 @@ pub struct Effective {
     pub max_units: Option<u64>,
     /// Whether new work may be admitted.
     pub admit_new: bool,
+    /// Limits of an inference target. Requests are what inference does, not new work: they go on within the limits
+    /// while the lease is overdue, and within those of the floor after it.
+    pub inference: Option<InferenceLimits>,
     /// Whether to save state before the cut.
     pub checkpoint_first: bool,
     /// Whether to act at all; false in shadow mode and before `not_before`.
@@ -296,6 +286,9 @@ impl AllocationDecision {
                 .as_ref()
                 .map(|baseline| share_bps.of_units(baseline.amount)),
             admit_new: phase == LeasePhase::Live && self.action.admits() && admitted,
+            inference: self
+                .inference
+                .map(|limits| limits.at(share_bps, self.share_bps)),
             checkpoint_first: expired || self.checkpoint == CheckpointDemand::Required,
             binding: self.mode == Mode::Enforce && phase != LeasePhase::Pending,
         }

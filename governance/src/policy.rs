@@ -16,6 +16,7 @@
 //! ```
 
 mod document;
+mod inference;
 mod rules;
 mod sanity;
 
@@ -24,6 +25,7 @@ pub use document::{
     PolicyDocument, PriceSettings, RuleDocument, RunWeight, Signatures, Thresholds, WeightOverride,
     WeightSettings,
 };
+pub use inference::InferenceSettings;
 pub use rules::{FiredRule, RuleFault, RuleInput, VARIABLES, Verdict};
 
 use rules::RuleSet;

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use plumbline_access::Action;
+use plumbline_governance::Workload;
 use plumbline_governance::ack::{self, AckPhase, AckStep};
 use plumbline_governance::decision::AllocationDecision;
 use plumbline_store::acks::{self, Ack, Put};
@@ -32,7 +33,9 @@ impl Service {
         let signatures = self.active_policy()?.document().signatures;
         self.read(|tx| {
             let version = decisions::last_version(tx)?;
-            let rows = decisions::current(tx)?;
+            let mut rows = decisions::current(tx)?;
+            // Training first: inference follows from it.
+            rows.sort_by_key(|row| row.workload != Workload::Training.as_str());
             let terms = self.signing_terms(tx, signatures)?;
             let items = rows
                 .into_iter()

@@ -122,6 +122,16 @@ pub enum HostError {
     /// The request does not make sense for the model.
     #[error("{0}")]
     BadRequest(String),
+    /// A decision stops the run or limits what it answers.
+    #[error("limited by decision {decision_id}")]
+    Limited {
+        /// The decision.
+        decision_id: String,
+        /// Whether it stops the run.
+        paused: bool,
+        /// Seconds after which to try again.
+        retry_after_s: u32,
+    },
     /// More is asked for than may wait.
     #[error("too many texts are asked for at once")]
     Overloaded,

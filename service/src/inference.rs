@@ -1,10 +1,13 @@
 //! The completion gateway's use case: who may ask what of which run.
 
+mod decisions;
+
 use plumbline_access::Action;
 
 use crate::accounts::account_of;
 use crate::context::Context;
 use crate::host::{Ask, HostError, Sampling, TextSink};
+use crate::metering::counted;
 use crate::{Result, Service, ServiceError};
 
 /// Most texts of one request.
@@ -25,7 +28,7 @@ impl Service {
     ///
     /// # Errors
     /// `Limited` when the run's allocation forbids serving, `Overloaded`,
-    /// `not-found`, `model-not-ready`, `bad-sampling`, `too-many-prompts`,
+    /// `insufficient-funds`, `not-found`, `model-not-ready`, `bad-sampling`, `too-many-prompts`,
     /// `prompt-too-long`.
     pub fn generate(
         &self,
@@ -34,7 +37,7 @@ impl Service {
         asks: Vec<Ask>,
         sink: &TextSink,
     ) -> Result<String> {
-        account_of(&ctx.actor)?;
+        let account_id = account_of(&ctx.actor)?;
         self.allow(&ctx.actor, Action::AskModel)?;
         check_request(&asks)?;
         let run_id = self
@@ -42,8 +45,9 @@ impl Service {
             .run_of(model)
             .ok_or_else(|| unknown_model(model))?;
         self.check_served(&run_id)?;
+        let meter = self.meter(&account_id, &run_id, &asks)?;
         self.counters.completions.add(asks.len() as u64);
-        Ok(self.host.generate(model, asks, sink)?)
+        Ok(self.host.generate(model, asks, &counted(sink, meter))?)
     }
 
     /// Refuses when the newest decision about the run pauses it.
@@ -112,6 +116,15 @@ impl From<HostError> for ServiceError {
                 format!("{name} has no checkpoint yet; try again soon"),
             ),
             HostError::BadRequest(detail) => Self::invalid("bad-completion", detail),
+            HostError::Limited {
+                decision_id,
+                paused,
+                retry_after_s,
+            } => Self::Limited {
+                decision_id,
+                paused,
+                retry_after_s,
+            },
             HostError::Overloaded => Self::Overloaded { retry_after_s: 2 },
             HostError::Failed(detail) => Self::internal(detail),
         }

@@ -39,6 +39,7 @@ mod ledger;
 mod lives;
 mod manipulation;
 mod markets;
+mod metering;
 mod metrics;
 mod operations;
 mod oracle;
@@ -56,6 +57,7 @@ mod price_window;
 mod quotes;
 mod release;
 pub mod restore;
+mod revenue;
 mod roles;
 mod runs;
 mod secrets;
@@ -217,6 +219,8 @@ pub struct Inner {
     policy_memory: policy_facts::Memory,
     board: quotes::Board,
     webhooks: webhooks::Desk,
+    clerk: metering::Clerk,
+    revenue_closed: AtomicI64,
 }
 
 /// The running service; cheap to clone.
@@ -262,6 +266,8 @@ impl Service {
             ledger::ensure_treasury(tx, now)?;
             panels::ensure_jury(tx, now)?;
             voting::ensure_accounts(tx, now)?;
+            metering::ensure_accounts(tx, now)?;
+            metering::release_leftovers(tx, now)?;
             // The file is ours alone from here on, so no worker of another process holds a job.
             plumbline_store::jobs::requeue_running(tx)?;
             policy::ensure_active(tx, &first_policy, now)?;
@@ -297,6 +303,8 @@ impl Service {
             policy_memory: policy_facts::Memory::default(),
             board: quotes::Board::default(),
             webhooks: webhooks::Desk::default(),
+            clerk: metering::Clerk::default(),
+            revenue_closed: AtomicI64::new(0),
         });
         let weak = Arc::downgrade(&inner);
         inner.store.on_commit(move |_last| {

@@ -106,11 +106,13 @@ impl Service {
                 due.push(self.decide(run, previous, &terms, at)?);
             }
         }
-        if due.is_empty() && planned.state == known.state {
+        let on_inference = self.decide_inference(&policy, &planned.runs, &terms, at)?;
+        if due.is_empty() && on_inference.is_empty() && planned.state == known.state {
             return Ok(());
         }
-        let count = due.len() as u64;
         let record = policy_record::rows(&known.views, &known.state, &planned, &due)?;
+        due.extend(on_inference);
+        let count = due.len() as u64;
         let state = serde_json::to_string(&planned.state).map_err(ServiceError::internal)?;
         self.write(move |tx| {
             control::put(tx, STATE, &state, now)?;
@@ -176,6 +178,17 @@ impl Service {
                 ..run.basis.clone()
             },
         };
+        self.issue_decision(draft, previous, terms, at)
+    }
+
+    /// Issues and signs what a draft says.
+    pub(crate) fn issue_decision(
+        &self,
+        draft: Draft,
+        previous: Option<&AllocationDecision>,
+        terms: &Terms,
+        at: Timestamp,
+    ) -> Result<Decision> {
         let decision = issue(draft, terms, previous, at).map_err(ServiceError::internal)?;
         let envelope = decision
             .sign(&[&self.signing_key])
@@ -183,8 +196,8 @@ impl Service {
         Ok(Decision {
             decision_id: decision.decision_id.to_string(),
             target_kind: "run".to_owned(),
-            target_uid: run.run.to_string(),
-            workload: Workload::Training.as_str().to_owned(),
+            target_uid: decision.target.uid.to_string(),
+            workload: decision.target.workload.as_str().to_owned(),
             epoch: decision.epoch as i64,
             generation: decision.generation as i64,
             share_bps: decision.share_bps.get().into(),

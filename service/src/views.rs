@@ -4,6 +4,7 @@
 mod calibration;
 mod enforcement;
 mod evidence;
+mod inference;
 mod operations;
 mod oracle;
 mod orders;
@@ -29,6 +30,7 @@ pub use evidence::{
     AttachmentView, CommentView, CommitmentView, EvidenceFeeView, EvidenceView,
     ExhibitChallengeView, JudgementView,
 };
+pub use inference::*;
 pub use operations::*;
 pub use oracle::*;
 pub use orders::{BookView, LevelView, OrderView};

@@ -255,7 +255,7 @@ fn a_long_poll_ends_with_the_next_decision_or_with_its_time() {
     });
     world.service.tick().unwrap();
     let answer = waiting.join().unwrap().unwrap();
-    assert_eq!(answer.items.len(), 1);
+    assert_eq!(answer.items.len(), 2, "training and inference");
     let none = world.service.wait_allocations(
         &world.operator,
         answer.version,

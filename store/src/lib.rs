@@ -45,6 +45,7 @@ pub mod fees;
 pub mod fingerprints;
 pub mod gold;
 pub mod idempotency;
+pub mod inference;
 pub mod invitations;
 pub mod jobs;
 pub mod jurors;

@@ -25,9 +25,9 @@ use crate::{
     attachments, ballots, comments, commitments, exhibit_challenges, fingerprints, keys, log,
     webhooks,
 };
+use crate::{inference, oracle_versions, settled_cases};
 use crate::{invitations, second_factors};
 use crate::{market_outcomes, outcome_holdings, outcome_trades};
-use crate::{oracle_versions, settled_cases};
 use crate::{policy_inputs, proposals, stakes, standing};
 
 #[derive(QueryableByName)]
@@ -128,6 +128,10 @@ fn every_read_of_trading(tx: &mut Tx<'_>) -> Result<(), StoreError> {
     fees::between(tx, "m1", "a", "b")?;
     fees::held(tx, "m1", 10)?;
     fees::totals(tx, "m1")?;
+    inference::reservations(tx, 10)?;
+    inference::usage_of(tx, "ada", 5, 10)?;
+    inference::usage_between(tx, 1, 9, 10)?;
+    inference::periods(tx, None, 10)?;
     portfolio::open_positions(tx, "ada", 10)?;
     portfolio::pending_stakes(tx, "ada")?;
     portfolio::trades_of(tx, "ada", None, 10)?;
@@ -388,6 +392,7 @@ fn every_lookup_of_a_write(tx: &mut Tx<'_>) -> Result<(), StoreError> {
     standing::insert(tx, &standing_order("o", 5))?;
     standing::update(tx, &standing_order("o", 9))?;
     let _ = fees::mark_returned(tx, "m1", "ada", 1).is_err();
+    let _ = inference::release(tx, "x").is_err();
     let version = oracle_versions::NewVersion {
         id: "v".to_owned(),
         origin: "shipped".to_owned(),
@@ -485,6 +490,8 @@ fn is_meant_to_scan(sql: &str, step: &str) -> bool {
         "SCAN stakes" => true,
         // `list` without a filter walks the key from its start.
         "SCAN markets USING INDEX sqlite_autoindex_markets_1" => sql.contains("LIMIT"),
+        // Requests that are being answered, by the key.
+        "SCAN inference_reservations" => sql.contains("LIMIT"),
         _ => false,
     }
 }
@@ -543,6 +550,7 @@ fn all_tables() -> Vec<(&'static str, Vec<String>)> {
     let tables = columns! {
         accounts, sessions, tokens, invitations, second_factors, recovery_codes, transfers, entries, idempotency,
         runs, checkpoints, markets, prices, trades, positions, order_books, orders, order_fills, fees, standings,
+        inference_reservations, inference_usage, revenue_periods,
         forecasts, evidence, commitments, fingerprints, settled_cases, oracle_versions, oracle_weights,
         exhibit_challenges, comments, attachments, attachment_owners, outbox, log_tiles, log_places, log_checkpoints,
         signing_keys, decision_signatures, webhooks, webhook_deliveries, jobs, decisions, decision_heads, acks, policies, policy_inputs, control,

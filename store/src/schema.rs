@@ -147,6 +147,20 @@ table! { fees (market_id, account_id) {
     returned_at -> Nullable<BigInt>,
 } }
 
+table! { inference_reservations (id) {
+    id -> Text, account_id -> Text, run_id -> Text, reserved_micro -> BigInt, created_at -> BigInt,
+} }
+
+table! { inference_usage (account_id, period, run_id) {
+    account_id -> Text, period -> BigInt, run_id -> Text, texts -> BigInt, prompt_tokens -> BigInt,
+    completion_tokens -> BigInt, charged_micro -> BigInt,
+} }
+
+table! { revenue_periods (version) {
+    version -> BigInt, from_at -> BigInt, until_at -> BigInt, revenue_micro -> BigInt, snapshot -> Text,
+    closed_at -> BigInt,
+} }
+
 table! { standings (account_id) {
     account_id -> Text, markets -> BigInt, hits -> BigInt, trading_micro -> BigInt, evidence_micro -> BigInt,
     total_micro -> BigInt, updated_at -> BigInt,

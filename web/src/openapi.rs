@@ -52,7 +52,7 @@ use crate::{api, gateway};
         api::voting::own_stake, api::voting::stake, api::voting::withdraw_stake, api::voting::delegate,
         api::voting::undelegate, api::voting::seals, api::voting::seal, api::voting::use_seal, api::voting::orders,
         api::voting::simulate, api::voting::assume,
-        api::ledger::summary, api::ledger::transfers, api::ledger::jobs,
+        api::ledger::summary, api::ledger::transfers, api::ledger::usage, api::ledger::treasury, api::ledger::statement, api::ledger::jobs,
         api::ledger::operations,
         api::log::checkpoint, api::log::checkpoints, api::log::entries, api::log::proof, api::log::consistency,
         api::training::show, api::training::rounds, api::training::nodes, api::training::contributions, api::training::bans,

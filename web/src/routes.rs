@@ -362,6 +362,12 @@ fn governance(api: &mut Routes<'_>) {
             resource("/ledger/accounts/{id}/transfers")
                 .route(get(Action::ReadStatement).to(ledger::transfers)),
         )
+        .service(resource("/usage").route(get(Action::ReadStatement).to(ledger::usage)))
+        .service(resource("/treasury").route(get(Action::ReadLedger).to(ledger::treasury)))
+        .service(
+            resource("/treasury/statements/{version}")
+                .route(get(Action::ReadLedger).to(ledger::statement)),
+        )
         .service(resource("/jobs").route(get(Action::ListJobs).to(ledger::jobs)))
         .service(resource("/operations").route(get(Action::ReadOperations).to(ledger::operations)));
 }

@@ -353,6 +353,7 @@ impl Slot {
             share_bps: effective.share_bps,
             max_units: effective.max_units,
             admit_new: effective.admit_new,
+            inference: effective.inference,
             checkpoint_first: effective.checkpoint_first,
             grace_s: decision.grace_s,
             expired,

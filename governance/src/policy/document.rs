@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
+use super::inference::InferenceSettings;
 use super::{MAX_CONDITION_BYTES, MAX_RULES, PolicyError};
 use crate::tail::TailSettings;
 use crate::{Action, Bps, Mode};
@@ -51,6 +52,9 @@ pub struct PolicyDocument {
     pub limits: LimitSettings,
     /// Life of a decision.
     pub lease: LeaseSettings,
+    /// Limits, floor and price of inference; without it there are no decisions on inference.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inference: Option<InferenceSettings>,
     /// Signatures a consumer asks for.
     #[serde(default)]
     pub signatures: Signatures,
@@ -304,6 +308,9 @@ impl PolicyDocument {
         self.validate_price_and_bound()?;
         self.validate_control_and_lease()?;
         self.validate_weights()?;
+        if let Some(inference) = &self.inference {
+            inference.validate()?;
+        }
         self.validate_rules()
     }
 
@@ -507,7 +514,7 @@ impl RuleDocument {
     }
 }
 
-fn check(field: &str, holds: bool, problem: &str) -> Result<(), PolicyError> {
+pub(super) fn check(field: &str, holds: bool, problem: &str) -> Result<(), PolicyError> {
     if holds {
         return Ok(());
     }

@@ -1,7 +1,10 @@
 //! The ledger's totals and statements, and the service's jobs.
 
-use actix_web::web;
-use plumbline_service::views::{JobView, LedgerSummary, OperationsView, Page, TransferView};
+use actix_web::http::header;
+use actix_web::{HttpResponse, web};
+use plumbline_service::views::{
+    JobView, LedgerSummary, OperationsView, Page, RevenueView, TransferView, UsageView,
+};
 
 use super::{Answer, ok};
 use crate::auth::{Admin, Caller, Member, Reader, State};
@@ -33,6 +36,47 @@ pub(crate) async fn transfers(
         service.account_transfers(&caller.context(), &id, cursor.as_deref(), limit)
     });
     ok(&page.await?)
+}
+
+/// What one's completions used, by day and run, oldest first
+#[utoipa::path(get, path = "/api/v1/usage", tag = "ledger",
+    responses((status = 200, description = "The rows", body = Vec<UsageView>)))]
+pub(crate) async fn usage(state: State, caller: Caller<Member>) -> Answer {
+    ok(&blocking(&state.service, move |service| {
+        service.usage(&caller.context(), 0)
+    })
+    .await?)
+}
+
+/// What inference earned: the open period, and closed ones with who contributed what
+#[utoipa::path(get, path = "/api/v1/treasury", tag = "ledger",
+    responses((status = 200, description = "The revenue", body = RevenueView)))]
+pub(crate) async fn treasury(state: State, caller: Caller<Reader>) -> Answer {
+    ok(&blocking(&state.service, move |service| {
+        service.revenue(&caller.context())
+    })
+    .await?)
+}
+
+/// Statement of a closed period, as CSV
+#[utoipa::path(get, path = "/api/v1/treasury/statements/{version}", tag = "ledger",
+    params(("version" = i64, Path, description = "Version of the period")),
+    responses((status = 200, description = "The statement", body = String, content_type = "text/csv")))]
+pub(crate) async fn statement(
+    state: State,
+    caller: Caller<Reader>,
+    version: web::Path<i64>,
+) -> Answer {
+    let version = version.into_inner();
+    let csv = blocking(&state.service, move |service| {
+        service.revenue_statement(&caller.context(), version)
+    })
+    .await?;
+    let name = format!("attachment; filename=\"revenue-{version}.csv\"");
+    Ok(HttpResponse::Ok()
+        .content_type("text/csv; charset=utf-8")
+        .insert_header((header::CONTENT_DISPOSITION, name))
+        .body(csv))
 }
 
 /// Jobs of the service, newest first, for operators

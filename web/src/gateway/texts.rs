@@ -25,6 +25,14 @@ pub(crate) struct Texts {
     _place: OwnedSemaphorePermit,
 }
 
+/// Clients of this API take 409 for a passing conflict and try again; lacking money does not pass by itself.
+fn payment_required(mut problem: Problem) -> Problem {
+    if problem.code == "insufficient-funds" {
+        problem.status = 402;
+    }
+    problem
+}
+
 /// More of one text.
 pub(crate) enum More {
     /// Text that stands.
@@ -67,7 +75,8 @@ impl Texts {
         let parameters = blocking(&state.service, move |service| {
             service.generate(&context, &model, asks, &sink)
         })
-        .await?;
+        .await
+        .map_err(payment_required)?;
         Ok(Self {
             events,
             open,

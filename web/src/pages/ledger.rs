@@ -1,6 +1,6 @@
 //! Totals of the ledger, and the service's jobs for operators.
 
-use plumbline_service::views::{JobView, LedgerSummary};
+use plumbline_service::views::{JobView, LedgerSummary, RevenueView};
 use serde::Serialize;
 
 use super::Visit;
@@ -13,6 +13,8 @@ use crate::templates::Page;
 pub(crate) struct LedgerPage {
     /// The totals.
     pub(crate) ledger: LedgerSummary,
+    /// What inference earned.
+    pub(crate) revenue: RevenueView,
 }
 
 impl Page for LedgerPage {
@@ -39,6 +41,7 @@ pub(crate) async fn show(state: State, visit: Visit<Reader>) -> Answer {
         .page(&state, |service, context| {
             Ok(LedgerPage {
                 ledger: service.ledger_summary(context)?,
+                revenue: service.revenue(context)?,
             })
         })
         .await

@@ -457,6 +457,14 @@ pub(crate) fn ledger() -> LedgerSummary {
     )
 }
 
+pub(crate) fn revenue() -> RevenueView {
+    view(
+        json!({"open_micro": 12_345, "reserved_micro": 640, "periods": [
+            {"version": 1, "period": "revenue-1", "from": "2026-11-21T00:00:00Z", "until": "2026-11-22T00:00:00Z", "revenue_micro": 4_200_000,
+                "snapshot": {"evidence": [], "training": []}, "suggested": [{"account": "ada", "weight": 3}], "closed_at": "2026-11-22T00:00:00Z"}]}),
+    )
+}
+
 pub(crate) fn comments() -> Vec<CommentView> {
     view(json!([
         {"id": "018f-comment-1", "market_id": "018f-market-2", "evidence_id": null, "account": "grace", "body": "Does the detector count **all** spellings of the call?", "created_at": "2026-11-22T10:01:00Z", "deleted_at": null, "deleted_by": null},

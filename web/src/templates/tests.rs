@@ -439,6 +439,7 @@ fn add_governance_pages(g: &mut Gallery, dress: Dress) {
         "/ledger",
         &LedgerPage {
             ledger: s::ledger(),
+            revenue: s::revenue(),
         },
     );
     g.add("log", "/log", &log::page(dress));

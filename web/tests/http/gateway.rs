@@ -161,3 +161,42 @@ async fn a_paused_run_answers_503_with_its_decision() {
     }
     panic!("the policy never paused the run");
 }
+
+#[tokio::test]
+async fn models_are_shown_prompts_echoed_and_tokens_metered() {
+    let world = World::new();
+    let ada = world.person("ada");
+    world.market().await;
+    assert_eq!(
+        world.get("/v1/models/subject").await.json()["id"],
+        "subject"
+    );
+    let unknown = world.get("/v1/models/other").await;
+    assert_eq!(unknown.json()["error"]["code"], "not-found");
+    let body = json!({"model": "subject", "prompt": "abc", "echo": true, "seed": -1, "user": "u"});
+    let answer = world.post("/v1/completions", &ada, &body).await.json();
+    let text = answer["choices"][0]["text"].as_str().unwrap();
+    assert!(text.starts_with("abcecho "), "{text}");
+    assert_eq!(answer["system_fingerprint"], "subject");
+    for _ in 0..200 {
+        let usage = Answer::of(
+            world
+                .request(Method::GET, "/api/v1/usage")
+                .bearer_auth(&ada),
+        )
+        .await
+        .json();
+        if usage[0]["completion_tokens"] == 3 {
+            let treasury = world.get("/api/v1/treasury").await.json();
+            assert_eq!(
+                (&treasury["open_micro"], &treasury["periods"]),
+                (&json!(0), &json!([]))
+            );
+            let missing = world.get("/api/v1/treasury/statements/1").await;
+            assert_eq!(missing.problem(), (404, "not-found".into()));
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    panic!("the tokens were never booked");
+}

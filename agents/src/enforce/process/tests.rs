@@ -70,6 +70,7 @@ fn order(action: Action, share: u16) -> Order {
         share_bps: bps(share),
         max_units: None,
         admit_new: true,
+        inference: None,
         checkpoint_first: false,
         grace_s: 0,
         expired: false,

@@ -23,6 +23,7 @@ fn order(run: u128, action: Action, share: u16) -> Order {
         share_bps: bps(share),
         max_units: None,
         admit_new: matches!(action, Action::Allow | Action::Throttle),
+        inference: None,
         checkpoint_first: true,
         grace_s: 1,
         expired: false,

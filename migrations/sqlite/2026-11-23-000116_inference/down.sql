@@ -1,0 +1,3 @@
+DROP TABLE revenue_periods;
+DROP TABLE inference_usage;
+DROP TABLE inference_reservations;
