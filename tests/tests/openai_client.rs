@@ -39,7 +39,7 @@ fn run(command: &mut Command) -> String {
 fn the_official_client_works_unchanged() {
     let python = python();
     let mut site = Site::new();
-    site.hosted_run("tiny");
+    let _tiny = site.hosted_run("tiny");
     let ada = site.person("ada");
     let script = root().join("tests/openai/client.py");
     let said = run(Command::new(&python).arg(script).args([

@@ -268,19 +268,21 @@ async fn misbehave(ticket: Ticket, seed: u8, show: Show) -> String {
     while let Ok(told) = client.hear().await {
         let Told::Message(bytes) = told else { continue };
         match Envelope::decode(&bytes).unwrap().message {
-            Message::Open(open) if show != Show::Nothing && !committed => {
-                if open.assignments.iter().any(|a| a.node == id) {
-                    let (round, tokens) = (open.round, 16);
-                    let digest = commitment(round, &id, &digest, None, tokens);
-                    client
-                        .speak(Message::Commit {
-                            round,
-                            digest,
-                            tokens,
-                        })
-                        .await;
-                    committed = true;
-                }
+            Message::Open(open)
+                if show != Show::Nothing
+                    && !committed
+                    && open.assignments.iter().any(|a| a.node == id) =>
+            {
+                let (round, tokens) = (open.round, 16);
+                let digest = commitment(round, &id, &digest, None, tokens);
+                client
+                    .speak(Message::Commit {
+                        round,
+                        digest,
+                        tokens,
+                    })
+                    .await;
+                committed = true;
             }
             Message::RequestReveals { round, .. } => {
                 let report = RoundReport::default();
@@ -350,10 +352,10 @@ fn lies_are_named_and_the_rounds_go_on() {
     wait_for("rounds after all that", || {
         (host.stats(RUN).unwrap().round > middle + 4).then_some(())
     });
-    for number in 0..shows.len() {
+    for (number, (show, _)) in shows.iter().enumerate() {
         let key = SecretKey::from_bytes(&[100 + number as u8; 32]).public();
         let name = name_of(key.as_bytes()).unwrap();
-        assert!(!counted(&host, &name), "{:?}", shows[number]);
+        assert!(!counted(&host, &name), "{show:?}");
         let stats = host.stats(RUN).unwrap();
         let status = stats
             .nodes
