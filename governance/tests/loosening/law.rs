@@ -209,7 +209,8 @@ impl Law {
         }
         let Some(before) = counting(earlier, decision.mode) else {
             return if share <= document.control.start_bps.get() {
-                self.raised[run] = Some(now);
+                // An admission with nothing is no increase.
+                self.raised[run] = (share > 0).then_some(now);
                 Ok(())
             } else {
                 Err(format!("admitted with {share} bps"))
