@@ -42,7 +42,7 @@ impl Service {
         if self.revenue_closed.load(Ordering::Acquire) >= until {
             return Ok(());
         }
-        let earned = self.read(|tx| Ok(held(tx, REVENUE)?))?;
+        let earned = self.read(|tx| held(tx, REVENUE))?;
         if earned > 0 {
             let training = self.verified_work()?;
             self.write(move |tx| close(tx, until, training, now))?;

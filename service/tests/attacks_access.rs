@@ -5,6 +5,7 @@
 mod support;
 
 use plumbline_service::commands::{ConfirmSecondFactor, GivePassword, Login};
+use plumbline_service::time::Clock;
 use plumbline_service::totp::code_of;
 use plumbline_service::{Result, views};
 use support::*;
@@ -45,11 +46,7 @@ impl Target {
 
     /// What the owner's authenticator shows now.
     fn shown(&self) -> String {
-        code_of(
-            &self.secret,
-            self.world.clock.0.load(std::sync::atomic::Ordering::SeqCst),
-        )
-        .unwrap()
+        code_of(&self.secret, self.world.clock.now()).unwrap()
     }
 
     fn sign_in(&self, code: &str) -> Result<views::SessionOpened> {

@@ -129,6 +129,7 @@ impl World {
         let account = |handle: &str| CreateAccount {
             handle: handle.into(),
             password: PASSWORD.into(),
+            invitation: None,
         };
         let code = service.setup_code().to_owned();
         service.set_up(&code, &account("operator")).unwrap();
