@@ -29,7 +29,7 @@ lint: ## Formatting, clippy
 browser: ## Install the headless browser that the page tests drive
 	@scripts/install-browser.sh
 
-tools: ## Install curl and jq, which the README's examples use
+tools: ## Install curl, jq and Python's venv, which examples and tests use
 	@scripts/install-shell-tools.sh
 
 slurm: ## Install the Slurm daemons that the tests of its enforcer start on loopback
