@@ -89,7 +89,8 @@ impl Courier for HttpCourier {
             request = request.header(*name, value);
         }
         // The body of the answer is nobody's concern, and is not read.
-        let answer = self.runtime.block_on(request.send());
+        // Inside the runtime: its time limit needs the runtime's clock from the first moment.
+        let answer = self.runtime.block_on(async { request.send().await });
         answer
             .map(|answer| answer.status().as_u16())
             .map_err(|error| error.without_url().to_string())

@@ -36,7 +36,7 @@ fn check_document(document: &Value, visitor: &Http) {
         // Functions without a scope of their own are mounted inside the API's.
         let scope = match function {
             function if function.starts_with("operations") => continue,
-            function if function.contains("scope(\"/v1\")") => "/v1",
+            function if function.starts_with("openai") => "/v1",
             _ => "/api/v1",
         };
         for route in function.split("resource(\"").skip(1) {

@@ -1,8 +1,10 @@
 //! Evidence made readable: exhibits by their kind, judgements as bars, records as lists of facts.
 
+use std::collections::BTreeMap;
+
 use plumbline_service::views::JudgementView;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::markup::{Folded, fold, visible};
 use crate::templates::format::{bps, credits, exact};
@@ -138,7 +140,9 @@ pub(crate) fn judgement_rows(judgements: &[JudgementView]) -> Vec<JudgementRow> 
 pub(crate) fn facts_of(value: &Value) -> Vec<Fact> {
     match value {
         Value::Object(map) => {
-            let known = map.iter().filter(|(_, value)| !value.is_null());
+            let known = by_name(map)
+                .into_iter()
+                .filter(|(_, value)| !value.is_null());
             let facts = known
                 .take(MAX_ROWS)
                 .map(|(name, value)| Fact::new(name, value));
@@ -170,12 +174,19 @@ fn text_of(value: &Value) -> String {
             if map.len() > 8 || !map.values().all(plain) {
                 return format!("{} fields", map.len());
             }
-            let parts = map
-                .iter()
+            let parts = by_name(map)
+                .into_iter()
                 .map(|(name, value)| format!("{} {}", name.replace('_', " "), text_of(value)));
             parts.collect::<Vec<_>>().join(" · ")
         }
     }
+}
+
+/// The entries by name, whatever order they were written in.
+fn by_name(map: &Map<String, Value>) -> BTreeMap<&str, &Value> {
+    map.iter()
+        .map(|(name, value)| (name.as_str(), value))
+        .collect()
 }
 
 fn is_time(text: &str) -> bool {
