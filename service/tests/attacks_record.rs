@@ -25,6 +25,13 @@ fn share(world: &World, run: &RunView) -> i64 {
 
 /// Reports every phase of a run's newest decision, holding what it says; false once one is refused.
 fn report(world: &World, who: &Context, scheduler: &str, run: &RunView) -> bool {
+    let share = share(world, run);
+    report_holding(world, who, scheduler, (run, share))
+}
+
+/// The same, holding so many basis points.
+fn report_holding(world: &World, who: &Context, scheduler: &str, held: (&RunView, i64)) -> bool {
+    let (run, share) = held;
     let view = newest(world, run);
     PHASES.iter().all(|phase| {
         let ack = Acknowledge {
@@ -32,7 +39,7 @@ fn report(world: &World, who: &Context, scheduler: &str, run: &RunView) -> bool 
             scheduler: scheduler.into(),
             phase: (*phase).into(),
             observed_generation: view.decision["generation"].as_i64().unwrap(),
-            actual_bps: view.decision["share_bps"].as_i64(),
+            actual_bps: Some(share),
             detail: None,
         };
         world.service.acknowledge(who, &ack).is_ok()
@@ -47,20 +54,19 @@ fn registered(world: &World, who: &Context, name: &str) -> RunView {
     world.service.register_run(who, &cmd).unwrap()
 }
 
-/// A run holds the whole pool and does not let go. A scheduler whose own run waits reports in its name that
-/// it did. What the attacker's run is granted then, beside the pool that is still held.
-fn false_release(on: bool) -> i64 {
+/// A run holds its share. The scheduler of another run reports in its name that it let go of all of it. Whether the
+/// record says so then. No share is freed by that: what was granted is free when all that took the decision released
+/// it. But divergence, silence and stop coverage are read from the record.
+fn false_release(on: bool) -> bool {
     let world = World::with(false, |config| {
         if !on {
             assert!(config.defences.switch_off("bound_schedulers"));
         }
     });
     let victim = registered(&world, &world.operator, "victim");
-    for _ in 0..3 {
-        world.pass(1_000);
-        world.service.tick().unwrap();
-        assert!(report(&world, &world.operator, "honest", &victim));
-    }
+    world.pass(1_000);
+    world.service.tick().unwrap();
+    assert!(report(&world, &world.operator, "honest", &victim));
     world.person("mallory");
     let cmd = GrantRoles {
         roles: vec!["scheduler".to_owned()],
@@ -71,19 +77,15 @@ fn false_release(on: bool) -> i64 {
         .unwrap();
     let mallory = sign_in(&world.service, "mallory");
     let own = registered(&world, &mallory, "hers");
-    let market = world.terms(&own.id);
-    world.service.open_market(&world.operator, &market).unwrap();
-    for _ in 0..8 {
-        world.pass(1_000);
-        world.service.tick().unwrap();
-        assert_eq!(report(&world, &mallory, "honest-too", &victim), !on);
-        assert!(report(&world, &mallory, "hers", &own));
-    }
-    share(&world, &own)
+    world.pass(1_000);
+    world.service.tick().unwrap();
+    // Her own run's she may report on, whatever stands.
+    assert!(report(&world, &mallory, "hers", &own));
+    report_holding(&world, &mallory, "honest-too", (&victim, 0))
 }
 
 #[test]
 fn nobody_reports_for_a_run_of_another_scheduler() {
-    assert_eq!(false_release(true), 0);
-    assert!(false_release(false) > 0);
+    assert!(!false_release(true));
+    assert!(false_release(false));
 }
