@@ -16,19 +16,10 @@ use plumbline_oracle::pool::PoolConfig;
 use plumbline_service::commands::{CreateAccount, RegisterRun};
 use plumbline_service::context::{Actor, Context};
 use plumbline_service::host::*;
-use plumbline_service::time::Clock;
 use plumbline_service::views::*;
 use plumbline_service::{Service, ServiceConfig, ServiceError, ServiceParts};
 use plumbline_store::{Store, StoreOptions};
-use support::{CREDIT, PASSWORD, sign_in};
-
-struct HandClock(AtomicI64);
-
-impl Clock for HandClock {
-    fn now(&self) -> i64 {
-        self.0.load(Ordering::SeqCst)
-    }
-}
+use support::{CREDIT, PASSWORD, TestClock, sign_in};
 
 /// Answers when it is told to.
 #[derive(Default)]
@@ -94,7 +85,7 @@ impl RunHost for SlowHost {
 struct World {
     service: Service,
     host: Arc<SlowHost>,
-    clock: Arc<HandClock>,
+    clock: Arc<TestClock>,
     policy: String,
     folder: tempfile::TempDir,
     ada: Context,
@@ -103,7 +94,7 @@ struct World {
 fn open(
     folder: &tempfile::TempDir,
     host: &Arc<SlowHost>,
-    clock: &Arc<HandClock>,
+    clock: &Arc<TestClock>,
     policy: &str,
 ) -> Service {
     let judges = vec![Arc::new(LexicalJudge::shipped().unwrap()) as _];
@@ -123,7 +114,7 @@ impl World {
         let folder = tempfile::tempdir().unwrap();
         let (host, clock) = (
             Arc::new(SlowHost::default()),
-            Arc::new(HandClock(AtomicI64::new(1_790_000_000_000))),
+            Arc::new(TestClock(AtomicI64::new(1_790_000_000_000))),
         );
         let service = open(&folder, &host, &clock, &policy);
         let account = |handle: &str| CreateAccount {

@@ -1,47 +1,58 @@
-//! Python with the one package that checks signatures, for programs that must share nothing with ours.
+//! Python with a package, for programs that must share nothing with ours.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::program::root;
 
-/// A Python 3 that has `cryptography`: the system's, else one in a virtual environment that is made for the tests.
+/// A Python 3 that can import `module`: the system's, else one in a virtual environment `target/NAME` that is made for
+/// the tests with `package` in it.
 ///
 /// # Panics
 /// When there is none and none can be made; with what the programs said.
 #[must_use]
-pub fn python() -> PathBuf {
-    let has_package = |python: &PathBuf| {
-        let probe = Command::new(python)
-            .args(["-c", "import cryptography"])
-            .output();
-        probe.is_ok_and(|output| output.status.success())
-    };
+pub fn python_with(name: &str, module: &str, package: &str) -> PathBuf {
     let system = PathBuf::from("python3");
-    if has_package(&system) {
+    if imports(&system, module) {
         return system;
     }
-    let folder = root().join("target").join("python");
+    let folder = root().join("target").join(name);
     let own = folder.join("bin").join("python3");
-    if !has_package(&own) {
-        let folder = folder.to_str().expect("the workspace has a plain name");
-        let pip = [
-            own.to_str().unwrap_or_default(),
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "cryptography",
-        ];
-        for command in [&["python3", "-m", "venv", folder][..], &pip[..]] {
-            let output = Command::new(command[0]).args(&command[1..]).output();
-            let output = output.unwrap_or_else(|error| panic!("{command:?}: {error}"));
-            assert!(
-                output.status.success(),
-                "{command:?}: {}",
-                String::from_utf8_lossy(&output.stderr)
-            );
-        }
+    if !imports(&own, module) {
+        run_python(Command::new(&system).args(["-m", "venv"]).arg(&folder));
+        run_python(Command::new(&own).args(["-m", "pip", "install", "--quiet", package]));
     }
     own
+}
+
+/// The one with the package that checks signatures.
+///
+/// # Panics
+/// As [`python_with`].
+#[must_use]
+pub fn python() -> PathBuf {
+    python_with("python", "cryptography", "cryptography")
+}
+
+fn imports(python: &Path, module: &str) -> bool {
+    let probe = Command::new(python)
+        .args(["-c", &format!("import {module}")])
+        .output();
+    probe.is_ok_and(|output| output.status.success())
+}
+
+/// Runs a program of Python to its end; what it printed.
+///
+/// # Panics
+/// When it cannot be started or fails; with what it said.
+pub fn run_python(command: &mut Command) -> String {
+    let output = command.output().unwrap_or_else(|error| {
+        panic!(
+            "{command:?} cannot be started: {error}; this needs python3 with venv, and pip's index"
+        )
+    });
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}\n{said}\n{complaint}");
+    said
 }

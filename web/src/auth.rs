@@ -3,7 +3,6 @@
 //! [`admit`] runs before every handler, see [`crate::routing`]. A handler takes a [`Caller`]; there is no
 //! other way to get a [`Context`], and none without having been admitted.
 
-use std::marker::PhantomData;
 use std::time::Instant;
 
 use actix_web::cookie::time::Duration;
@@ -25,20 +24,6 @@ use crate::state::AppState;
 /// Name of the session cookie.
 pub(crate) const SESSION_COOKIE: &str = "plumbline_session";
 
-/// A kind of caller, as a type: whom a handler was written for. The policy decides who gets there.
-pub(crate) trait Need: 'static {}
-
-macro_rules! needs {
-    ($($name:ident)*) => {$(
-        #[doc = "See [`Need`]."]
-        #[derive(Debug)]
-        pub(crate) struct $name;
-        impl Need for $name {}
-    )*};
-}
-
-needs! { Anyone Reader Member Trader Witness Juror Voter Scheduler SignedReader Admin }
-
 /// A browser session behind a request.
 #[derive(Debug, Clone)]
 pub(crate) struct Session {
@@ -48,17 +33,16 @@ pub(crate) struct Session {
     pub(crate) csrf: String,
 }
 
-/// The actor of a request to a route that needs an `N`.
-#[derive(Debug)]
-pub(crate) struct Caller<N> {
+/// Who was let in to a route, as found by [`admit`].
+#[derive(Debug, Clone)]
+pub(crate) struct Caller {
     /// Who asks.
     pub(crate) actor: Actor,
     /// Present when a session cookie said so.
     pub(crate) session: Option<Session>,
-    need: PhantomData<N>,
 }
 
-impl<N: Need> Caller<N> {
+impl Caller {
     /// The context of a read.
     pub(crate) fn context(&self) -> Context {
         Context::of(self.actor.clone())
@@ -74,23 +58,9 @@ impl<N: Need> Caller<N> {
 
     /// Who was let in, without looking at CSRF, which forms carry in their body.
     pub(crate) fn of(req: &HttpRequest) -> Result<Self, Problem> {
-        let extensions = req.extensions();
-        let identity = extensions.get::<Identity>().cloned();
-        let Identity { actor, session } =
-            identity.ok_or_else(|| Problem::internal("a handler without a gate before it"))?;
-        Ok(Self {
-            actor,
-            session,
-            need: PhantomData,
-        })
+        let admitted = req.extensions().get::<Self>().cloned();
+        admitted.ok_or_else(|| Problem::internal("a handler without a gate before it"))
     }
-}
-
-/// Who asks, as found by [`admit`].
-#[derive(Debug, Clone)]
-struct Identity {
-    actor: Actor,
-    session: Option<Session>,
 }
 
 /// Finds out who asks, and refuses whom the policy does not permit the route's action.
@@ -115,12 +85,11 @@ pub(crate) async fn admit(req: &HttpRequest) -> Result<(), Problem> {
         }
     }
     state.service.authorise(&actor, action)?;
-    let identity = Identity { actor, session };
-    req.extensions_mut().insert(identity);
+    req.extensions_mut().insert(Caller { actor, session });
     Ok(())
 }
 
-impl<N: Need> FromRequest for Caller<N> {
+impl FromRequest for Caller {
     type Error = Problem;
     type Future = Ready<Result<Self, Problem>>;
 

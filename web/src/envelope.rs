@@ -81,7 +81,7 @@ fn count(response: &ServiceResponse<BoxBody>, request_id: &str, started: Instant
         let took = started.elapsed();
         state
             .traffic
-            .count(request_id, method, pattern.as_deref(), status, took);
+            .count(request_id, method, pattern, status, took);
     }
 }
 

@@ -45,11 +45,7 @@ pub(crate) fn open(
     topics: Vec<String>,
     after: i64,
 ) -> Result<HttpResponse, Problem> {
-    let permit = state
-        .streams
-        .clone()
-        .try_acquire_owned()
-        .map_err(|_| Problem::overloaded("event streams"))?;
+    let permit = permit(state)?;
     let feed = Feed {
         service: state.service.clone(),
         context,
@@ -66,6 +62,14 @@ pub(crate) fn open(
         Some((Ok::<_, actix_web::Error>(Bytes::from(chunk)), feed))
     });
     Ok(event_stream(chunks))
+}
+
+/// A place among the streams that may be open.
+fn permit(state: &AppState) -> Result<OwnedSemaphorePermit, Problem> {
+    let streams = state.streams.clone();
+    streams
+        .try_acquire_owned()
+        .map_err(|_| Problem::overloaded("event streams"))
 }
 
 fn event_stream(
@@ -97,11 +101,7 @@ pub(crate) fn decisions(
     state: &web::Data<AppState>,
     since: Option<i64>,
 ) -> Result<HttpResponse, Problem> {
-    let permit = state
-        .streams
-        .clone()
-        .try_acquire_owned()
-        .map_err(|_| Problem::overloaded("event streams"))?;
+    let permit = permit(state)?;
     let news = state.allocations.clone();
     let newest = news.borrow().version;
     let place = Decisions {

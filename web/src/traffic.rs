@@ -16,7 +16,7 @@ const KEPT: usize = 50;
 const PATIENT: [&str; 2] = ["/api/v1/allocations", "/api/v1/events"];
 
 /// Requests of one kind.
-type Kind = (String, String, &'static str);
+type Kind = (&'static str, String, &'static str);
 
 #[derive(Debug, Clone, Default)]
 struct Histogram {
@@ -53,24 +53,17 @@ impl Traffic {
         &self,
         id: &str,
         method: &str,
-        pattern: Option<&str>,
+        pattern: Option<String>,
         status: u16,
         took: Duration,
     ) {
-        let pattern = pattern.unwrap_or("unmatched");
+        let pattern = pattern.unwrap_or_else(|| "unmatched".to_owned());
         let class = ["1xx", "2xx", "3xx", "4xx", "5xx"][usize::from(status / 100).clamp(1, 5) - 1];
         // Methods are whatever a client writes.
-        let method = match method {
-            "GET" | "POST" | "DELETE" | "HEAD" | "PUT" | "PATCH" => method,
-            _ => "other",
-        };
-        let mut kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
-        kinds
-            .entry((method.to_owned(), pattern.to_owned(), class))
-            .or_default()
-            .add(took);
-        drop(kinds);
-        if took >= SLOW && !PATIENT.contains(&pattern) {
+        let known = ["GET", "POST", "DELETE", "HEAD", "PUT", "PATCH"];
+        let method = known.into_iter().find(|one| *one == method);
+        let method = method.unwrap_or("other");
+        if took >= SLOW && !PATIENT.contains(&pattern.as_str()) {
             self.note(SlowRequest {
                 id: id.to_owned(),
                 route: format!("{method} {pattern}"),
@@ -79,6 +72,8 @@ impl Traffic {
                 at: SystemTime::now(),
             });
         }
+        let mut kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
+        kinds.entry((method, pattern, class)).or_default().add(took);
     }
 
     fn note(&self, request: SlowRequest) {
@@ -110,7 +105,7 @@ impl Traffic {
         );
         for ((method, route, class), histogram) in &kinds {
             let labels = [
-                ("method", method.as_str()),
+                ("method", *method),
                 ("route", route.as_str()),
                 ("status", class),
             ];
@@ -153,8 +148,8 @@ mod tests {
     fn requests_are_counted_by_route_and_class() {
         let traffic = Traffic::default();
         let took = Duration::from_millis(2);
-        traffic.count("a", "GET", Some("/markets/{id}"), 200, took);
-        traffic.count("b", "GET", Some("/markets/{id}"), 204, took * 10);
+        traffic.count("a", "GET", Some("/markets/{id}".to_owned()), 200, took);
+        traffic.count("b", "GET", Some("/markets/{id}".to_owned()), 204, took * 10);
         traffic.count("c", "BREW", None, 404, took);
         let mut text = Exposition::default();
         traffic.write(&mut text);
@@ -180,9 +175,15 @@ mod tests {
     fn what_was_asked_to_wait_is_not_slow() {
         let traffic = Traffic::default();
         let took = Duration::from_secs(20);
-        traffic.count("a", "GET", Some("/api/v1/allocations"), 200, took);
+        traffic.count(
+            "a",
+            "GET",
+            Some("/api/v1/allocations".to_owned()),
+            200,
+            took,
+        );
         for number in 0..KEPT + 1 {
-            traffic.count(&number.to_string(), "GET", Some("/"), 200, took);
+            traffic.count(&number.to_string(), "GET", Some("/".to_owned()), 200, took);
         }
         let slow = traffic.slow();
         assert_eq!(slow.len(), KEPT);

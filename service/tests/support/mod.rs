@@ -34,7 +34,7 @@ pub const CREDIT: i64 = 1_000_000;
 pub const PASSWORD: &str = "correct horse battery";
 
 /// A clock that moves only when told.
-pub struct TestClock(AtomicI64);
+pub struct TestClock(pub AtomicI64);
 
 impl Clock for TestClock {
     fn now(&self) -> i64 {

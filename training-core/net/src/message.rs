@@ -173,6 +173,15 @@ impl Message {
 }
 
 impl Envelope {
+    /// A message in this version.
+    pub fn new(from: NodeId, message: Message) -> Self {
+        Self {
+            version: WIRE_VERSION,
+            from,
+            message,
+        }
+    }
+
     /// The bytes on the wire.
     ///
     /// # Errors

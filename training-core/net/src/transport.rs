@@ -345,11 +345,7 @@ impl Transport for LocalEndpoint {
     }
 
     fn announce(&self, message: &Message) -> Result<(), TransportError> {
-        let envelope = Envelope {
-            version: WIRE_VERSION,
-            from: self.id.clone(),
-            message: message.clone(),
-        };
+        let envelope = Envelope::new(self.id.clone(), message.clone());
         let bytes = Arc::new(envelope.encode(self.hub.limits.message_bytes)?);
         let others: Vec<Receiver> = lock(&self.hub.mailboxes)
             .iter()

@@ -10,7 +10,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{Answer, created, done, ok};
-use crate::auth::{Anyone, Caller, Member, Need, State, no_session_cookie, session_cookie};
+use crate::auth::{Caller, State, no_session_cookie, session_cookie};
 use crate::blocking::blocking;
 use crate::csrf;
 use crate::envelope::client_of;
@@ -52,10 +52,7 @@ pub(crate) fn agent_of(req: &HttpRequest) -> String {
 }
 
 /// Ends the session that a browser had before it opened another: what was known of it before is worth nothing.
-pub(crate) async fn end_former<N: Need>(
-    state: &AppState,
-    caller: &Caller<N>,
-) -> Result<(), Problem> {
+pub(crate) async fn end_former(state: &AppState, caller: &Caller) -> Result<(), Problem> {
     if let Some(former) = &caller.session {
         let secret = former.secret.clone();
         blocking(&state.service, move |service| service.logout(&secret)).await?;
@@ -69,7 +66,7 @@ pub(crate) async fn end_former<N: Need>(
 pub(crate) async fn sign_up(
     req: HttpRequest,
     state: State,
-    caller: Caller<Anyone>,
+    caller: Caller,
     body: Json<CreateAccount>,
 ) -> Answer {
     count_attempt(&state, &req, &body.value.handle)?;
@@ -92,7 +89,7 @@ pub(crate) async fn sign_in(req: HttpRequest, state: State, body: Json<Login>) -
         service.sign_in(&body.value, &agent)
     })
     .await?;
-    end_former(&state, &Caller::<Anyone>::of(&req)?).await?;
+    end_former(&state, &Caller::of(&req)?).await?;
     let view = SessionView {
         csrf_token: session.csrf,
         max_age_s: session.max_age_s,
@@ -104,7 +101,7 @@ pub(crate) async fn sign_in(req: HttpRequest, state: State, body: Json<Login>) -
 /// Sign out
 #[utoipa::path(delete, path = "/api/v1/sessions", tag = "accounts",
     responses((status = 204, description = "Signed out")))]
-pub(crate) async fn sign_out(state: State, caller: Caller<Anyone>) -> Answer {
+pub(crate) async fn sign_out(state: State, caller: Caller) -> Answer {
     if let Some(session) = caller.session {
         blocking(&state.service, move |service| {
             service.logout(&session.secret)
@@ -119,18 +116,14 @@ pub(crate) async fn sign_out(state: State, caller: Caller<Anyone>) -> Answer {
 /// Own account and balance
 #[utoipa::path(get, path = "/api/v1/me", tag = "accounts",
     responses((status = 200, description = "Own account", body = MeView)))]
-pub(crate) async fn me(state: State, caller: Caller<Member>) -> Answer {
+pub(crate) async fn me(state: State, caller: Caller) -> Answer {
     ok(&blocking(&state.service, move |service| service.me(&caller.context())).await?)
 }
 
 /// Make an API token; its secret is in this answer and nowhere else
 #[utoipa::path(post, path = "/api/v1/tokens", tag = "accounts", request_body = CreateToken,
     responses((status = 201, description = "The token with its secret", body = TokenCreated)))]
-pub(crate) async fn create_token(
-    state: State,
-    caller: Caller<Member>,
-    body: Json<CreateToken>,
-) -> Answer {
+pub(crate) async fn create_token(state: State, caller: Caller, body: Json<CreateToken>) -> Answer {
     let context = caller.writing(body.idempotency);
     created(
         &blocking(&state.service, move |service| {
@@ -143,7 +136,7 @@ pub(crate) async fn create_token(
 /// Own API tokens, without secrets
 #[utoipa::path(get, path = "/api/v1/tokens", tag = "accounts",
     responses((status = 200, description = "Own tokens", body = Vec<TokenView>)))]
-pub(crate) async fn tokens(state: State, caller: Caller<Member>) -> Answer {
+pub(crate) async fn tokens(state: State, caller: Caller) -> Answer {
     ok(&blocking(&state.service, move |service| {
         service.tokens(&caller.context())
     })
@@ -155,7 +148,7 @@ pub(crate) async fn tokens(state: State, caller: Caller<Member>) -> Answer {
     responses((status = 204, description = "Revoked")))]
 pub(crate) async fn revoke_token(
     state: State,
-    caller: Caller<Member>,
+    caller: Caller,
     id: web::Path<String>,
     body: NoBody,
 ) -> Answer {

@@ -15,7 +15,7 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::{Answer, created, ok};
-use crate::auth::{Caller, Reader, Scheduler, State};
+use crate::auth::{Caller, State};
 use crate::blocking::blocking;
 use crate::extract::{Json, Paging, Params};
 use crate::problem::{Problem, ProblemDocument};
@@ -47,7 +47,7 @@ pub(crate) struct Since {
 pub(crate) async fn list(
     req: HttpRequest,
     state: State,
-    caller: Caller<Reader>,
+    caller: Caller,
     query: Params<Since>,
 ) -> Answer {
     let since = query.0.since.or_else(|| if_none_match(&req));
@@ -166,7 +166,7 @@ pub(crate) struct From {
 pub(crate) async fn stream(
     req: HttpRequest,
     state: State,
-    caller: Caller<Reader>,
+    caller: Caller,
     query: Params<From>,
 ) -> Answer {
     state.service.may_read(&caller.context())?;
@@ -179,7 +179,7 @@ pub(crate) async fn stream(
 #[utoipa::path(get, path = "/api/v1/allocations/{decision_id}", tag = "allocations",
     params(("decision_id" = String, Path, description = "Decision id")),
     responses((status = 200, description = "The decision", body = DecisionView)))]
-pub(crate) async fn show(state: State, caller: Caller<Reader>, id: web::Path<String>) -> Answer {
+pub(crate) async fn show(state: State, caller: Caller, id: web::Path<String>) -> Answer {
     ok(&blocking(&state.service, move |service| {
         service.decision(&caller.context(), &id)
     })
@@ -189,11 +189,7 @@ pub(crate) async fn show(state: State, caller: Caller<Reader>, id: web::Path<Str
 /// Every decision, newest first
 #[utoipa::path(get, path = "/api/v1/decisions", tag = "allocations", params(Paging),
     responses((status = 200, description = "A page of decisions", body = Page<DecisionView>)))]
-pub(crate) async fn history(
-    state: State,
-    caller: Caller<Reader>,
-    paging: Params<Paging>,
-) -> Answer {
+pub(crate) async fn history(state: State, caller: Caller, paging: Params<Paging>) -> Answer {
     let (cursor, limit) = paging.0.read()?;
     ok(&blocking(&state.service, move |service| {
         service.decisions(&caller.context(), cursor.as_deref(), limit)
@@ -204,11 +200,7 @@ pub(crate) async fn history(
 /// Acknowledge a decision, phase by phase
 #[utoipa::path(post, path = "/api/v1/acks", tag = "allocations", request_body = Acknowledge,
     responses((status = 201, description = "The acknowledgement", body = AckView)))]
-pub(crate) async fn acknowledge(
-    state: State,
-    caller: Caller<Scheduler>,
-    body: Json<Acknowledge>,
-) -> Answer {
+pub(crate) async fn acknowledge(state: State, caller: Caller, body: Json<Acknowledge>) -> Answer {
     let context = caller.writing(body.idempotency);
     created(
         &blocking(&state.service, move |service| {
@@ -221,7 +213,7 @@ pub(crate) async fn acknowledge(
 /// Whether decisions are obeyed: who is silent, who holds more than decided, how much could be stopped
 #[utoipa::path(get, path = "/api/v1/enforcement", tag = "allocations",
     responses((status = 200, description = "Every target, and the figures of all", body = EnforcementView)))]
-pub(crate) async fn enforcement(state: State, caller: Caller<Reader>) -> Answer {
+pub(crate) async fn enforcement(state: State, caller: Caller) -> Answer {
     ok(&blocking(&state.service, move |service| {
         service.enforcement(&caller.context())
     })
@@ -231,7 +223,7 @@ pub(crate) async fn enforcement(state: State, caller: Caller<Reader>) -> Answer 
 /// The policy in force
 #[utoipa::path(get, path = "/api/v1/policy", tag = "policy",
     responses((status = 200, description = "The policy", body = PolicyView)))]
-pub(crate) async fn policy(state: State, caller: Caller<Reader>) -> Answer {
+pub(crate) async fn policy(state: State, caller: Caller) -> Answer {
     ok(&blocking(&state.service, move |service| {
         service.policy(&caller.context())
     })
@@ -243,7 +235,7 @@ pub(crate) async fn policy(state: State, caller: Caller<Reader>) -> Answer {
     responses((status = 200, description = "A page of versions", body = Page<PolicyView>)))]
 pub(crate) async fn policy_versions(
     state: State,
-    caller: Caller<Reader>,
+    caller: Caller,
     paging: Params<Paging>,
 ) -> Answer {
     let (cursor, limit) = paging.0.read()?;

@@ -5,7 +5,7 @@ use actix_web::{HttpResponse, web};
 use plumbline_service::views::AttachmentView;
 
 use super::{Answer, created};
-use crate::auth::{Caller, Reader, State, Witness};
+use crate::auth::{Caller, State};
 use crate::blocking::blocking;
 use crate::extract::Raw;
 
@@ -19,7 +19,7 @@ const SANDBOX: &str = "default-src 'none'; sandbox; frame-ancestors 'none'";
     request_body(content = Vec<u8>, content_type = "application/octet-stream", description =
         "text/plain, text/markdown, text/csv, application/json, application/jsonl, image/png, image/jpeg or application/pdf"),
     responses((status = 201, description = "Its hash", body = AttachmentView)))]
-pub(crate) async fn attach(state: State, caller: Caller<Witness>, body: Raw) -> Answer {
+pub(crate) async fn attach(state: State, caller: Caller, body: Raw) -> Answer {
     let context = caller.writing(body.idempotency);
     created(
         &blocking(&state.service, move |service| {
@@ -33,7 +33,7 @@ pub(crate) async fn attach(state: State, caller: Caller<Witness>, body: Raw) -> 
 #[utoipa::path(get, path = "/api/v1/attachments/{hash}", tag = "evidence",
     params(("hash" = String, Path, description = "BLAKE3 of the content, 64 hex digits")),
     responses((status = 200, description = "The content", body = Vec<u8>, content_type = "application/octet-stream")))]
-pub(crate) async fn show(state: State, caller: Caller<Reader>, hash: web::Path<String>) -> Answer {
+pub(crate) async fn show(state: State, caller: Caller, hash: web::Path<String>) -> Answer {
     let hash = hash.into_inner();
     let wanted = hash.clone();
     let file = blocking(&state.service, move |service| {

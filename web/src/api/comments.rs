@@ -7,7 +7,7 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::{Answer, created, done, ok};
-use crate::auth::{Caller, Member, Reader, State, Trader};
+use crate::auth::{Caller, State};
 use crate::blocking::blocking;
 use crate::extract::{Json, NoBody, Params, limit};
 
@@ -30,7 +30,7 @@ pub(crate) struct CommentFilter {
     responses((status = 200, description = "A page of comments", body = Page<CommentView>)))]
 pub(crate) async fn list(
     state: State,
-    caller: Caller<Reader>,
+    caller: Caller,
     id: web::Path<String>,
     filter: Params<CommentFilter>,
 ) -> Answer {
@@ -49,7 +49,7 @@ pub(crate) async fn list(
     responses((status = 201, description = "The comment", body = CommentView)))]
 pub(crate) async fn write(
     state: State,
-    caller: Caller<Trader>,
+    caller: Caller,
     id: web::Path<String>,
     body: Json<WriteComment>,
 ) -> Answer {
@@ -68,7 +68,7 @@ pub(crate) async fn write(
     responses((status = 204, description = "Removed; its place stays")))]
 pub(crate) async fn remove(
     state: State,
-    caller: Caller<Member>,
+    caller: Caller,
     id: web::Path<String>,
     body: NoBody,
 ) -> Answer {

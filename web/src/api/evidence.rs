@@ -7,7 +7,7 @@ use plumbline_service::views::{
 };
 
 use super::{Answer, created, ok};
-use crate::auth::{Caller, Reader, State, Trader, Witness};
+use crate::auth::{Caller, State};
 use crate::blocking::blocking;
 use crate::extract::{Json, Paging, Params};
 
@@ -17,7 +17,7 @@ use crate::extract::{Json, Paging, Params};
     responses((status = 200, description = "A page of evidence", body = Page<EvidenceView>)))]
 pub(crate) async fn list(
     state: State,
-    caller: Caller<Reader>,
+    caller: Caller,
     id: web::Path<String>,
     paging: Params<Paging>,
 ) -> Answer {
@@ -34,7 +34,7 @@ pub(crate) async fn list(
     responses((status = 201, description = "The submission, `pending` until it is judged", body = EvidenceView)))]
 pub(crate) async fn submit(
     state: State,
-    caller: Caller<Witness>,
+    caller: Caller,
     id: web::Path<String>,
     body: Json<SubmitEvidence>,
 ) -> Answer {
@@ -50,7 +50,7 @@ pub(crate) async fn submit(
 /// One submission with every judge's view and the replay verdict
 #[utoipa::path(get, path = "/api/v1/evidence/{id}", tag = "evidence", params(("id" = String, Path, description = "Evidence id")),
     responses((status = 200, description = "The submission", body = EvidenceView)))]
-pub(crate) async fn show(state: State, caller: Caller<Reader>, id: web::Path<String>) -> Answer {
+pub(crate) async fn show(state: State, caller: Caller, id: web::Path<String>) -> Answer {
     ok(&blocking(&state.service, move |service| {
         service.evidence(&caller.context(), &id)
     })
@@ -61,7 +61,7 @@ pub(crate) async fn show(state: State, caller: Caller<Reader>, id: web::Path<Str
 #[utoipa::path(get, path = "/api/v1/markets/{id}/evidence/fee", tag = "evidence",
     params(("id" = String, Path, description = "Market id")),
     responses((status = 200, description = "Fee, bonds and the reveal window", body = EvidenceFeeView)))]
-pub(crate) async fn fee(state: State, caller: Caller<Reader>, id: web::Path<String>) -> Answer {
+pub(crate) async fn fee(state: State, caller: Caller, id: web::Path<String>) -> Answer {
     ok(&blocking(&state.service, move |service| {
         service.evidence_fee(&caller.context(), &id)
     })
@@ -74,7 +74,7 @@ pub(crate) async fn fee(state: State, caller: Caller<Reader>, id: web::Path<Stri
     responses((status = 201, description = "The commitment", body = CommitmentView)))]
 pub(crate) async fn commit(
     state: State,
-    caller: Caller<Witness>,
+    caller: Caller,
     id: web::Path<String>,
     body: Json<CommitEvidence>,
 ) -> Answer {
@@ -91,11 +91,7 @@ pub(crate) async fn commit(
 #[utoipa::path(get, path = "/api/v1/markets/{id}/commitments", tag = "evidence",
     params(("id" = String, Path, description = "Market id")),
     responses((status = 200, description = "The open commitments", body = Vec<CommitmentView>)))]
-pub(crate) async fn commitments(
-    state: State,
-    caller: Caller<Reader>,
-    id: web::Path<String>,
-) -> Answer {
+pub(crate) async fn commitments(state: State, caller: Caller, id: web::Path<String>) -> Answer {
     ok(&blocking(&state.service, move |service| {
         service.open_commitments(&caller.context(), &id)
     })
@@ -108,7 +104,7 @@ pub(crate) async fn commitments(
     responses((status = 201, description = "The dispute; a replay or a panel decides it", body = ExhibitChallengeView)))]
 pub(crate) async fn challenge(
     state: State,
-    caller: Caller<Trader>,
+    caller: Caller,
     id: web::Path<String>,
     body: Json<ChallengeExhibit>,
 ) -> Answer {
@@ -125,11 +121,7 @@ pub(crate) async fn challenge(
 #[utoipa::path(get, path = "/api/v1/evidence/{id}/challenges", tag = "evidence",
     params(("id" = String, Path, description = "Evidence id")),
     responses((status = 200, description = "The disputes", body = Vec<ExhibitChallengeView>)))]
-pub(crate) async fn challenges(
-    state: State,
-    caller: Caller<Reader>,
-    id: web::Path<String>,
-) -> Answer {
+pub(crate) async fn challenges(state: State, caller: Caller, id: web::Path<String>) -> Answer {
     ok(&blocking(&state.service, move |service| {
         service.exhibit_challenges(&caller.context(), &id)
     })

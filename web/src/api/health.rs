@@ -7,7 +7,7 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::Answer;
-use crate::auth::{Anyone, Caller, Reader, State};
+use crate::auth::{Caller, State};
 use crate::blocking::blocking;
 use crate::extract::Params;
 use crate::problem::Problem;
@@ -36,7 +36,7 @@ pub(crate) struct Topics {
 pub(crate) async fn events(
     req: HttpRequest,
     state: State,
-    caller: Caller<Reader>,
+    caller: Caller,
     query: Params<Topics>,
 ) -> Answer {
     let topics = read_topics(&query.0.topics)?;
@@ -76,7 +76,7 @@ fn read_topics(list: &str) -> Result<Vec<String>, Problem> {
 
 /// Whether the process answers
 #[utoipa::path(get, path = "/healthz", tag = "operations", responses((status = 200, description = "Alive", body = String)))]
-pub(crate) async fn alive(_caller: Caller<Anyone>) -> Answer {
+pub(crate) async fn alive(_caller: Caller) -> Answer {
     Ok(HttpResponse::Ok()
         .content_type("text/plain; charset=utf-8")
         .body("ok\n"))
@@ -84,7 +84,7 @@ pub(crate) async fn alive(_caller: Caller<Anyone>) -> Answer {
 
 /// Whether the service can do its work: store, jobs, keys
 #[utoipa::path(get, path = "/readyz", tag = "operations", responses((status = 200, description = "Ready", body = String)))]
-pub(crate) async fn ready(state: State, _caller: Caller<Anyone>) -> Answer {
+pub(crate) async fn ready(state: State, _caller: Caller) -> Answer {
     match blocking(&state.service, |service| service.ready()).await {
         Ok(()) => Ok(HttpResponse::Ok()
             .content_type("text/plain; charset=utf-8")
@@ -98,7 +98,7 @@ pub(crate) async fn ready(state: State, _caller: Caller<Anyone>) -> Answer {
 
 /// Figures in the Prometheus text format
 #[utoipa::path(get, path = "/metrics", tag = "operations", responses((status = 200, description = "Prometheus text", body = String)))]
-pub(crate) async fn metrics(state: State, _caller: Caller<Reader>) -> Answer {
+pub(crate) async fn metrics(state: State, _caller: Caller) -> Answer {
     let mut text = blocking(&state.service, |service| service.metrics()).await?;
     let streams = state
         .config

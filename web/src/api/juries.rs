@@ -11,7 +11,7 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::{Answer, created, done, ok};
-use crate::auth::{Admin, Caller, Juror, Reader, State};
+use crate::auth::{Caller, State};
 use crate::blocking::blocking;
 use crate::extract::{Json, NoBody, Paging, Params, limit};
 
@@ -49,7 +49,7 @@ pub(crate) struct CaseFilter {
     responses((status = 201, description = "Its roles now", body = RolesView)))]
 pub(crate) async fn grant_roles(
     state: State,
-    caller: Caller<Admin>,
+    caller: Caller,
     handle: web::Path<String>,
     body: Json<GrantRoles>,
 ) -> Answer {
@@ -68,7 +68,7 @@ pub(crate) async fn grant_roles(
     responses((status = 200, description = "Its roles now", body = RolesView)))]
 pub(crate) async fn revoke_role(
     state: State,
-    caller: Caller<Admin>,
+    caller: Caller,
     path: web::Path<(String, String)>,
     body: NoBody,
 ) -> Answer {
@@ -82,7 +82,7 @@ pub(crate) async fn revoke_role(
 /// The jurors, by account
 #[utoipa::path(get, path = "/api/v1/jurors", tag = "juries", params(Paging),
     responses((status = 200, description = "A page of jurors", body = Page<JurorView>)))]
-pub(crate) async fn jurors(state: State, caller: Caller<Reader>, paging: Params<Paging>) -> Answer {
+pub(crate) async fn jurors(state: State, caller: Caller, paging: Params<Paging>) -> Answer {
     let (cursor, limit) = paging.0.read()?;
     let page = blocking(&state.service, move |service| {
         service.jurors(&caller.context(), cursor.as_deref(), limit)
@@ -93,7 +93,7 @@ pub(crate) async fn jurors(state: State, caller: Caller<Reader>, paging: Params<
 /// Become a juror, or add to the stake
 #[utoipa::path(post, path = "/api/v1/jurors", tag = "juries", request_body = JoinJury,
     responses((status = 201, description = "The juror", body = JurorView)))]
-pub(crate) async fn join(state: State, caller: Caller<Juror>, body: Json<JoinJury>) -> Answer {
+pub(crate) async fn join(state: State, caller: Caller, body: Json<JoinJury>) -> Answer {
     let context = caller.writing(body.idempotency);
     created(
         &blocking(&state.service, move |service| {
@@ -106,7 +106,7 @@ pub(crate) async fn join(state: State, caller: Caller<Juror>, body: Json<JoinJur
 /// Stop being a juror; what no seat locks comes back at once, the rest as seats end
 #[utoipa::path(delete, path = "/api/v1/jurors", tag = "juries",
     responses((status = 200, description = "The juror", body = JurorView)))]
-pub(crate) async fn leave(state: State, caller: Caller<Juror>, body: NoBody) -> Answer {
+pub(crate) async fn leave(state: State, caller: Caller, body: NoBody) -> Answer {
     let context = caller.writing(body.idempotency);
     ok(&blocking(&state.service, move |service| service.leave_jury(&context)).await?)
 }
@@ -114,11 +114,7 @@ pub(crate) async fn leave(state: State, caller: Caller<Juror>, body: NoBody) -> 
 /// Panels, newest first
 #[utoipa::path(get, path = "/api/v1/panels", tag = "juries", params(PanelFilter),
     responses((status = 200, description = "A page of panels", body = Page<PanelView>)))]
-pub(crate) async fn panels(
-    state: State,
-    caller: Caller<Reader>,
-    filter: Params<PanelFilter>,
-) -> Answer {
+pub(crate) async fn panels(state: State, caller: Caller, filter: Params<PanelFilter>) -> Answer {
     let filter = filter.0;
     let limit = limit(filter.limit)?;
     let page = blocking(&state.service, move |service| {
@@ -135,7 +131,7 @@ pub(crate) async fn panels(
 /// Commitments of the secrets for draws to come, in the order in which they will be used
 #[utoipa::path(get, path = "/api/v1/panels/draws", tag = "juries",
     responses((status = 200, description = "The commitments", body = Vec<DrawCommitment>)))]
-pub(crate) async fn draws(state: State, caller: Caller<Reader>) -> Answer {
+pub(crate) async fn draws(state: State, caller: Caller) -> Answer {
     ok(&blocking(&state.service, move |service| {
         service.draw_commitments(&caller.context())
     })
@@ -145,7 +141,7 @@ pub(crate) async fn draws(state: State, caller: Caller<Reader>) -> Answer {
 /// One panel: the case to its jurors, everything to everybody once it is over
 #[utoipa::path(get, path = "/api/v1/panels/{id}", tag = "juries", params(("id" = String, Path, description = "Panel id")),
     responses((status = 200, description = "The panel", body = PanelView)))]
-pub(crate) async fn panel(state: State, caller: Caller<Reader>, id: web::Path<String>) -> Answer {
+pub(crate) async fn panel(state: State, caller: Caller, id: web::Path<String>) -> Answer {
     ok(&blocking(&state.service, move |service| {
         service.panel(&caller.context(), &id)
     })
@@ -158,7 +154,7 @@ pub(crate) async fn panel(state: State, caller: Caller<Reader>, id: web::Path<St
     responses((status = 201, description = "The panel", body = PanelView)))]
 pub(crate) async fn commit(
     state: State,
-    caller: Caller<Juror>,
+    caller: Caller,
     id: web::Path<String>,
     body: Json<CommitVote>,
 ) -> Answer {
@@ -177,7 +173,7 @@ pub(crate) async fn commit(
     responses((status = 201, description = "The panel", body = PanelView)))]
 pub(crate) async fn reveal(
     state: State,
-    caller: Caller<Juror>,
+    caller: Caller,
     id: web::Path<String>,
     body: Json<RevealVote>,
 ) -> Answer {
@@ -196,7 +192,7 @@ pub(crate) async fn reveal(
     responses((status = 201, description = "The panel", body = PanelView)))]
 pub(crate) async fn denounce(
     state: State,
-    caller: Caller<Juror>,
+    caller: Caller,
     id: web::Path<String>,
     body: Json<Denounce>,
 ) -> Answer {
@@ -212,11 +208,7 @@ pub(crate) async fn denounce(
 /// Cases with a known answer, newest first
 #[utoipa::path(get, path = "/api/v1/gold-cases", tag = "juries", params(CaseFilter),
     responses((status = 200, description = "A page of cases", body = Page<GoldCaseView>)))]
-pub(crate) async fn gold_cases(
-    state: State,
-    caller: Caller<Admin>,
-    filter: Params<CaseFilter>,
-) -> Answer {
+pub(crate) async fn gold_cases(state: State, caller: Caller, filter: Params<CaseFilter>) -> Answer {
     let filter = filter.0;
     let limit = limit(filter.limit)?;
     let page = blocking(&state.service, move |service| {
@@ -235,7 +227,7 @@ pub(crate) async fn gold_cases(
     responses((status = 201, description = "The case", body = GoldCaseView)))]
 pub(crate) async fn create_gold_case(
     state: State,
-    caller: Caller<Admin>,
+    caller: Caller,
     body: Json<CreateGoldCase>,
 ) -> Answer {
     let context = caller.writing(body.idempotency);
@@ -252,7 +244,7 @@ pub(crate) async fn create_gold_case(
     responses((status = 204, description = "Retired")))]
 pub(crate) async fn retire_gold_case(
     state: State,
-    caller: Caller<Admin>,
+    caller: Caller,
     id: web::Path<String>,
     body: NoBody,
 ) -> Answer {

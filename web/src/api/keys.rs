@@ -5,25 +5,21 @@ use plumbline_service::commands::{AddSignature, RegisterKey};
 use plumbline_service::views::{DecisionView, KeyView};
 
 use super::{Answer, created, ok};
-use crate::auth::{Caller, Member, Reader, State, Voter};
+use crate::auth::{Caller, State};
 use crate::blocking::blocking;
 use crate::extract::{Json, NoBody};
 
 /// Keys that verify decisions, each with the time in which it may sign and who vouches for it
 #[utoipa::path(get, path = "/api/v1/keys", tag = "allocations",
     responses((status = 200, description = "The keys with their validity", body = Vec<KeyView>)))]
-pub(crate) async fn list(state: State, _caller: Caller<Reader>) -> Answer {
+pub(crate) async fn list(state: State, _caller: Caller) -> Answer {
     ok(&blocking(&state.service, |service| service.keys()).await?)
 }
 
 /// Register a key of your own, as a guardian
 #[utoipa::path(post, path = "/api/v1/keys", tag = "allocations", request_body = RegisterKey,
     responses((status = 201, description = "The key", body = KeyView)))]
-pub(crate) async fn register(
-    state: State,
-    caller: Caller<Voter>,
-    body: Json<RegisterKey>,
-) -> Answer {
+pub(crate) async fn register(state: State, caller: Caller, body: Json<RegisterKey>) -> Answer {
     let context = caller.writing(body.idempotency);
     created(
         &blocking(&state.service, move |service| {
@@ -39,7 +35,7 @@ pub(crate) async fn register(
     responses((status = 200, description = "The key with its end", body = KeyView)))]
 pub(crate) async fn retire(
     state: State,
-    caller: Caller<Member>,
+    caller: Caller,
     id: web::Path<String>,
     body: NoBody,
 ) -> Answer {
@@ -56,7 +52,7 @@ pub(crate) async fn retire(
     responses((status = 201, description = "The key", body = KeyView)))]
 pub(crate) async fn vouch(
     state: State,
-    caller: Caller<Voter>,
+    caller: Caller,
     id: web::Path<String>,
     body: Json<AddSignature>,
 ) -> Answer {
@@ -75,7 +71,7 @@ pub(crate) async fn vouch(
     responses((status = 201, description = "The decision with its signatures", body = DecisionView)))]
 pub(crate) async fn cosign(
     state: State,
-    caller: Caller<Voter>,
+    caller: Caller,
     id: web::Path<String>,
     body: Json<AddSignature>,
 ) -> Answer {

@@ -7,14 +7,14 @@ use plumbline_service::views::{
 };
 
 use super::{Answer, ok};
-use crate::auth::{Admin, Caller, Member, Reader, State};
+use crate::auth::{Caller, State};
 use crate::blocking::blocking;
 use crate::extract::{Paging, Params};
 
 /// Totals of the ledger; the sum over all accounts is 0
 #[utoipa::path(get, path = "/api/v1/ledger", tag = "ledger",
     responses((status = 200, description = "The totals", body = LedgerSummary)))]
-pub(crate) async fn summary(state: State, caller: Caller<Reader>) -> Answer {
+pub(crate) async fn summary(state: State, caller: Caller) -> Answer {
     ok(&blocking(&state.service, move |service| {
         service.ledger_summary(&caller.context())
     })
@@ -27,7 +27,7 @@ pub(crate) async fn summary(state: State, caller: Caller<Reader>) -> Answer {
     responses((status = 200, description = "A page of transfers", body = Page<TransferView>)))]
 pub(crate) async fn transfers(
     state: State,
-    caller: Caller<Member>,
+    caller: Caller,
     id: web::Path<String>,
     paging: Params<Paging>,
 ) -> Answer {
@@ -41,7 +41,7 @@ pub(crate) async fn transfers(
 /// What one's completions used, by day and run, oldest first
 #[utoipa::path(get, path = "/api/v1/usage", tag = "ledger",
     responses((status = 200, description = "The rows", body = Vec<UsageView>)))]
-pub(crate) async fn usage(state: State, caller: Caller<Member>) -> Answer {
+pub(crate) async fn usage(state: State, caller: Caller) -> Answer {
     ok(&blocking(&state.service, move |service| {
         service.usage(&caller.context(), 0)
     })
@@ -51,7 +51,7 @@ pub(crate) async fn usage(state: State, caller: Caller<Member>) -> Answer {
 /// What inference earned: the open period, and closed ones with who contributed what
 #[utoipa::path(get, path = "/api/v1/treasury", tag = "ledger",
     responses((status = 200, description = "The revenue", body = RevenueView)))]
-pub(crate) async fn treasury(state: State, caller: Caller<Reader>) -> Answer {
+pub(crate) async fn treasury(state: State, caller: Caller) -> Answer {
     ok(&blocking(&state.service, move |service| {
         service.revenue(&caller.context())
     })
@@ -62,11 +62,7 @@ pub(crate) async fn treasury(state: State, caller: Caller<Reader>) -> Answer {
 #[utoipa::path(get, path = "/api/v1/treasury/statements/{version}", tag = "ledger",
     params(("version" = i64, Path, description = "Version of the period")),
     responses((status = 200, description = "The statement", body = String, content_type = "text/csv")))]
-pub(crate) async fn statement(
-    state: State,
-    caller: Caller<Reader>,
-    version: web::Path<i64>,
-) -> Answer {
+pub(crate) async fn statement(state: State, caller: Caller, version: web::Path<i64>) -> Answer {
     let version = version.into_inner();
     let csv = blocking(&state.service, move |service| {
         service.revenue_statement(&caller.context(), version)
@@ -82,7 +78,7 @@ pub(crate) async fn statement(
 /// Jobs of the service, newest first, for operators
 #[utoipa::path(get, path = "/api/v1/jobs", tag = "operations",
     responses((status = 200, description = "The jobs", body = Vec<JobView>)))]
-pub(crate) async fn jobs(state: State, caller: Caller<Admin>) -> Answer {
+pub(crate) async fn jobs(state: State, caller: Caller) -> Answer {
     ok(&blocking(&state.service, move |service| {
         service.jobs(&caller.context(), 100)
     })
@@ -92,7 +88,7 @@ pub(crate) async fn jobs(state: State, caller: Caller<Admin>) -> Answer {
 /// Threads, queues, stuck jobs and slow reads of the service, for operators
 #[utoipa::path(get, path = "/api/v1/operations", tag = "operations",
     responses((status = 200, description = "The service at work", body = OperationsView)))]
-pub(crate) async fn operations(state: State, caller: Caller<Admin>) -> Answer {
+pub(crate) async fn operations(state: State, caller: Caller) -> Answer {
     ok(&blocking(&state.service, move |service| {
         service.operations(&caller.context())
     })

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::{Answer, ok};
-use crate::auth::{Caller, Reader, State};
+use crate::auth::{Caller, State};
 use crate::blocking::blocking;
 use crate::extract::{Paging, Params};
 use crate::problem::Problem;
@@ -51,7 +51,7 @@ pub(crate) struct Trees {
 /// The log as it is now: a signed checkpoint in the form of a C2SP signed note
 #[utoipa::path(get, path = "/api/v1/log/checkpoint", tag = "log",
     responses((status = 200, description = "Size, root and note", body = LogCheckpointView)))]
-pub(crate) async fn checkpoint(state: State, caller: Caller<Reader>) -> Answer {
+pub(crate) async fn checkpoint(state: State, caller: Caller) -> Answer {
     ok(&blocking(&state.service, move |service| {
         service.log_checkpoint(&caller.context())
     })
@@ -61,11 +61,7 @@ pub(crate) async fn checkpoint(state: State, caller: Caller<Reader>) -> Answer {
 /// Checkpoints that were kept, newest first
 #[utoipa::path(get, path = "/api/v1/log/checkpoints", tag = "log", params(Paging),
     responses((status = 200, description = "A page of checkpoints", body = Page<LogCheckpointView>)))]
-pub(crate) async fn checkpoints(
-    state: State,
-    caller: Caller<Reader>,
-    paging: Params<Paging>,
-) -> Answer {
+pub(crate) async fn checkpoints(state: State, caller: Caller, paging: Params<Paging>) -> Answer {
     let (cursor, limit) = paging.0.read()?;
     ok(&blocking(&state.service, move |service| {
         service.log_checkpoints(&caller.context(), cursor.as_deref(), limit)
@@ -76,7 +72,7 @@ pub(crate) async fn checkpoints(
 /// Entries in their order
 #[utoipa::path(get, path = "/api/v1/log/entries", tag = "log", params(Range),
     responses((status = 200, description = "Entries with the hashes of their leaves", body = LogEntriesView)))]
-pub(crate) async fn entries(state: State, caller: Caller<Reader>, range: Params<Range>) -> Answer {
+pub(crate) async fn entries(state: State, caller: Caller, range: Params<Range>) -> Answer {
     let (start, limit) = (range.0.start.unwrap_or(0), range.0.limit.unwrap_or(100));
     if !(1..=MAX_ENTRIES).contains(&limit) {
         return Err(Problem::bad_request(
@@ -93,7 +89,7 @@ pub(crate) async fn entries(state: State, caller: Caller<Reader>, range: Params<
 /// That an entry is in the log: an inclusion proof with the checkpoint that it leads to
 #[utoipa::path(get, path = "/api/v1/log/proof", tag = "log", params(Entry),
     responses((status = 200, description = "The entry, its siblings, the checkpoint", body = LogProofView)))]
-pub(crate) async fn proof(state: State, caller: Caller<Reader>, entry: Params<Entry>) -> Answer {
+pub(crate) async fn proof(state: State, caller: Caller, entry: Params<Entry>) -> Answer {
     let Entry { index, size } = entry.0;
     ok(&blocking(&state.service, move |service| {
         service.log_proof(&caller.context(), index, size)
@@ -104,11 +100,7 @@ pub(crate) async fn proof(state: State, caller: Caller<Reader>, entry: Params<En
 /// That nothing was taken out or changed since an earlier checkpoint: a consistency proof
 #[utoipa::path(get, path = "/api/v1/log/consistency", tag = "log", params(Trees),
     responses((status = 200, description = "The proof and the newer checkpoint", body = ConsistencyView)))]
-pub(crate) async fn consistency(
-    state: State,
-    caller: Caller<Reader>,
-    trees: Params<Trees>,
-) -> Answer {
+pub(crate) async fn consistency(state: State, caller: Caller, trees: Params<Trees>) -> Answer {
     let Trees { from, to } = trees.0;
     ok(&blocking(&state.service, move |service| {
         service.log_consistency(&caller.context(), from, to)

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::{Answer, created, ok};
-use crate::auth::{Admin, Caller, Reader, State, Trader};
+use crate::auth::{Caller, State};
 use crate::blocking::blocking;
 use crate::extract::{Json, NoBody, Paging, Params, limit};
 
@@ -29,11 +29,7 @@ pub(crate) struct MarketFilter {
 /// Markets, newest first
 #[utoipa::path(get, path = "/api/v1/markets", tag = "markets", params(MarketFilter),
     responses((status = 200, description = "A page of markets", body = Page<MarketView>)))]
-pub(crate) async fn list(
-    state: State,
-    caller: Caller<Reader>,
-    filter: Params<MarketFilter>,
-) -> Answer {
+pub(crate) async fn list(state: State, caller: Caller, filter: Params<MarketFilter>) -> Answer {
     let filter = filter.0;
     let limit = limit(filter.limit)?;
     let page = blocking(&state.service, move |service| {
@@ -50,7 +46,7 @@ pub(crate) async fn list(
 /// Open a market on a claim about a run
 #[utoipa::path(post, path = "/api/v1/markets", tag = "markets", request_body = OpenMarket,
     responses((status = 201, description = "The market", body = MarketView)))]
-pub(crate) async fn open(state: State, caller: Caller<Admin>, body: Json<OpenMarket>) -> Answer {
+pub(crate) async fn open(state: State, caller: Caller, body: Json<OpenMarket>) -> Answer {
     let context = caller.writing(body.idempotency);
     created(
         &blocking(&state.service, move |service| {
@@ -63,7 +59,7 @@ pub(crate) async fn open(state: State, caller: Caller<Admin>, body: Json<OpenMar
 /// One market
 #[utoipa::path(get, path = "/api/v1/markets/{id}", tag = "markets", params(("id" = String, Path, description = "Market id")),
     responses((status = 200, description = "The market", body = MarketView)))]
-pub(crate) async fn show(state: State, caller: Caller<Reader>, id: web::Path<String>) -> Answer {
+pub(crate) async fn show(state: State, caller: Caller, id: web::Path<String>) -> Answer {
     ok(&blocking(&state.service, move |service| {
         service.market(&caller.context(), &id)
     })
@@ -76,7 +72,7 @@ pub(crate) async fn show(state: State, caller: Caller<Reader>, id: web::Path<Str
     responses((status = 200, description = "A page of price points", body = Page<PricePoint>)))]
 pub(crate) async fn prices(
     state: State,
-    caller: Caller<Reader>,
+    caller: Caller,
     id: web::Path<String>,
     paging: Params<Paging>,
 ) -> Answer {
@@ -93,7 +89,7 @@ pub(crate) async fn prices(
     responses((status = 200, description = "A page of trades", body = Page<TradeView>)))]
 pub(crate) async fn trades(
     state: State,
-    caller: Caller<Reader>,
+    caller: Caller,
     id: web::Path<String>,
     paging: Params<Paging>,
 ) -> Answer {
@@ -110,7 +106,7 @@ pub(crate) async fn trades(
     responses((status = 200, description = "A page of positions", body = Page<PositionView>)))]
 pub(crate) async fn positions(
     state: State,
-    caller: Caller<Reader>,
+    caller: Caller,
     id: web::Path<String>,
     paging: Params<Paging>,
 ) -> Answer {
@@ -127,7 +123,7 @@ pub(crate) async fn positions(
     responses((status = 200, description = "The trade that would happen", body = QuoteView)))]
 pub(crate) async fn quote(
     state: State,
-    caller: Caller<Reader>,
+    caller: Caller,
     id: web::Path<String>,
     body: Json<TradeOrder>,
 ) -> Answer {
@@ -147,7 +143,7 @@ pub(crate) async fn quote(
     responses((status = 201, description = "The trade that happened", body = TradeView)))]
 pub(crate) async fn trade(
     state: State,
-    caller: Caller<Trader>,
+    caller: Caller,
     id: web::Path<String>,
     body: Json<TradeOrder>,
 ) -> Answer {
@@ -161,7 +157,7 @@ pub(crate) async fn trade(
     responses((status = 200, description = "The market", body = MarketView)))]
 pub(crate) async fn freeze(
     state: State,
-    caller: Caller<Trader>,
+    caller: Caller,
     id: web::Path<String>,
     body: NoBody,
 ) -> Answer {

@@ -7,14 +7,14 @@ use plumbline_service::views::{
 };
 
 use super::{Answer, created, ok};
-use crate::auth::{Admin, Caller, Reader, State};
+use crate::auth::{Caller, State};
 use crate::blocking::blocking;
 use crate::extract::{Json, NoBody, Paging, Params};
 
 /// The ensemble: judges, weights, shared error, effective number, versions
 #[utoipa::path(get, path = "/api/v1/oracle", tag = "oracle",
     responses((status = 200, description = "The ensemble", body = OracleView)))]
-pub(crate) async fn show(state: State, caller: Caller<Reader>) -> Answer {
+pub(crate) async fn show(state: State, caller: Caller) -> Answer {
     ok(&blocking(&state.service, move |service| {
         service.oracle(&caller.context())
     })
@@ -24,7 +24,7 @@ pub(crate) async fn show(state: State, caller: Caller<Reader>) -> Answer {
 /// The judges alone, with what they answered lately: status, cost, latencies, failures
 #[utoipa::path(get, path = "/api/v1/oracle/judges", tag = "oracle",
     responses((status = 200, description = "The judges", body = Vec<JudgeView>)))]
-pub(crate) async fn judges(state: State, caller: Caller<Reader>) -> Answer {
+pub(crate) async fn judges(state: State, caller: Caller) -> Answer {
     let oracle = blocking(&state.service, move |service| {
         service.oracle(&caller.context())
     })
@@ -35,7 +35,7 @@ pub(crate) async fn judges(state: State, caller: Caller<Reader>) -> Answer {
 /// How good judges, pool and prices were on settled cases
 #[utoipa::path(get, path = "/api/v1/oracle/calibration", tag = "oracle",
     responses((status = 200, description = "Reliability, comparisons, learning curves, probe gap", body = OracleCalibrationView)))]
-pub(crate) async fn calibration(state: State, caller: Caller<Reader>) -> Answer {
+pub(crate) async fn calibration(state: State, caller: Caller) -> Answer {
     ok(&blocking(&state.service, move |service| {
         service.oracle_calibration(&caller.context())
     })
@@ -45,7 +45,7 @@ pub(crate) async fn calibration(state: State, caller: Caller<Reader>) -> Answer 
 /// Settled cases in the order of their chain
 #[utoipa::path(get, path = "/api/v1/oracle/cases", tag = "oracle", params(Paging),
     responses((status = 200, description = "Settled cases", body = Page<OracleCaseView>)))]
-pub(crate) async fn cases(state: State, caller: Caller<Reader>, paging: Params<Paging>) -> Answer {
+pub(crate) async fn cases(state: State, caller: Caller, paging: Params<Paging>) -> Answer {
     let (cursor, limit) = paging.0.read()?;
     ok(&blocking(&state.service, move |service| {
         service.oracle_cases(&caller.context(), cursor.as_deref(), limit)
@@ -56,11 +56,7 @@ pub(crate) async fn cases(state: State, caller: Caller<Reader>, paging: Params<P
 /// Versions of the oracle, the latest first
 #[utoipa::path(get, path = "/api/v1/oracle/versions", tag = "oracle", params(Paging),
     responses((status = 200, description = "Versions", body = Page<OracleVersionView>)))]
-pub(crate) async fn versions(
-    state: State,
-    caller: Caller<Reader>,
-    paging: Params<Paging>,
-) -> Answer {
+pub(crate) async fn versions(state: State, caller: Caller, paging: Params<Paging>) -> Answer {
     let (cursor, limit) = paging.0.read()?;
     ok(&blocking(&state.service, move |service| {
         service.oracle_versions(&caller.context(), cursor.as_deref(), limit)
@@ -72,7 +68,7 @@ pub(crate) async fn versions(
 #[utoipa::path(get, path = "/api/v1/oracle/versions/{id}", tag = "oracle",
     params(("id" = String, Path, description = "Version id")),
     responses((status = 200, description = "The version", body = OracleVersionView)))]
-pub(crate) async fn version(state: State, caller: Caller<Reader>, id: web::Path<String>) -> Answer {
+pub(crate) async fn version(state: State, caller: Caller, id: web::Path<String>) -> Answer {
     ok(&blocking(&state.service, move |service| {
         service.oracle_version(&caller.context(), &id)
     })
@@ -86,7 +82,7 @@ pub(crate) async fn version(state: State, caller: Caller<Reader>, id: web::Path<
     responses((status = 201, description = "The candidate", body = OracleVersionView)))]
 pub(crate) async fn register(
     state: State,
-    caller: Caller<Admin>,
+    caller: Caller,
     body: Json<RegisterOracleVersion>,
 ) -> Answer {
     let context = caller.writing(body.idempotency);
@@ -106,7 +102,7 @@ pub(crate) async fn register(
     responses((status = 200, description = "The version in force", body = OracleVersionView)))]
 pub(crate) async fn adopt(
     state: State,
-    caller: Caller<Admin>,
+    caller: Caller,
     id: web::Path<String>,
     body: NoBody,
 ) -> Answer {

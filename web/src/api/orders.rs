@@ -5,7 +5,7 @@ use plumbline_service::commands::PlaceOrder;
 use plumbline_service::views::{BookView, OrderView, Page};
 
 use super::{Answer, created, ok};
-use crate::auth::{Caller, Member, Reader, State, Trader};
+use crate::auth::{Caller, State};
 use crate::blocking::blocking;
 use crate::extract::{Json, NoBody, Paging, Params};
 
@@ -15,7 +15,7 @@ use crate::extract::{Json, NoBody, Paging, Params};
     responses((status = 200, description = "A page of orders", body = Page<OrderView>)))]
 pub(crate) async fn list(
     state: State,
-    caller: Caller<Member>,
+    caller: Caller,
     id: web::Path<String>,
     paging: Params<Paging>,
 ) -> Answer {
@@ -32,7 +32,7 @@ pub(crate) async fn list(
     responses((status = 201, description = "The order, after what could run at once", body = OrderView)))]
 pub(crate) async fn place(
     state: State,
-    caller: Caller<Trader>,
+    caller: Caller,
     id: web::Path<String>,
     body: Json<PlaceOrder>,
 ) -> Answer {
@@ -49,7 +49,7 @@ pub(crate) async fn place(
 #[utoipa::path(get, path = "/api/v1/markets/{id}/book", tag = "markets",
     params(("id" = String, Path, description = "Market id")),
     responses((status = 200, description = "The book", body = BookView)))]
-pub(crate) async fn book(state: State, caller: Caller<Reader>, id: web::Path<String>) -> Answer {
+pub(crate) async fn book(state: State, caller: Caller, id: web::Path<String>) -> Answer {
     ok(&blocking(&state.service, move |service| {
         service.book(&caller.context(), &id)
     })
@@ -62,7 +62,7 @@ pub(crate) async fn book(state: State, caller: Caller<Reader>, id: web::Path<Str
     responses((status = 200, description = "The order as it ended", body = OrderView)))]
 pub(crate) async fn cancel(
     state: State,
-    caller: Caller<Trader>,
+    caller: Caller,
     id: web::Path<String>,
     body: NoBody,
 ) -> Answer {

@@ -4,7 +4,7 @@ use actix_web::web;
 use plumbline_service::views::{OutcomePrices, Page};
 
 use super::{Answer, ok};
-use crate::auth::{Caller, Reader, State};
+use crate::auth::{Caller, State};
 use crate::blocking::blocking;
 use crate::extract::{Paging, Params};
 
@@ -14,7 +14,7 @@ use crate::extract::{Paging, Params};
     responses((status = 200, description = "A page of prices, the opening first", body = Page<OutcomePrices>)))]
 pub(crate) async fn prices(
     state: State,
-    caller: Caller<Reader>,
+    caller: Caller,
     id: web::Path<String>,
     paging: Params<Paging>,
 ) -> Answer {

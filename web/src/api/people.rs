@@ -11,14 +11,14 @@ use plumbline_service::views::{
 
 use super::accounts::count_attempt;
 use super::{Answer, created, done, ok};
-use crate::auth::{Admin, Caller, Member, State, no_session_cookie};
+use crate::auth::{Caller, State, no_session_cookie};
 use crate::blocking::blocking;
 use crate::extract::{Json, Paging, Params};
 
 /// Own sessions, newest first
 #[utoipa::path(get, path = "/api/v1/sessions", tag = "accounts",
     responses((status = 200, description = "Own sessions", body = Vec<SessionInfo>)))]
-pub(crate) async fn sessions(state: State, caller: Caller<Member>) -> Answer {
+pub(crate) async fn sessions(state: State, caller: Caller) -> Answer {
     let sessions = blocking(&state.service, move |service| {
         let current = caller
             .session
@@ -32,11 +32,7 @@ pub(crate) async fn sessions(state: State, caller: Caller<Member>) -> Answer {
 /// End one of one's own sessions
 #[utoipa::path(delete, path = "/api/v1/sessions/{id}", tag = "accounts",
     responses((status = 204, description = "Ended")))]
-pub(crate) async fn revoke_session(
-    state: State,
-    caller: Caller<Member>,
-    id: web::Path<String>,
-) -> Answer {
+pub(crate) async fn revoke_session(state: State, caller: Caller, id: web::Path<String>) -> Answer {
     blocking(&state.service, move |service| {
         service.revoke_session(&caller.context(), &id)
     })
@@ -50,7 +46,7 @@ pub(crate) async fn revoke_session(
 pub(crate) async fn change_password(
     req: HttpRequest,
     state: State,
-    caller: Caller<Member>,
+    caller: Caller,
     body: Json<ChangePassword>,
 ) -> Answer {
     count_attempt(&state, &req, &caller.actor.handle)?;
@@ -68,7 +64,7 @@ pub(crate) async fn change_password(
 /// Whether one's own account asks for one-time codes
 #[utoipa::path(get, path = "/api/v1/me/second-factor", tag = "accounts",
     responses((status = 200, description = "The second factor", body = SecondFactorView)))]
-pub(crate) async fn second_factor(state: State, caller: Caller<Member>) -> Answer {
+pub(crate) async fn second_factor(state: State, caller: Caller) -> Answer {
     let view = blocking(&state.service, move |service| {
         service.second_factor(&caller.context())
     });
@@ -81,7 +77,7 @@ pub(crate) async fn second_factor(state: State, caller: Caller<Member>) -> Answe
 pub(crate) async fn begin_second_factor(
     req: HttpRequest,
     state: State,
-    caller: Caller<Member>,
+    caller: Caller,
     body: Json<GivePassword>,
 ) -> Answer {
     count_attempt(&state, &req, &caller.actor.handle)?;
@@ -98,7 +94,7 @@ pub(crate) async fn begin_second_factor(
 pub(crate) async fn confirm_second_factor(
     req: HttpRequest,
     state: State,
-    caller: Caller<Member>,
+    caller: Caller,
     body: Json<ConfirmSecondFactor>,
 ) -> Answer {
     count_attempt(&state, &req, &caller.actor.handle)?;
@@ -114,7 +110,7 @@ pub(crate) async fn confirm_second_factor(
 pub(crate) async fn remove_second_factor(
     req: HttpRequest,
     state: State,
-    caller: Caller<Member>,
+    caller: Caller,
     body: Json<RemoveSecondFactor>,
 ) -> Answer {
     count_attempt(&state, &req, &caller.actor.handle)?;
@@ -128,7 +124,7 @@ pub(crate) async fn remove_second_factor(
 /// Everything that the service has about one's own account
 #[utoipa::path(get, path = "/api/v1/me/export", tag = "accounts",
     responses((status = 200, description = "The export", body = AccountExport)))]
-pub(crate) async fn export(state: State, caller: Caller<Member>) -> Answer {
+pub(crate) async fn export(state: State, caller: Caller) -> Answer {
     let export = blocking(&state.service, move |service| {
         service.export_account(&caller.context())
     });
@@ -146,7 +142,7 @@ pub(crate) async fn export(state: State, caller: Caller<Member>) -> Answer {
 pub(crate) async fn close(
     req: HttpRequest,
     state: State,
-    caller: Caller<Member>,
+    caller: Caller,
     body: Json<CloseAccount>,
 ) -> Answer {
     count_attempt(&state, &req, &caller.actor.handle)?;
@@ -162,7 +158,7 @@ pub(crate) async fn close(
 /// Make an invitation; its code is in this answer and nowhere else
 #[utoipa::path(post, path = "/api/v1/invitations", tag = "accounts", request_body = Invite,
     responses((status = 201, description = "The invitation with its code", body = InvitationMade)))]
-pub(crate) async fn invite(state: State, caller: Caller<Admin>, body: Json<Invite>) -> Answer {
+pub(crate) async fn invite(state: State, caller: Caller, body: Json<Invite>) -> Answer {
     let made = blocking(&state.service, move |service| {
         service.invite(&caller.context(), &body.value)
     });
@@ -172,11 +168,7 @@ pub(crate) async fn invite(state: State, caller: Caller<Admin>, body: Json<Invit
 /// Invitations, newest first
 #[utoipa::path(get, path = "/api/v1/invitations", tag = "accounts", params(Paging),
     responses((status = 200, description = "Invitations without their codes", body = Page<InvitationView>)))]
-pub(crate) async fn invitations(
-    state: State,
-    caller: Caller<Admin>,
-    paging: Params<Paging>,
-) -> Answer {
+pub(crate) async fn invitations(state: State, caller: Caller, paging: Params<Paging>) -> Answer {
     let (cursor, limit) = paging.0.read()?;
     let page = blocking(&state.service, move |service| {
         service.invitations(&caller.context(), cursor.as_deref(), limit)
@@ -189,7 +181,7 @@ pub(crate) async fn invitations(
     responses((status = 204, description = "Taken back")))]
 pub(crate) async fn revoke_invitation(
     state: State,
-    caller: Caller<Admin>,
+    caller: Caller,
     id: web::Path<String>,
 ) -> Answer {
     blocking(&state.service, move |service| {

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::{Answer, ok};
-use crate::auth::{Caller, Member, Reader, State};
+use crate::auth::{Caller, State};
 use crate::blocking::blocking;
 use crate::extract::{Paging, Params, limit};
 
@@ -37,7 +37,7 @@ pub(crate) struct OfKind {
 /// Open positions at posted prices, open orders, stakes, and totals
 #[utoipa::path(get, path = "/api/v1/portfolio", tag = "markets",
     responses((status = 200, description = "The portfolio", body = PortfolioView)))]
-pub(crate) async fn show(state: State, caller: Caller<Member>) -> Answer {
+pub(crate) async fn show(state: State, caller: Caller) -> Answer {
     ok(&blocking(&state.service, move |service| {
         service.portfolio(&caller.context())
     })
@@ -47,11 +47,7 @@ pub(crate) async fn show(state: State, caller: Caller<Member>) -> Answer {
 /// Own trades, moves of evidence, payouts and other transfers, newest first; a page may be short
 #[utoipa::path(get, path = "/api/v1/portfolio/history", tag = "markets", params(Paging),
     responses((status = 200, description = "A page of lines", body = Page<HistoryView>)))]
-pub(crate) async fn history(
-    state: State,
-    caller: Caller<Member>,
-    paging: Params<Paging>,
-) -> Answer {
+pub(crate) async fn history(state: State, caller: Caller, paging: Params<Paging>) -> Answer {
     let (cursor, limit) = paging.0.read()?;
     let page = blocking(&state.service, move |service| {
         service.history(&caller.context(), cursor.as_deref(), limit)
@@ -62,11 +58,7 @@ pub(crate) async fn history(
 /// Accounts by profit in paid markets, the best first
 #[utoipa::path(get, path = "/api/v1/leaderboard", tag = "markets", params(Ranking),
     responses((status = 200, description = "A page of standings", body = Page<StandingView>)))]
-pub(crate) async fn leaderboard(
-    state: State,
-    caller: Caller<Reader>,
-    ranking: Params<Ranking>,
-) -> Answer {
+pub(crate) async fn leaderboard(state: State, caller: Caller, ranking: Params<Ranking>) -> Answer {
     let ranking = ranking.0;
     let limit = limit(ranking.limit)?;
     let page = blocking(&state.service, move |service| {
@@ -79,11 +71,7 @@ pub(crate) async fn leaderboard(
 /// How good the prices of paid markets were
 #[utoipa::path(get, path = "/api/v1/calibration", tag = "markets", params(OfKind),
     responses((status = 200, description = "Scores and reliability", body = CalibrationView)))]
-pub(crate) async fn calibration(
-    state: State,
-    caller: Caller<Reader>,
-    kind: Params<OfKind>,
-) -> Answer {
+pub(crate) async fn calibration(state: State, caller: Caller, kind: Params<OfKind>) -> Answer {
     ok(&blocking(&state.service, move |service| {
         service.calibration(&caller.context(), kind.0.claim_kind.as_deref())
     })
@@ -94,11 +82,7 @@ pub(crate) async fn calibration(
 #[utoipa::path(get, path = "/api/v1/markets/{id}/manipulation", tag = "markets",
     params(("id" = String, Path, description = "Market id")),
     responses((status = 200, description = "Costs, concentration and flags", body = ManipulationView)))]
-pub(crate) async fn manipulation(
-    state: State,
-    caller: Caller<Reader>,
-    id: web::Path<String>,
-) -> Answer {
+pub(crate) async fn manipulation(state: State, caller: Caller, id: web::Path<String>) -> Answer {
     ok(&blocking(&state.service, move |service| {
         service.manipulation(&caller.context(), &id)
     })

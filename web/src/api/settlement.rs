@@ -5,14 +5,14 @@ use plumbline_service::commands::{ChallengeSettlement, ProposeSettlement, VoidMa
 use plumbline_service::views::{InclusionView, SettlementRecord};
 
 use super::{Answer, created, ok};
-use crate::auth::{Admin, Caller, Reader, State, Trader};
+use crate::auth::{Caller, State};
 use crate::blocking::blocking;
 use crate::extract::Json;
 
 /// The whole record of how a market ends: terms, draws with what it takes to recompute them, proposals, challenges, juries
 #[utoipa::path(get, path = "/api/v1/markets/{id}/settlement", tag = "markets", params(("id" = String, Path, description = "Market id")),
     responses((status = 200, description = "The record", body = SettlementRecord)))]
-pub(crate) async fn show(state: State, caller: Caller<Reader>, id: web::Path<String>) -> Answer {
+pub(crate) async fn show(state: State, caller: Caller, id: web::Path<String>) -> Answer {
     ok(&blocking(&state.service, move |service| {
         service.case(&caller.context(), &id)
     })
@@ -25,7 +25,7 @@ pub(crate) async fn show(state: State, caller: Caller<Reader>, id: web::Path<Str
     responses((status = 201, description = "The record with the proposal", body = SettlementRecord)))]
 pub(crate) async fn propose(
     state: State,
-    caller: Caller<Trader>,
+    caller: Caller,
     id: web::Path<String>,
     body: Json<ProposeSettlement>,
 ) -> Answer {
@@ -44,7 +44,7 @@ pub(crate) async fn propose(
     responses((status = 201, description = "The record with the challenge", body = SettlementRecord)))]
 pub(crate) async fn challenge(
     state: State,
-    caller: Caller<Trader>,
+    caller: Caller,
     id: web::Path<String>,
     body: Json<ChallengeSettlement>,
 ) -> Answer {
@@ -63,7 +63,7 @@ pub(crate) async fn challenge(
     responses((status = 200, description = "The record", body = SettlementRecord)))]
 pub(crate) async fn void(
     state: State,
-    caller: Caller<Admin>,
+    caller: Caller,
     id: web::Path<String>,
     body: Json<VoidMarket>,
 ) -> Answer {
@@ -77,11 +77,7 @@ pub(crate) async fn void(
 /// Shows that a submission is under its market's exhibits root
 #[utoipa::path(get, path = "/api/v1/evidence/{id}/inclusion", tag = "evidence", params(("id" = String, Path, description = "Evidence id")),
     responses((status = 200, description = "The Merkle path", body = InclusionView)))]
-pub(crate) async fn inclusion(
-    state: State,
-    caller: Caller<Reader>,
-    id: web::Path<String>,
-) -> Answer {
+pub(crate) async fn inclusion(state: State, caller: Caller, id: web::Path<String>) -> Answer {
     ok(&blocking(&state.service, move |service| {
         service.inclusion(&caller.context(), &id)
     })

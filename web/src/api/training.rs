@@ -6,7 +6,7 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::{Answer, ok};
-use crate::auth::{Caller, Reader, State};
+use crate::auth::{Caller, State};
 use crate::blocking::blocking;
 use crate::extract::{Params, limit};
 
@@ -24,7 +24,7 @@ pub(crate) struct After {
 /// Progress: loss, throughput, bytes, members, share in force
 #[utoipa::path(get, path = "/api/v1/training/runs/{id}", tag = "training", params(("id" = String, Path, description = "Run id or name")),
     responses((status = 200, description = "The run's progress", body = TrainingView)))]
-pub(crate) async fn show(state: State, caller: Caller<Reader>, id: web::Path<String>) -> Answer {
+pub(crate) async fn show(state: State, caller: Caller, id: web::Path<String>) -> Answer {
     ok(&blocking(&state.service, move |service| {
         service.training(&caller.context(), &id)
     })
@@ -37,7 +37,7 @@ pub(crate) async fn show(state: State, caller: Caller<Reader>, id: web::Path<Str
     responses((status = 200, description = "The rounds", body = Vec<RoundView>)))]
 pub(crate) async fn rounds(
     state: State,
-    caller: Caller<Reader>,
+    caller: Caller,
     id: web::Path<String>,
     query: Params<After>,
 ) -> Answer {
@@ -51,7 +51,7 @@ pub(crate) async fn rounds(
 /// Members of a run
 #[utoipa::path(get, path = "/api/v1/training/runs/{id}/nodes", tag = "training", params(("id" = String, Path, description = "Run id or name")),
     responses((status = 200, description = "The nodes", body = Vec<NodeView>)))]
-pub(crate) async fn nodes(state: State, caller: Caller<Reader>, id: web::Path<String>) -> Answer {
+pub(crate) async fn nodes(state: State, caller: Caller, id: web::Path<String>) -> Answer {
     ok(&blocking(&state.service, move |service| {
         service.nodes(&caller.context(), &id)
     })
@@ -62,11 +62,7 @@ pub(crate) async fn nodes(state: State, caller: Caller<Reader>, id: web::Path<St
 #[utoipa::path(get, path = "/api/v1/training/runs/{id}/contributions", tag = "training",
     params(("id" = String, Path, description = "Run id or name")),
     responses((status = 200, description = "The contributions", body = Vec<ContributionView>)))]
-pub(crate) async fn contributions(
-    state: State,
-    caller: Caller<Reader>,
-    id: web::Path<String>,
-) -> Answer {
+pub(crate) async fn contributions(state: State, caller: Caller, id: web::Path<String>) -> Answer {
     ok(&blocking(&state.service, move |service| {
         service.contributions(&caller.context(), &id)
     })
@@ -77,7 +73,7 @@ pub(crate) async fn contributions(
 #[utoipa::path(get, path = "/api/v1/training/runs/{id}/bans", tag = "training",
     params(("id" = String, Path, description = "Run id or name")),
     responses((status = 200, description = "The bans", body = Vec<BanView>)))]
-pub(crate) async fn bans(state: State, caller: Caller<Reader>, id: web::Path<String>) -> Answer {
+pub(crate) async fn bans(state: State, caller: Caller, id: web::Path<String>) -> Answer {
     ok(&blocking(&state.service, move |service| {
         service.bans(&caller.context(), &id)
     })

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::{Answer, created, ok};
-use crate::auth::{Caller, Reader, State, Voter};
+use crate::auth::{Caller, State};
 use crate::blocking::blocking;
 use crate::extract::{Json, NoBody, Paging, Params, limit};
 
@@ -46,11 +46,7 @@ pub(crate) struct Assumption {
 /// Proposals, newest first
 #[utoipa::path(get, path = "/api/v1/proposals", tag = "governance", params(ProposalFilter),
     responses((status = 200, description = "A page of proposals", body = Page<ProposalView>)))]
-pub(crate) async fn list(
-    state: State,
-    caller: Caller<Reader>,
-    filter: Params<ProposalFilter>,
-) -> Answer {
+pub(crate) async fn list(state: State, caller: Caller, filter: Params<ProposalFilter>) -> Answer {
     let filter = filter.0;
     let limit = limit(filter.limit)?;
     let page = blocking(&state.service, move |service| {
@@ -68,11 +64,7 @@ pub(crate) async fn list(
 /// Write a proposal; what it would do is computed and kept with it before anybody votes
 #[utoipa::path(post, path = "/api/v1/proposals", tag = "governance", request_body = CreateProposal,
     responses((status = 201, description = "The proposal", body = ProposalView)))]
-pub(crate) async fn create(
-    state: State,
-    caller: Caller<Voter>,
-    body: Json<CreateProposal>,
-) -> Answer {
+pub(crate) async fn create(state: State, caller: Caller, body: Json<CreateProposal>) -> Answer {
     let context = caller.writing(body.idempotency);
     created(
         &blocking(&state.service, move |service| {
@@ -85,11 +77,7 @@ pub(crate) async fn create(
 /// What a proposal would do, without making one
 #[utoipa::path(post, path = "/api/v1/proposals/preview", tag = "governance", request_body = CreateProposal,
     responses((status = 200, description = "Its effect", body = EffectView)))]
-pub(crate) async fn preview(
-    state: State,
-    caller: Caller<Voter>,
-    body: Json<CreateProposal>,
-) -> Answer {
+pub(crate) async fn preview(state: State, caller: Caller, body: Json<CreateProposal>) -> Answer {
     let effect = blocking(&state.service, move |service| {
         service.preview_proposal(&caller.context(), &body.value)
     });
@@ -99,7 +87,7 @@ pub(crate) async fn preview(
 /// One proposal: its effect, count and life so far, and the caller's own ballot
 #[utoipa::path(get, path = "/api/v1/proposals/{id}", tag = "governance", params(("id" = String, Path, description = "Proposal id")),
     responses((status = 200, description = "The proposal", body = ProposalView)))]
-pub(crate) async fn show(state: State, caller: Caller<Reader>, id: web::Path<String>) -> Answer {
+pub(crate) async fn show(state: State, caller: Caller, id: web::Path<String>) -> Answer {
     ok(&blocking(&state.service, move |service| {
         service.proposal(&caller.context(), &id)
     })
@@ -111,7 +99,7 @@ pub(crate) async fn show(state: State, caller: Caller<Reader>, id: web::Path<Str
     responses((status = 200, description = "The proposal", body = ProposalView)))]
 pub(crate) async fn withdraw(
     state: State,
-    caller: Caller<Voter>,
+    caller: Caller,
     id: web::Path<String>,
     body: NoBody,
 ) -> Answer {
@@ -128,7 +116,7 @@ pub(crate) async fn withdraw(
     responses((status = 201, description = "The proposal", body = ProposalView)))]
 pub(crate) async fn deposit(
     state: State,
-    caller: Caller<Voter>,
+    caller: Caller,
     id: web::Path<String>,
     body: Json<PayDeposit>,
 ) -> Answer {
@@ -146,7 +134,7 @@ pub(crate) async fn deposit(
     responses((status = 200, description = "A page of ballots", body = Page<VoteView>)))]
 pub(crate) async fn votes(
     state: State,
-    caller: Caller<Reader>,
+    caller: Caller,
     id: web::Path<String>,
     paging: Params<Paging>,
 ) -> Answer {
@@ -163,7 +151,7 @@ pub(crate) async fn votes(
     responses((status = 201, description = "The proposal with the new count", body = ProposalView)))]
 pub(crate) async fn vote(
     state: State,
-    caller: Caller<Voter>,
+    caller: Caller,
     id: web::Path<String>,
     body: Json<CastVote>,
 ) -> Answer {
@@ -182,7 +170,7 @@ pub(crate) async fn vote(
     responses((status = 200, description = "The proposal with what it did", body = ProposalView)))]
 pub(crate) async fn execute(
     state: State,
-    caller: Caller<Voter>,
+    caller: Caller,
     id: web::Path<String>,
     body: NoBody,
 ) -> Answer {
@@ -196,7 +184,7 @@ pub(crate) async fn execute(
 /// What each track asks for
 #[utoipa::path(get, path = "/api/v1/tracks", tag = "governance",
     responses((status = 200, description = "The tracks", body = Vec<TrackView>)))]
-pub(crate) async fn tracks(state: State, caller: Caller<Reader>) -> Answer {
+pub(crate) async fn tracks(state: State, caller: Caller) -> Answer {
     ok(&blocking(&state.service, move |service| {
         service.tracks(&caller.context())
     })
@@ -206,7 +194,7 @@ pub(crate) async fn tracks(state: State, caller: Caller<Reader>) -> Answer {
 /// The caller's stake and delegations
 #[utoipa::path(get, path = "/api/v1/stakes", tag = "governance",
     responses((status = 200, description = "The stake", body = StakeView)))]
-pub(crate) async fn own_stake(state: State, caller: Caller<Voter>) -> Answer {
+pub(crate) async fn own_stake(state: State, caller: Caller) -> Answer {
     ok(&blocking(&state.service, move |service| {
         service.own_stake(&caller.context())
     })
@@ -216,7 +204,7 @@ pub(crate) async fn own_stake(state: State, caller: Caller<Voter>) -> Answer {
 /// Add to the stake that gives the caller weight in votes
 #[utoipa::path(post, path = "/api/v1/stakes", tag = "governance", request_body = ChangeStake,
     responses((status = 201, description = "The stake", body = StakeView)))]
-pub(crate) async fn stake(state: State, caller: Caller<Voter>, body: Json<ChangeStake>) -> Answer {
+pub(crate) async fn stake(state: State, caller: Caller, body: Json<ChangeStake>) -> Answer {
     let context = caller.writing(body.idempotency);
     created(
         &blocking(&state.service, move |service| {
@@ -231,7 +219,7 @@ pub(crate) async fn stake(state: State, caller: Caller<Voter>, body: Json<Change
     responses((status = 201, description = "The stake", body = StakeView)))]
 pub(crate) async fn withdraw_stake(
     state: State,
-    caller: Caller<Voter>,
+    caller: Caller,
     body: Json<ChangeStake>,
 ) -> Answer {
     let context = caller.writing(body.idempotency);
@@ -246,7 +234,7 @@ pub(crate) async fn withdraw_stake(
 /// Have another account vote with the caller's stake on a track, wherever the caller does not
 #[utoipa::path(post, path = "/api/v1/delegations", tag = "governance", request_body = Delegate,
     responses((status = 201, description = "The caller's stake and delegations", body = StakeView)))]
-pub(crate) async fn delegate(state: State, caller: Caller<Voter>, body: Json<Delegate>) -> Answer {
+pub(crate) async fn delegate(state: State, caller: Caller, body: Json<Delegate>) -> Answer {
     let context = caller.writing(body.idempotency);
     created(
         &blocking(&state.service, move |service| {
@@ -262,7 +250,7 @@ pub(crate) async fn delegate(state: State, caller: Caller<Voter>, body: Json<Del
     responses((status = 200, description = "The caller's stake and delegations", body = StakeView)))]
 pub(crate) async fn undelegate(
     state: State,
-    caller: Caller<Voter>,
+    caller: Caller,
     track: web::Path<String>,
     body: NoBody,
 ) -> Answer {
@@ -276,7 +264,7 @@ pub(crate) async fn undelegate(
 /// Seals, newest first
 #[utoipa::path(get, path = "/api/v1/seals", tag = "governance", params(Paging),
     responses((status = 200, description = "A page of seals", body = Page<SealView>)))]
-pub(crate) async fn seals(state: State, caller: Caller<Reader>, paging: Params<Paging>) -> Answer {
+pub(crate) async fn seals(state: State, caller: Caller, paging: Params<Paging>) -> Answer {
     let (cursor, limit) = paging.0.read()?;
     let page = blocking(&state.service, move |service| {
         service.seals(&caller.context(), cursor.as_deref(), limit)
@@ -287,7 +275,7 @@ pub(crate) async fn seals(state: State, caller: Caller<Reader>, paging: Params<P
 /// One seal
 #[utoipa::path(get, path = "/api/v1/seals/{id}", tag = "governance", params(("id" = String, Path, description = "Seal id")),
     responses((status = 200, description = "The seal", body = SealView)))]
-pub(crate) async fn seal(state: State, caller: Caller<Reader>, id: web::Path<String>) -> Answer {
+pub(crate) async fn seal(state: State, caller: Caller, id: web::Path<String>) -> Answer {
     ok(&blocking(&state.service, move |service| {
         service.seal(&caller.context(), &id)
     })
@@ -300,7 +288,7 @@ pub(crate) async fn seal(state: State, caller: Caller<Reader>, id: web::Path<Str
     responses((status = 201, description = "The seal", body = SealView)))]
 pub(crate) async fn use_seal(
     state: State,
-    caller: Caller<Voter>,
+    caller: Caller,
     id: web::Path<String>,
     body: Json<UseSeal>,
 ) -> Answer {
@@ -316,7 +304,7 @@ pub(crate) async fn use_seal(
 /// What votes and seals have put on runs and is in force
 #[utoipa::path(get, path = "/api/v1/standing-orders", tag = "governance",
     responses((status = 200, description = "The orders", body = Vec<OrderInForce>)))]
-pub(crate) async fn orders(state: State, caller: Caller<Reader>) -> Answer {
+pub(crate) async fn orders(state: State, caller: Caller) -> Answer {
     ok(&blocking(&state.service, move |service| {
         service.orders_in_force(&caller.context())
     })
@@ -326,11 +314,7 @@ pub(crate) async fn orders(state: State, caller: Caller<Reader>) -> Answer {
 /// What a policy would grant now and would have decided on the recorded history
 #[utoipa::path(post, path = "/api/v1/policy/simulate", tag = "policy", request_body = SimulatePolicy,
     responses((status = 200, description = "What it would do", body = SimulationView)))]
-pub(crate) async fn simulate(
-    state: State,
-    caller: Caller<Voter>,
-    body: Json<SimulatePolicy>,
-) -> Answer {
+pub(crate) async fn simulate(state: State, caller: Caller, body: Json<SimulatePolicy>) -> Answer {
     let simulation = blocking(&state.service, move |service| {
         service.simulate_policy(&caller.context(), &body.value)
     });
@@ -340,11 +324,7 @@ pub(crate) async fn simulate(
 /// What the policy in force would grant if a run's price were another
 #[utoipa::path(get, path = "/api/v1/policy/assume", tag = "policy", params(Assumption),
     responses((status = 200, description = "What it would grant", body = SimulationView)))]
-pub(crate) async fn assume(
-    state: State,
-    caller: Caller<Reader>,
-    query: Params<Assumption>,
-) -> Answer {
+pub(crate) async fn assume(state: State, caller: Caller, query: Params<Assumption>) -> Answer {
     let price = AssumedPrice {
         run: query.0.run,
         probability: query.0.probability,

@@ -17,7 +17,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::api::Answer;
-use crate::auth::{Caller, Reader, SignedReader, State};
+use crate::auth::{Caller, State};
 use crate::blocking::blocking;
 use crate::extract::Json;
 use crate::problem::Problem;
@@ -82,7 +82,7 @@ pub(crate) fn error_response(problem: &Problem) -> HttpResponse {
 /// Models that can be asked: each run's newest parameters and its pinned checkpoints
 #[utoipa::path(get, path = "/v1/models", tag = "gateway",
     responses((status = 200, description = "The models", body = ModelList)))]
-pub(crate) async fn models(state: State, caller: Caller<Reader>) -> Answer {
+pub(crate) async fn models(state: State, caller: Caller) -> Answer {
     let models = blocking(&state.service, move |service| {
         service.models(&caller.context())
     })
@@ -95,7 +95,7 @@ pub(crate) async fn models(state: State, caller: Caller<Reader>) -> Answer {
     responses((status = 200, description = "The model", body = Model)))]
 pub(crate) async fn model(
     state: State,
-    caller: Caller<Reader>,
+    caller: Caller,
     path: actix_web::web::Path<String>,
 ) -> Answer {
     let name = path.into_inner();
@@ -111,7 +111,7 @@ pub(crate) async fn model(
     responses((status = 200, description = "The completions; with `stream` as data chunks ending in [DONE]", body = Completion)))]
 pub(crate) async fn complete(
     state: State,
-    caller: Caller<SignedReader>,
+    caller: Caller,
     body: Json<Checked<CompletionRequest>>,
 ) -> Answer {
     let job = body.value.0.job()?;
@@ -134,11 +134,7 @@ pub(crate) async fn complete(
 /// Answer a conversation; the messages become a prompt of `role: content` lines that ends with `assistant:`
 #[utoipa::path(post, path = "/v1/chat/completions", tag = "gateway", request_body = ChatRequest,
     responses((status = 200, description = "The answers; with `stream` as data chunks ending in [DONE]", body = ChatCompletion)))]
-pub(crate) async fn chat(
-    state: State,
-    caller: Caller<SignedReader>,
-    body: Json<Checked<ChatRequest>>,
-) -> Answer {
+pub(crate) async fn chat(state: State, caller: Caller, body: Json<Checked<ChatRequest>>) -> Answer {
     let job = body.value.0.job()?;
     let texts = Texts::of(&state, &caller, &job).await?;
     let parameters = texts.parameters.clone();

@@ -10,7 +10,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::request::Job;
-use crate::auth::{Caller, SignedReader};
+use crate::auth::Caller;
 use crate::blocking::blocking;
 use crate::problem::Problem;
 use crate::state::AppState;
@@ -57,7 +57,7 @@ impl Texts {
     /// Errors: 503 when as many requests are answered as may be, or whatever the service says.
     pub(crate) async fn of(
         state: &web::Data<AppState>,
-        caller: &Caller<SignedReader>,
+        caller: &Caller,
         job: &Job,
     ) -> Result<Self, Problem> {
         let place = state

@@ -1,6 +1,5 @@
 //! One's own account: balance, positions, statement, tokens.
 
-use actix_web::http::StatusCode;
 use actix_web::web;
 use plumbline_service::commands::CreateToken;
 use plumbline_service::context::{Context, Scope};
@@ -9,10 +8,10 @@ use plumbline_service::{Result, Service};
 use serde::{Deserialize, Serialize};
 
 use super::Visit;
-use super::form::{Form, fresh_key};
-use super::visit::{redirect_with, render};
+use super::form::{Form, answer_with_page, fresh_key};
+use super::visit::redirect_with;
 use crate::api::Answer;
-use crate::auth::{Member, State};
+use crate::auth::State;
 use crate::blocking::blocking;
 use crate::extract::Params;
 use crate::templates::Page;
@@ -75,7 +74,7 @@ pub(crate) fn about(scope: Scope) -> &'static str {
 }
 
 /// `GET /account`
-pub(crate) async fn show(state: State, visit: Visit<Member>, query: Params<Cursor>) -> Answer {
+pub(crate) async fn show(state: State, visit: Visit, query: Params<Cursor>) -> Answer {
     visit
         .page(&state, move |service, context| {
             load(service, context, query.0.cursor.as_deref())
@@ -106,7 +105,7 @@ fn load(service: &Service, context: &Context, cursor: Option<&str>) -> Result<Ac
 }
 
 /// `POST /account/tokens`: answers with the page itself, because a redirect would have to carry the secret
-pub(crate) async fn create_token(state: State, form: Form<Member>) -> Answer {
+pub(crate) async fn create_token(state: State, form: Form) -> Answer {
     let (writing, context) = (form.writing(), form.caller.context());
     let command = CreateToken {
         name: form.fields.get("name").to_owned(),
@@ -117,27 +116,15 @@ pub(crate) async fn create_token(state: State, form: Form<Member>) -> Answer {
         service.create_token(&writing, &command)
     })
     .await;
-    let mut page = blocking(&state.service, move |service| load(service, &context, None)).await?;
-    let status = match made {
-        Ok(token) => {
-            page.created = Some(token);
-            StatusCode::CREATED
-        }
-        Err(problem) if problem.status < 500 => {
-            page.error = Some(problem.detail);
-            StatusCode::UNPROCESSABLE_ENTITY
-        }
-        Err(problem) => return Err(problem),
-    };
-    render(&state, &form.facts, status, &page)
+    let page = blocking(&state.service, move |service| load(service, &context, None)).await?;
+    answer_with_page(&state, &form, made, page, |page, made| match made {
+        Ok(token) => page.created = Some(token),
+        Err(error) => page.error = Some(error),
+    })
 }
 
 /// `POST /account/tokens/{id}/revoke`
-pub(crate) async fn revoke_token(
-    state: State,
-    form: Form<Member>,
-    id: web::Path<String>,
-) -> Answer {
+pub(crate) async fn revoke_token(state: State, form: Form, id: web::Path<String>) -> Answer {
     let context = form.writing();
     blocking(&state.service, move |service| {
         service.revoke_token(&context, &id)

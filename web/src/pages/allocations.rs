@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::Visit;
 use super::decision::{DecisionRow, row};
 use crate::api::Answer;
-use crate::auth::{Reader, State};
+use crate::auth::State;
 use crate::extract::Params;
 use crate::templates::Page;
 
@@ -62,7 +62,7 @@ impl Page for DecisionPage {
 }
 
 /// `GET /allocations`
-pub(crate) async fn list(state: State, visit: Visit<Reader>, query: Params<Cursor>) -> Answer {
+pub(crate) async fn list(state: State, visit: Visit, query: Params<Cursor>) -> Answer {
     visit
         .page(&state, move |service, context| {
             let current = service.allocations(context)?;
@@ -80,7 +80,7 @@ pub(crate) async fn list(state: State, visit: Visit<Reader>, query: Params<Curso
 }
 
 /// `GET /allocations/{id}`
-pub(crate) async fn show(state: State, visit: Visit<Reader>, id: web::Path<String>) -> Answer {
+pub(crate) async fn show(state: State, visit: Visit, id: web::Path<String>) -> Answer {
     visit
         .page(&state, move |service, context| {
             let view = service.decision(context, &id)?;

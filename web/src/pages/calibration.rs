@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Visit;
 use crate::api::Answer;
-use crate::auth::{Reader, State};
+use crate::auth::State;
 use crate::chart::Frame;
 use crate::chart::line::{Labels, LineChart, Series, draw};
 use crate::extract::Params;
@@ -78,7 +78,7 @@ pub(crate) struct OfKind {
 }
 
 /// `GET /calibration`
-pub(crate) async fn show(state: State, visit: Visit<Reader>, query: Params<OfKind>) -> Answer {
+pub(crate) async fn show(state: State, visit: Visit, query: Params<OfKind>) -> Answer {
     let claim_kind = query.0.claim_kind.filter(|kind| !kind.is_empty());
     visit
         .page(&state, move |service, context| {

@@ -7,14 +7,14 @@ use super::form::Form;
 use super::visit::redirect_with;
 use super::{encode, local_path};
 use crate::api::Answer;
-use crate::auth::{Member, State, Trader};
+use crate::auth::State;
 use crate::blocking::blocking;
 
 /// Comments shown on a page; more are behind the API.
 pub(crate) const SHOWN: usize = 100;
 
 /// `POST /markets/{id}/comments`
-pub(crate) async fn write(state: State, form: Form<Trader>, id: web::Path<String>) -> Answer {
+pub(crate) async fn write(state: State, form: Form, id: web::Path<String>) -> Answer {
     let context = form.writing();
     let about = form.fields.get("evidence_id");
     let page = match about {
@@ -38,7 +38,7 @@ pub(crate) async fn write(state: State, form: Form<Trader>, id: web::Path<String
 }
 
 /// `POST /comments/{id}/remove`
-pub(crate) async fn remove(state: State, form: Form<Member>, id: web::Path<String>) -> Answer {
+pub(crate) async fn remove(state: State, form: Form, id: web::Path<String>) -> Answer {
     let context = form.writing();
     let back = local_path(Some(form.fields.get("back")));
     let removed = blocking(&state.service, move |service| {

@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::Visit;
 use super::feed::{FeedItem, recent};
 use crate::api::Answer;
-use crate::auth::{Reader, State};
+use crate::auth::State;
 use crate::chart::price::spark;
 use crate::templates::Page;
 
@@ -71,7 +71,7 @@ impl Page for Dashboard {
 }
 
 /// `GET /`
-pub(crate) async fn show(state: State, visit: Visit<Reader>) -> Answer {
+pub(crate) async fn show(state: State, visit: Visit) -> Answer {
     visit
         .page(&state, |service, context| {
             let runs = service.runs(context, None, 100)?.items;

@@ -7,11 +7,11 @@ use super::encode;
 use super::form::{Form, micro_of};
 use super::visit::redirect_with;
 use crate::api::Answer;
-use crate::auth::{State, Trader};
+use crate::auth::State;
 use crate::blocking::blocking;
 
 /// `POST /evidence/{id}/challenges`
-pub(crate) async fn challenge(state: State, form: Form<Trader>, id: web::Path<String>) -> Answer {
+pub(crate) async fn challenge(state: State, form: Form, id: web::Path<String>) -> Answer {
     let context = form.writing();
     let page = format!("/evidence/{}#disputes", encode(&id));
     let bond_micro = match micro_of("The bond", form.fields.get("bond")) {

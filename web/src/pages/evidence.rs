@@ -18,7 +18,7 @@ use super::verdict::{ReplayView, replays_of};
 use super::visit::{redirect_with, render};
 use super::{Visit, encode};
 use crate::api::Answer;
-use crate::auth::{Reader, State, Witness};
+use crate::auth::State;
 use crate::blocking::blocking;
 use crate::templates::Page;
 
@@ -156,7 +156,7 @@ impl Draft {
 }
 
 /// `GET /evidence/{id}`
-pub(crate) async fn show(state: State, visit: Visit<Reader>, id: web::Path<String>) -> Answer {
+pub(crate) async fn show(state: State, visit: Visit, id: web::Path<String>) -> Answer {
     visit
         .page(&state, move |service, context| {
             let item = service.evidence(context, &id)?;
@@ -213,7 +213,7 @@ fn load(
 }
 
 /// `GET /markets/{id}/evidence`
-pub(crate) async fn form(state: State, visit: Visit<Witness>, id: web::Path<String>) -> Answer {
+pub(crate) async fn form(state: State, visit: Visit, id: web::Path<String>) -> Answer {
     visit
         .page(&state, move |service, context| {
             load(service, context, &id, Draft::empty())
@@ -222,7 +222,7 @@ pub(crate) async fn form(state: State, visit: Visit<Witness>, id: web::Path<Stri
 }
 
 /// `POST /markets/{id}/evidence`
-pub(crate) async fn submit(state: State, form: Form<Witness>, id: web::Path<String>) -> Answer {
+pub(crate) async fn submit(state: State, form: Form, id: web::Path<String>) -> Answer {
     let (context, draft) = (form.writing(), Draft::of(&form.fields));
     let command = match draft.command() {
         Ok(command) => command,
@@ -256,7 +256,7 @@ pub(crate) async fn submit(state: State, form: Form<Witness>, id: web::Path<Stri
 /// form's own key is the nonce, so that a double click makes the same commitment.
 async fn commit(
     state: &State,
-    form: &Form<Witness>,
+    form: &Form,
     id: String,
     draft: Draft,
     command: SubmitEvidence,
@@ -283,13 +283,7 @@ async fn commit(
     }
 }
 
-async fn again(
-    state: &State,
-    form: &Form<Witness>,
-    id: String,
-    draft: Draft,
-    error: String,
-) -> Answer {
+async fn again(state: &State, form: &Form, id: String, draft: Draft, error: String) -> Answer {
     let draft = Draft {
         error: Some(error),
         ..draft
@@ -297,13 +291,7 @@ async fn again(
     shown(state, form, id, draft, StatusCode::UNPROCESSABLE_ENTITY).await
 }
 
-async fn shown(
-    state: &State,
-    form: &Form<Witness>,
-    id: String,
-    draft: Draft,
-    status: StatusCode,
-) -> Answer {
+async fn shown(state: &State, form: &Form, id: String, draft: Draft, status: StatusCode) -> Answer {
     let context = form.caller.context();
     let page = blocking(&state.service, move |service| {
         load(service, &context, &id, draft)

@@ -1,24 +1,27 @@
 //! Forms: same origin, CSRF token, bounded body, no surprises.
 
 use actix_web::dev::Payload;
+use actix_web::http::StatusCode;
 use actix_web::{FromRequest, HttpMessage, HttpRequest};
 use futures_util::future::LocalBoxFuture;
 use plumbline_service::context::{Context, Idempotency};
 
-use super::visit::Facts;
-use crate::auth::{Caller, Need};
+use super::visit::{Facts, render};
+use crate::api::Answer;
+use crate::auth::Caller;
 use crate::csrf;
 use crate::extract::{keyed, read_body};
 use crate::problem::Problem;
 use crate::state::AppState;
+use crate::templates::Page;
 
 /// Most fields of a form.
 const MAX_FIELDS: usize = 256;
 
-/// A submitted form, by someone who may do what needs an `N`.
-pub(crate) struct Form<N> {
+/// A submitted form, by someone who was let in.
+pub(crate) struct Form {
     /// Who.
-    pub(crate) caller: Caller<N>,
+    pub(crate) caller: Caller,
     /// The visit that posted it.
     pub(crate) facts: Facts,
     /// Its fields.
@@ -27,7 +30,7 @@ pub(crate) struct Form<N> {
     pub(crate) idempotency: Option<Idempotency>,
 }
 
-impl<N: Need> Form<N> {
+impl Form {
     /// The context of the write.
     pub(crate) fn writing(&self) -> Context {
         self.caller.writing(self.idempotency.clone())
@@ -65,7 +68,7 @@ impl Fields {
     }
 }
 
-impl<N: Need> FromRequest for Form<N> {
+impl FromRequest for Form {
     type Error = Problem;
     type Future = LocalBoxFuture<'static, Result<Self, Problem>>;
 
@@ -73,7 +76,7 @@ impl<N: Need> FromRequest for Form<N> {
         let (req, payload) = (req.clone(), payload.take());
         Box::pin(async move {
             csrf::require_same_origin(&req)?;
-            let caller = Caller::<N>::of(&req)?;
+            let caller = Caller::of(&req)?;
             let facts = Facts::of(&req).with(&caller, &AppState::of(&req)?.service);
             req.extensions_mut().insert(facts.clone());
             let body = read_body(&req, payload).await?;
@@ -102,6 +105,26 @@ impl<N: Need> FromRequest for Form<N> {
             })
         })
     }
+}
+
+/// Answers a form with the page itself, because a redirect would have to carry what was made: 201 with it, or 422 with
+/// what was wrong, as `show` puts it into the page. Errors: those that are nobody's fault who filled it in.
+pub(crate) fn answer_with_page<P: Page, T>(
+    state: &AppState,
+    form: &Form,
+    made: Result<T, Problem>,
+    mut page: P,
+    show: impl FnOnce(&mut P, Result<T, String>),
+) -> Answer {
+    let (status, made) = match made {
+        Ok(made) => (StatusCode::CREATED, Ok(made)),
+        Err(problem) if problem.status < 500 => {
+            (StatusCode::UNPROCESSABLE_ENTITY, Err(problem.detail))
+        }
+        Err(problem) => return Err(problem),
+    };
+    show(&mut page, made);
+    render(state, &form.facts, status, &page)
 }
 
 /// A key for a form that is about to be shown.

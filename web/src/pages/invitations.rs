@@ -1,6 +1,5 @@
 //! Invitations, for operators.
 
-use actix_web::http::StatusCode;
 use actix_web::web;
 use plumbline_service::Service;
 use plumbline_service::commands::Invite;
@@ -9,10 +8,10 @@ use plumbline_service::views::{InvitationMade, InvitationView};
 use serde::{Deserialize, Serialize};
 
 use super::Visit;
-use super::form::Form;
-use super::visit::{redirect_with, render};
+use super::form::{Form, answer_with_page};
+use super::visit::redirect_with;
 use crate::api::Answer;
-use crate::auth::{Admin, State};
+use crate::auth::State;
 use crate::blocking::blocking;
 use crate::extract::Params;
 use crate::templates::Page;
@@ -61,7 +60,7 @@ fn load(
 }
 
 /// `GET /invitations`
-pub(crate) async fn show(state: State, visit: Visit<Admin>, query: Params<Cursor>) -> Answer {
+pub(crate) async fn show(state: State, visit: Visit, query: Params<Cursor>) -> Answer {
     visit
         .page(&state, move |service, context| {
             load(service, context, query.0.cursor.as_deref())
@@ -70,7 +69,7 @@ pub(crate) async fn show(state: State, visit: Visit<Admin>, query: Params<Cursor
 }
 
 /// `POST /invitations`: answers with the page itself, because a redirect would have to carry the code
-pub(crate) async fn create(state: State, form: Form<Admin>) -> Answer {
+pub(crate) async fn create(state: State, form: Form) -> Answer {
     let (writing, context) = (form.writing(), form.caller.context());
     let note = form.fields.get("note").to_owned();
     let cmd = Invite {
@@ -83,24 +82,18 @@ pub(crate) async fn create(state: State, form: Form<Admin>) -> Answer {
         service.invite(&writing, &cmd)
     })
     .await;
-    let mut page = blocking(&state.service, move |service| load(service, &context, None)).await?;
-    let status = match made {
-        Ok(made) => {
-            page.made = Some(made);
-            StatusCode::CREATED
-        }
-        Err(problem) if problem.status < 500 => {
-            page.error = Some(problem.detail);
+    let page = blocking(&state.service, move |service| load(service, &context, None)).await?;
+    answer_with_page(&state, &form, made, page, |page, made| match made {
+        Ok(made) => page.made = Some(made),
+        Err(error) => {
+            page.error = Some(error);
             page.note = note;
-            StatusCode::UNPROCESSABLE_ENTITY
         }
-        Err(problem) => return Err(problem),
-    };
-    render(&state, &form.facts, status, &page)
+    })
 }
 
 /// `POST /invitations/{id}/revoke`
-pub(crate) async fn revoke(state: State, form: Form<Admin>, id: web::Path<String>) -> Answer {
+pub(crate) async fn revoke(state: State, form: Form, id: web::Path<String>) -> Answer {
     let context = form.writing();
     blocking(&state.service, move |service| {
         service.revoke_invitation(&context, &id)

@@ -13,7 +13,7 @@ use super::form::{Fields, Form, fresh_key, micro_of};
 use super::visit::{redirect_with, render};
 use super::{Visit, encode};
 use crate::api::Answer;
-use crate::auth::{Juror, Reader, State};
+use crate::auth::State;
 use crate::blocking::blocking;
 use crate::extract::Params;
 use crate::problem::Problem;
@@ -153,7 +153,7 @@ impl Page for PanelPage {
 }
 
 /// `GET /panels`
-pub(crate) async fn list(state: State, visit: Visit<Reader>, query: Params<Cursor>) -> Answer {
+pub(crate) async fn list(state: State, visit: Visit, query: Params<Cursor>) -> Answer {
     visit
         .page(&state, move |service, context| {
             load_list(service, context, query.0.cursor.as_deref(), None)
@@ -192,7 +192,7 @@ fn load_list(
 }
 
 /// `POST /panels/stake`
-pub(crate) async fn join(state: State, form: Form<Juror>) -> Answer {
+pub(crate) async fn join(state: State, form: Form) -> Answer {
     let (writing, context) = (form.writing(), form.caller.context());
     let joined = match micro_of("The stake", form.fields.get("stake")) {
         Err(error) => Err(error),
@@ -222,7 +222,7 @@ pub(crate) async fn join(state: State, form: Form<Juror>) -> Answer {
 }
 
 /// `POST /panels/leave`
-pub(crate) async fn leave(state: State, form: Form<Juror>) -> Answer {
+pub(crate) async fn leave(state: State, form: Form) -> Answer {
     let context = form.writing();
     let left = blocking(&state.service, move |service| service.leave_jury(&context)).await;
     Ok(match left {
@@ -237,7 +237,7 @@ pub(crate) async fn leave(state: State, form: Form<Juror>) -> Answer {
 }
 
 /// `GET /panels/{id}`
-pub(crate) async fn show(state: State, visit: Visit<Reader>, id: web::Path<String>) -> Answer {
+pub(crate) async fn show(state: State, visit: Visit, id: web::Path<String>) -> Answer {
     visit
         .page(&state, move |service, context| {
             let ballot = Ballot {
@@ -273,7 +273,7 @@ fn load(
 
 /// `POST /panels/{id}/commit`: makes the commitment from the vote, which is not stored, and answers with the opening
 /// to keep; a redirect would have to carry it.
-pub(crate) async fn commit(state: State, form: Form<Juror>, id: web::Path<String>) -> Answer {
+pub(crate) async fn commit(state: State, form: Form, id: web::Path<String>) -> Answer {
     let (writing, ballot) = (form.writing(), Ballot::of(&form.fields));
     let opening = match ballot.opening() {
         Ok(opening) => opening,
@@ -299,7 +299,7 @@ pub(crate) async fn commit(state: State, form: Form<Juror>, id: web::Path<String
 }
 
 /// `POST /panels/{id}/reveal`
-pub(crate) async fn reveal(state: State, form: Form<Juror>, id: web::Path<String>) -> Answer {
+pub(crate) async fn reveal(state: State, form: Form, id: web::Path<String>) -> Answer {
     let (writing, ballot) = (form.writing(), Ballot::of(&form.fields));
     let opening: RevealVote = match serde_json::from_str(ballot.opening.trim()) {
         Ok(opening) => opening,
@@ -323,26 +323,14 @@ fn back(id: &str, text: &str) -> HttpResponse {
     redirect_with(&format!("/panels/{}", encode(id)), "done", text)
 }
 
-async fn refused(
-    state: &State,
-    form: &Form<Juror>,
-    id: &str,
-    ballot: Ballot,
-    problem: Problem,
-) -> Answer {
+async fn refused(state: &State, form: &Form, id: &str, ballot: Ballot, problem: Problem) -> Answer {
     if problem.status >= 500 || problem.status == 404 {
         return Err(problem);
     }
     again(state, form, id, ballot, problem.detail).await
 }
 
-async fn again(
-    state: &State,
-    form: &Form<Juror>,
-    id: &str,
-    ballot: Ballot,
-    error: String,
-) -> Answer {
+async fn again(state: &State, form: &Form, id: &str, ballot: Ballot, error: String) -> Answer {
     let (context, id) = (form.caller.context(), id.to_owned());
     let ballot = Ballot {
         error: Some(error),

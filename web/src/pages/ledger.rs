@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::Visit;
 use crate::api::Answer;
-use crate::auth::{Admin, Reader, State};
+use crate::auth::State;
 use crate::templates::Page;
 
 /// The ledger page's context.
@@ -36,7 +36,7 @@ impl Page for JobsPage {
 }
 
 /// `GET /ledger`
-pub(crate) async fn show(state: State, visit: Visit<Reader>) -> Answer {
+pub(crate) async fn show(state: State, visit: Visit) -> Answer {
     visit
         .page(&state, |service, context| {
             Ok(LedgerPage {
@@ -48,7 +48,7 @@ pub(crate) async fn show(state: State, visit: Visit<Reader>) -> Answer {
 }
 
 /// `GET /jobs`
-pub(crate) async fn jobs(state: State, visit: Visit<Admin>) -> Answer {
+pub(crate) async fn jobs(state: State, visit: Visit) -> Answer {
     visit
         .page(&state, |service, context| {
             Ok(JobsPage {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Visit;
 use crate::api::Answer;
-use crate::auth::{Reader, State};
+use crate::auth::State;
 use crate::extract::Params;
 use crate::templates::Page;
 
@@ -85,7 +85,7 @@ impl Page for LogPage {
 }
 
 /// `GET /log`
-pub(crate) async fn show(state: State, visit: Visit<Reader>, asked: Params<Asked>) -> Answer {
+pub(crate) async fn show(state: State, visit: Visit, asked: Params<Asked>) -> Answer {
     visit
         .page(&state, move |service, context| {
             let Asked { entry, before } = asked.0;

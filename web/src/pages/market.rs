@@ -22,7 +22,7 @@ use super::verdict::{OutcomeView, ReplayView, outcome_of, replays_of};
 use super::visit::{redirect_with, render};
 use super::{Visit, encode};
 use crate::api::Answer;
-use crate::auth::{Reader, State, Trader};
+use crate::auth::State;
 use crate::blocking::blocking;
 use crate::chart::price::{PriceChart, draw};
 use crate::templates::Page;
@@ -123,7 +123,7 @@ impl Page for MarketPage {
 }
 
 /// `GET /markets/{id}`
-pub(crate) async fn show(state: State, visit: Visit<Reader>, id: web::Path<String>) -> Answer {
+pub(crate) async fn show(state: State, visit: Visit, id: web::Path<String>) -> Answer {
     visit
         .page(&state, move |service, context| {
             load(service, context, &id, OrderForm::empty())
@@ -132,7 +132,7 @@ pub(crate) async fn show(state: State, visit: Visit<Reader>, id: web::Path<Strin
 }
 
 /// `POST /markets/{id}`: the order form; `do=quote` shows what the order would do, anything else places it
-pub(crate) async fn trade(state: State, form: Form<Trader>, id: web::Path<String>) -> Answer {
+pub(crate) async fn trade(state: State, form: Form, id: web::Path<String>) -> Answer {
     let context = form.writing();
     let asked = form.fields.get("do") == "quote";
     let entered = OrderForm::of(&form.fields);
@@ -181,7 +181,7 @@ pub(crate) async fn trade(state: State, form: Form<Trader>, id: web::Path<String
 }
 
 /// Shows the page again with the form as it was filled in.
-async fn again(state: &State, form: &Form<Trader>, id: String, order: OrderForm) -> Answer {
+async fn again(state: &State, form: &Form, id: String, order: OrderForm) -> Answer {
     let context = form.caller.context();
     let status = if order.error.is_some() {
         StatusCode::UNPROCESSABLE_ENTITY

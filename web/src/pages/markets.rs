@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Visit;
 use crate::api::Answer;
-use crate::auth::{Reader, State};
+use crate::auth::State;
 use crate::extract::Params;
 use crate::templates::Page;
 
@@ -35,7 +35,7 @@ impl Page for MarketsPage {
 }
 
 /// `GET /markets`
-pub(crate) async fn list(state: State, visit: Visit<Reader>, filter: Params<Filter>) -> Answer {
+pub(crate) async fn list(state: State, visit: Visit, filter: Params<Filter>) -> Answer {
     let filter = filter.0;
     visit
         .page(&state, move |service, context| {

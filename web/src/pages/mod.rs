@@ -47,7 +47,6 @@ use actix_web::{HttpMessage, HttpRequest, HttpResponse};
 use serde::Serialize;
 
 use crate::api::Answer;
-use crate::auth::Anyone;
 use crate::problem::{Problem, ProblemDocument};
 use crate::state::AppState;
 use crate::templates::Page;
@@ -90,7 +89,7 @@ pub(crate) fn error_response(request: &HttpRequest, problem: &Problem) -> Option
 }
 
 /// Any address that nothing else answers.
-pub(crate) async fn not_found(_visit: Visit<Anyone>) -> Answer {
+pub(crate) async fn not_found(_visit: Visit) -> Answer {
     Err(Problem::of_status(StatusCode::NOT_FOUND))
 }
 

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::Visit;
 use crate::api::Answer;
-use crate::auth::{Admin, State};
+use crate::auth::State;
 use crate::templates::Page;
 use crate::traffic::SlowRequest;
 
@@ -42,7 +42,7 @@ impl Page for OperationsPage {
 }
 
 /// `GET /operations`
-pub(crate) async fn show(state: State, visit: Visit<Admin>) -> Answer {
+pub(crate) async fn show(state: State, visit: Visit) -> Answer {
     let slow_requests = state.traffic.slow().into_iter().map(row).collect();
     visit
         .page(&state, move |service, context| {

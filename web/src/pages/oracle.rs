@@ -8,7 +8,7 @@ use super::Visit;
 use super::form::Form;
 use super::visit::redirect_with;
 use crate::api::Answer;
-use crate::auth::{Admin, Reader, State};
+use crate::auth::State;
 use crate::blocking::blocking;
 use crate::chart::Frame;
 use crate::chart::line::{Labels, LineChart, Series, draw};
@@ -106,7 +106,7 @@ pub(crate) fn sigmoid(log_odds: f64) -> f64 {
 }
 
 /// `GET /oracle`
-pub(crate) async fn show(state: State, visit: Visit<Reader>) -> Answer {
+pub(crate) async fn show(state: State, visit: Visit) -> Answer {
     visit
         .page(&state, |service, context| {
             Ok(OraclePage::of(service.oracle(context)?))
@@ -115,7 +115,7 @@ pub(crate) async fn show(state: State, visit: Visit<Reader>) -> Answer {
 }
 
 /// `POST /oracle/versions/{id}/adopt`
-pub(crate) async fn adopt(state: State, form: Form<Admin>, id: web::Path<String>) -> Answer {
+pub(crate) async fn adopt(state: State, form: Form, id: web::Path<String>) -> Answer {
     let context = form.writing();
     let adopted = blocking(&state.service, move |service| {
         service.adopt_oracle_version(&context, &id)

@@ -8,12 +8,12 @@ use super::encode;
 use super::form::{Fields, Form, micro_of};
 use super::visit::redirect_with;
 use crate::api::Answer;
-use crate::auth::{State, Trader};
+use crate::auth::State;
 use crate::blocking::blocking;
 use crate::templates::format::{credits, percent};
 
 /// `POST /markets/{id}/orders`
-pub(crate) async fn place(state: State, form: Form<Trader>, id: web::Path<String>) -> Answer {
+pub(crate) async fn place(state: State, form: Form, id: web::Path<String>) -> Answer {
     let context = form.writing();
     let back = format!("/markets/{}#orders", encode(&id));
     let order = match order_of(&form.fields) {
@@ -32,7 +32,7 @@ pub(crate) async fn place(state: State, form: Form<Trader>, id: web::Path<String
 }
 
 /// `POST /orders/{id}/cancel`
-pub(crate) async fn cancel(state: State, form: Form<Trader>, id: web::Path<String>) -> Answer {
+pub(crate) async fn cancel(state: State, form: Form, id: web::Path<String>) -> Answer {
     let context = form.writing();
     let ended = blocking(&state.service, move |service| {
         service.cancel_order(&context, &id)

@@ -15,7 +15,7 @@ use super::form::Form;
 use super::proposals::{RunChart, charts};
 use super::visit::render;
 use crate::api::Answer;
-use crate::auth::{Reader, State, Voter};
+use crate::auth::State;
 use crate::blocking::blocking;
 use crate::extract::Params;
 use crate::templates::Page;
@@ -58,7 +58,7 @@ impl Page for PolicyPage {
 }
 
 /// `GET /policy`
-pub(crate) async fn show(state: State, visit: Visit<Reader>, query: Params<Dragged>) -> Answer {
+pub(crate) async fn show(state: State, visit: Visit, query: Params<Dragged>) -> Answer {
     visit
         .page(&state, move |service, context| {
             load(service, context, query.0)
@@ -112,7 +112,7 @@ impl Page for VersionPage {
 }
 
 /// `GET /policy/versions/{version}`
-pub(crate) async fn version(state: State, visit: Visit<Reader>, number: web::Path<i64>) -> Answer {
+pub(crate) async fn version(state: State, visit: Visit, number: web::Path<i64>) -> Answer {
     visit
         .page(&state, move |service, context| {
             let current = service.policy(context)?;
@@ -158,7 +158,7 @@ impl Page for SimulationPage {
 }
 
 /// `GET /policy/simulation`
-pub(crate) async fn simulation_form(state: State, visit: Visit<Voter>) -> Answer {
+pub(crate) async fn simulation_form(state: State, visit: Visit) -> Answer {
     visit
         .page(&state, |service, context| {
             Ok(SimulationPage {
@@ -173,7 +173,7 @@ pub(crate) async fn simulation_form(state: State, visit: Visit<Voter>) -> Answer
 }
 
 /// `POST /policy/simulation`
-pub(crate) async fn simulate(state: State, form: Form<Voter>) -> Answer {
+pub(crate) async fn simulate(state: State, form: Form) -> Answer {
     let context = form.caller.context();
     let toml = form.fields.raw("toml").replace("\r\n", "\n");
     let cmd = SimulatePolicy {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Visit;
 use crate::api::Answer;
-use crate::auth::{Member, Reader, State};
+use crate::auth::State;
 use crate::extract::Params;
 use crate::templates::Page;
 
@@ -27,7 +27,7 @@ impl Page for PortfolioPage {
 }
 
 /// `GET /portfolio`
-pub(crate) async fn show(state: State, visit: Visit<Member>) -> Answer {
+pub(crate) async fn show(state: State, visit: Visit) -> Answer {
     visit
         .page(&state, move |service, context| {
             Ok(PortfolioPage {
@@ -59,7 +59,7 @@ impl Page for HistoryPage {
 }
 
 /// `GET /portfolio/history`
-pub(crate) async fn history(state: State, visit: Visit<Member>, query: Params<Cursor>) -> Answer {
+pub(crate) async fn history(state: State, visit: Visit, query: Params<Cursor>) -> Answer {
     visit
         .page(&state, move |service, context| {
             let cursor = query.0.cursor.as_deref();
@@ -100,11 +100,7 @@ impl Page for LeaderboardPage {
 }
 
 /// `GET /leaderboard`
-pub(crate) async fn leaderboard(
-    state: State,
-    visit: Visit<Reader>,
-    query: Params<Ranking>,
-) -> Answer {
+pub(crate) async fn leaderboard(state: State, visit: Visit, query: Params<Ranking>) -> Answer {
     let by = match query.0.by.as_deref() {
         Some("trading") => "trading",
         Some("evidence") => "evidence",

@@ -15,7 +15,7 @@ use super::proposal_form::{Draft, action_of};
 use super::visit::{redirect_with, render};
 use super::{Visit, encode};
 use crate::api::Answer;
-use crate::auth::{Reader, State, Voter};
+use crate::auth::State;
 use crate::blocking::blocking;
 use crate::chart::Frame;
 use crate::chart::line::{Labels, LineChart, Series, draw};
@@ -123,7 +123,7 @@ pub(crate) struct RunChart {
 }
 
 /// `GET /proposals`
-pub(crate) async fn list(state: State, visit: Visit<Reader>, query: Params<Filter>) -> Answer {
+pub(crate) async fn list(state: State, visit: Visit, query: Params<Filter>) -> Answer {
     visit
         .page(&state, move |service, context| {
             let state = query.0.state.filter(|state| !state.is_empty());
@@ -146,7 +146,7 @@ pub(crate) async fn list(state: State, visit: Visit<Reader>, query: Params<Filte
 }
 
 /// `GET /proposals/{id}`
-pub(crate) async fn show(state: State, visit: Visit<Reader>, id: web::Path<String>) -> Answer {
+pub(crate) async fn show(state: State, visit: Visit, id: web::Path<String>) -> Answer {
     visit
         .page(&state, move |service, context| {
             load(service, context, &id, BallotForm::default())
@@ -297,7 +297,7 @@ pub(crate) fn charts(replay: &ReplayView) -> Vec<RunChart> {
 }
 
 /// `POST /proposals/{id}/vote`
-pub(crate) async fn vote(state: State, form: Form<Voter>, id: web::Path<String>) -> Answer {
+pub(crate) async fn vote(state: State, form: Form, id: web::Path<String>) -> Answer {
     let writing = form.writing();
     let (side, conviction) = (
         form.fields.get("side").to_owned(),
@@ -322,7 +322,7 @@ pub(crate) async fn vote(state: State, form: Form<Voter>, id: web::Path<String>)
 }
 
 /// `POST /proposals/{id}/deposit`
-pub(crate) async fn deposit(state: State, form: Form<Voter>, id: web::Path<String>) -> Answer {
+pub(crate) async fn deposit(state: State, form: Form, id: web::Path<String>) -> Answer {
     let writing = form.writing();
     let entered = BallotForm {
         deposit: form.fields.get("deposit").to_owned(),
@@ -342,7 +342,7 @@ pub(crate) async fn deposit(state: State, form: Form<Voter>, id: web::Path<Strin
 }
 
 /// `POST /proposals/{id}/withdraw`
-pub(crate) async fn withdraw(state: State, form: Form<Voter>, id: web::Path<String>) -> Answer {
+pub(crate) async fn withdraw(state: State, form: Form, id: web::Path<String>) -> Answer {
     let (writing, target) = (form.writing(), id.clone());
     let taken = blocking(&state.service, move |service| {
         service.withdraw_proposal(&writing, &target)
@@ -362,7 +362,7 @@ pub(crate) async fn withdraw(state: State, form: Form<Voter>, id: web::Path<Stri
 
 async fn answer(
     state: &State,
-    form: &Form<Voter>,
+    form: &Form,
     id: &str,
     result: std::result::Result<(), crate::problem::Problem>,
     entered: BallotForm,
@@ -378,13 +378,7 @@ async fn answer(
     }
 }
 
-async fn again(
-    state: &State,
-    form: &Form<Voter>,
-    id: &str,
-    entered: BallotForm,
-    error: String,
-) -> Answer {
+async fn again(state: &State, form: &Form, id: &str, entered: BallotForm, error: String) -> Answer {
     let (context, id) = (form.caller.context(), id.to_owned());
     let entered = BallotForm {
         error: Some(error),
@@ -428,7 +422,7 @@ pub(crate) struct Kind {
 }
 
 /// `GET /proposals/new`
-pub(crate) async fn new(state: State, visit: Visit<Voter>, query: Params<Kind>) -> Answer {
+pub(crate) async fn new(state: State, visit: Visit, query: Params<Kind>) -> Answer {
     visit
         .page(&state, move |service, context| {
             let draft = Draft {
@@ -468,7 +462,7 @@ fn load_new(
 }
 
 /// `POST /proposals/new`: previews, or writes the draft.
-pub(crate) async fn create(state: State, form: Form<Voter>) -> Answer {
+pub(crate) async fn create(state: State, form: Form) -> Answer {
     let (writing, context) = (form.writing(), form.caller.context());
     let draft = Draft::of(&form.fields);
     let previewing = form.fields.get("do") == "preview";
@@ -520,7 +514,7 @@ fn command(draft: &Draft) -> std::result::Result<CreateProposal, String> {
 
 async fn new_again(
     state: &State,
-    form: &Form<Voter>,
+    form: &Form,
     draft: Draft,
     error: Option<String>,
     preview: Option<EffectView>,

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::Visit;
 use crate::api::Answer;
-use crate::auth::{Anyone, State};
+use crate::auth::State;
 use crate::openapi;
 use crate::problem::CODES;
 use crate::templates::Page;
@@ -97,7 +97,7 @@ impl Page for ReferencePage {
 }
 
 /// `GET /api/docs`
-pub(crate) async fn show(state: State, visit: Visit<Anyone>) -> Answer {
+pub(crate) async fn show(state: State, visit: Visit) -> Answer {
     visit
         .page(&state, |_, _| {
             let document = serde_json::from_str(openapi::json())

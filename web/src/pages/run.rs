@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::Visit;
 use super::dashboard::{state_of, tone};
 use crate::api::Answer;
-use crate::auth::{Reader, State};
+use crate::auth::State;
 use crate::templates::Page;
 
 /// The run page's context.
@@ -36,7 +36,7 @@ impl Page for RunPage {
 }
 
 /// `GET /runs/{id}`
-pub(crate) async fn show(state: State, visit: Visit<Reader>, id: web::Path<String>) -> Answer {
+pub(crate) async fn show(state: State, visit: Visit, id: web::Path<String>) -> Answer {
     visit
         .page(&state, move |service, context| {
             let run = service.run(context, &id)?;

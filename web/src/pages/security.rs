@@ -16,7 +16,7 @@ use super::form::Form;
 use super::visit::{redirect_with, render};
 use crate::api::Answer;
 use crate::api::accounts::count_attempt;
-use crate::auth::{Caller, Member, State, no_session_cookie};
+use crate::auth::{Caller, State, no_session_cookie};
 use crate::blocking::blocking;
 use crate::problem::Problem;
 use crate::templates::Page;
@@ -91,7 +91,7 @@ fn load(service: &Service, context: &Context, current: Option<&str>) -> Result<S
     })
 }
 
-fn secret_of(caller: &Caller<Member>) -> Option<String> {
+fn secret_of(caller: &Caller) -> Option<String> {
     caller
         .session
         .as_ref()
@@ -99,7 +99,7 @@ fn secret_of(caller: &Caller<Member>) -> Option<String> {
 }
 
 /// `GET /account/security`
-pub(crate) async fn show(state: State, visit: Visit<Member>) -> Answer {
+pub(crate) async fn show(state: State, visit: Visit) -> Answer {
     let current = secret_of(&visit.caller);
     visit
         .page(&state, move |service, context| {
@@ -111,7 +111,7 @@ pub(crate) async fn show(state: State, visit: Visit<Member>) -> Answer {
 /// Shows the page again with what was made or what was wrong.
 async fn again(
     state: &State,
-    form: &Form<Member>,
+    form: &Form,
     status: StatusCode,
     change: impl FnOnce(&mut SecurityPage),
 ) -> Answer {
@@ -124,12 +124,7 @@ async fn again(
     render(state, &form.facts, status, &page)
 }
 
-async fn refused(
-    state: &State,
-    form: &Form<Member>,
-    which: &'static str,
-    problem: Problem,
-) -> Answer {
+async fn refused(state: &State, form: &Form, which: &'static str, problem: Problem) -> Answer {
     if problem.status >= 500 {
         return Err(problem);
     }
@@ -142,7 +137,7 @@ async fn refused(
 }
 
 /// `POST /account/password`
-pub(crate) async fn password(req: HttpRequest, state: State, form: Form<Member>) -> Answer {
+pub(crate) async fn password(req: HttpRequest, state: State, form: Form) -> Answer {
     count_attempt(&state, &req, &form.caller.actor.handle)?;
     let (context, keep) = (form.writing(), secret_of(&form.caller));
     let cmd = ChangePassword {
@@ -163,7 +158,7 @@ pub(crate) async fn password(req: HttpRequest, state: State, form: Form<Member>)
 }
 
 /// `POST /account/second-factor`
-pub(crate) async fn begin(req: HttpRequest, state: State, form: Form<Member>) -> Answer {
+pub(crate) async fn begin(req: HttpRequest, state: State, form: Form) -> Answer {
     count_attempt(&state, &req, &form.caller.actor.handle)?;
     let context = form.writing();
     let cmd = GivePassword {
@@ -185,7 +180,7 @@ pub(crate) async fn begin(req: HttpRequest, state: State, form: Form<Member>) ->
 }
 
 /// `POST /account/second-factor/confirm`
-pub(crate) async fn confirm(req: HttpRequest, state: State, form: Form<Member>) -> Answer {
+pub(crate) async fn confirm(req: HttpRequest, state: State, form: Form) -> Answer {
     count_attempt(&state, &req, &form.caller.actor.handle)?;
     let context = form.writing();
     let cmd = ConfirmSecondFactor {
@@ -206,7 +201,7 @@ pub(crate) async fn confirm(req: HttpRequest, state: State, form: Form<Member>) 
 }
 
 /// `POST /account/second-factor/remove`
-pub(crate) async fn remove(req: HttpRequest, state: State, form: Form<Member>) -> Answer {
+pub(crate) async fn remove(req: HttpRequest, state: State, form: Form) -> Answer {
     count_attempt(&state, &req, &form.caller.actor.handle)?;
     let context = form.writing();
     let cmd = RemoveSecondFactor {
@@ -227,7 +222,7 @@ pub(crate) async fn remove(req: HttpRequest, state: State, form: Form<Member>) -
 }
 
 /// `POST /account/sessions/{id}/revoke`
-pub(crate) async fn revoke(state: State, form: Form<Member>, id: web::Path<String>) -> Answer {
+pub(crate) async fn revoke(state: State, form: Form, id: web::Path<String>) -> Answer {
     let context = form.writing();
     blocking(&state.service, move |service| {
         service.revoke_session(&context, &id)
@@ -237,7 +232,7 @@ pub(crate) async fn revoke(state: State, form: Form<Member>, id: web::Path<Strin
 }
 
 /// `POST /account/close`
-pub(crate) async fn close(req: HttpRequest, state: State, form: Form<Member>) -> Answer {
+pub(crate) async fn close(req: HttpRequest, state: State, form: Form) -> Answer {
     count_attempt(&state, &req, &form.caller.actor.handle)?;
     let context = form.writing();
     let cmd = CloseAccount {

@@ -10,7 +10,7 @@ use super::visit::{redirect_with, render};
 use super::{Visit, local_path};
 use crate::api::Answer;
 use crate::api::accounts::{agent_of, count_attempt, end_former};
-use crate::auth::{Anyone, State, no_session_cookie, session_cookie};
+use crate::auth::{State, no_session_cookie, session_cookie};
 use crate::blocking::blocking;
 use crate::extract::Params;
 use crate::problem::Problem;
@@ -94,7 +94,7 @@ impl Page for SetUpPage {
 }
 
 /// `GET /login`
-pub(crate) async fn login_form(state: State, visit: Visit<Anyone>, query: Params<Next>) -> Answer {
+pub(crate) async fn login_form(state: State, visit: Visit, query: Params<Next>) -> Answer {
     let form = Credentials::next(query.0.next.as_deref());
     visit
         .page(&state, move |service, _| {
@@ -107,7 +107,7 @@ pub(crate) async fn login_form(state: State, visit: Visit<Anyone>, query: Params
 }
 
 /// `POST /login`
-pub(crate) async fn login(req: HttpRequest, state: State, form: Form<Anyone>) -> Answer {
+pub(crate) async fn login(req: HttpRequest, state: State, form: Form) -> Answer {
     count_attempt(&state, &req, form.fields.get("handle"))?;
     let shown = Credentials::of(&form.fields);
     match open_session(&req, &state, &form, &shown.next, None).await {
@@ -130,7 +130,7 @@ pub(crate) async fn login(req: HttpRequest, state: State, form: Form<Anyone>) ->
 async fn open_session(
     req: &HttpRequest,
     state: &AppState,
-    form: &Form<Anyone>,
+    form: &Form,
     next: &str,
     told: Option<&str>,
 ) -> Answer {
@@ -159,11 +159,7 @@ async fn open_session(
 }
 
 /// `GET /signup`
-pub(crate) async fn sign_up_form(
-    state: State,
-    visit: Visit<Anyone>,
-    query: Params<Next>,
-) -> Answer {
+pub(crate) async fn sign_up_form(state: State, visit: Visit, query: Params<Next>) -> Answer {
     let invitation = query.0.invitation.unwrap_or_default();
     let form = Credentials {
         invitation: invitation.chars().take(64).collect(),
@@ -184,7 +180,7 @@ fn account_of(fields: &Fields) -> CreateAccount {
 }
 
 /// `POST /signup`
-pub(crate) async fn sign_up(req: HttpRequest, state: State, form: Form<Anyone>) -> Answer {
+pub(crate) async fn sign_up(req: HttpRequest, state: State, form: Form) -> Answer {
     count_attempt(&state, &req, form.fields.get("handle"))?;
     let (context, shown) = (form.writing(), Credentials::of(&form.fields));
     let command = account_of(&form.fields);
@@ -217,7 +213,7 @@ pub(crate) async fn sign_up(req: HttpRequest, state: State, form: Form<Anyone>) 
 }
 
 /// `GET /setup`
-pub(crate) async fn set_up_form(state: State, visit: Visit<Anyone>) -> Answer {
+pub(crate) async fn set_up_form(state: State, visit: Visit) -> Answer {
     visit
         .page(&state, |service, _| {
             Ok(SetUpPage {
@@ -229,7 +225,7 @@ pub(crate) async fn set_up_form(state: State, visit: Visit<Anyone>) -> Answer {
 }
 
 /// `POST /setup`
-pub(crate) async fn set_up(req: HttpRequest, state: State, form: Form<Anyone>) -> Answer {
+pub(crate) async fn set_up(req: HttpRequest, state: State, form: Form) -> Answer {
     count_attempt(&state, &req, form.fields.get("handle"))?;
     let (command, shown) = (account_of(&form.fields), Credentials::of(&form.fields));
     let code = shown.setup_code.clone();
@@ -263,7 +259,7 @@ pub(crate) async fn set_up(req: HttpRequest, state: State, form: Form<Anyone>) -
 }
 
 /// `POST /logout`
-pub(crate) async fn logout(state: State, form: Form<Anyone>) -> Answer {
+pub(crate) async fn logout(state: State, form: Form) -> Answer {
     if let Some(session) = form.caller.session {
         blocking(&state.service, move |service| {
             service.logout(&session.secret)

@@ -11,7 +11,7 @@ use super::encode;
 use super::form::{Fields, Form, fresh_key, micro_of};
 use super::visit::redirect_with;
 use crate::api::Answer;
-use crate::auth::{Admin, Need, State, Trader};
+use crate::auth::State;
 use crate::blocking::blocking;
 use crate::templates::format::{credits, decimal, percent};
 
@@ -127,26 +127,21 @@ fn row(claim: &ClaimView) -> CaseRow {
 }
 
 /// `POST /markets/{id}/settlement`
-pub(crate) async fn propose(state: State, form: Form<Trader>, id: web::Path<String>) -> Answer {
+pub(crate) async fn propose(state: State, form: Form, id: web::Path<String>) -> Answer {
     act(&state, form, &id, Asked::proposal).await
 }
 
 /// `POST /markets/{id}/challenges`
-pub(crate) async fn challenge(state: State, form: Form<Trader>, id: web::Path<String>) -> Answer {
+pub(crate) async fn challenge(state: State, form: Form, id: web::Path<String>) -> Answer {
     act(&state, form, &id, Asked::challenge).await
 }
 
 /// `POST /markets/{id}/void`
-pub(crate) async fn void(state: State, form: Form<Admin>, id: web::Path<String>) -> Answer {
+pub(crate) async fn void(state: State, form: Form, id: web::Path<String>) -> Answer {
     act(&state, form, &id, Asked::void).await
 }
 
-async fn act<N: Need>(
-    state: &State,
-    form: Form<N>,
-    id: &str,
-    read: fn(&Fields) -> Asking,
-) -> Answer {
+async fn act(state: &State, form: Form, id: &str, read: fn(&Fields) -> Asking) -> Answer {
     let (context, market_id) = (form.writing(), id.to_owned());
     let back = format!("/markets/{}#settle-h", encode(id));
     let asked = match read(&form.fields) {

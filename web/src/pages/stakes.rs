@@ -12,7 +12,7 @@ use super::Visit;
 use super::form::{Form, fresh_key, micro_of};
 use super::visit::{redirect_with, render};
 use crate::api::Answer;
-use crate::auth::{Reader, State, Voter};
+use crate::auth::State;
 use crate::blocking::blocking;
 use crate::extract::Params;
 use crate::problem::Problem;
@@ -70,7 +70,7 @@ pub(crate) struct Cursor {
 }
 
 /// `GET /stake`
-pub(crate) async fn show(state: State, visit: Visit<Voter>) -> Answer {
+pub(crate) async fn show(state: State, visit: Visit) -> Answer {
     visit
         .page(&state, |service, context| load(service, context, None))
         .await
@@ -87,7 +87,7 @@ fn load(service: &Service, context: &Context, error: Option<String>) -> Result<S
 }
 
 /// `POST /stake`: adds, takes back, delegates or ends a delegation.
-pub(crate) async fn change(state: State, form: Form<Voter>) -> Answer {
+pub(crate) async fn change(state: State, form: Form) -> Answer {
     let writing = form.writing();
     let what = form.fields.get("do").to_owned();
     let text = |name: &str| form.fields.get(name).to_owned();
@@ -137,7 +137,7 @@ pub(crate) async fn change(state: State, form: Form<Voter>) -> Answer {
     }
 }
 
-async fn again(state: &State, form: &Form<Voter>, error: String) -> Answer {
+async fn again(state: &State, form: &Form, error: String) -> Answer {
     let context = form.caller.context();
     let page = blocking(&state.service, move |service| {
         load(service, &context, Some(error))
@@ -151,7 +151,7 @@ async fn again(state: &State, form: &Form<Voter>, error: String) -> Answer {
 }
 
 /// `GET /seals`
-pub(crate) async fn seals(state: State, visit: Visit<Reader>, query: Params<Cursor>) -> Answer {
+pub(crate) async fn seals(state: State, visit: Visit, query: Params<Cursor>) -> Answer {
     visit
         .page(&state, move |service, context| {
             let page = service.seals(context, query.0.cursor.as_deref(), SHOWN)?;
@@ -168,7 +168,7 @@ pub(crate) async fn seals(state: State, visit: Visit<Reader>, query: Params<Curs
 }
 
 /// `POST /seals/{id}/use`
-pub(crate) async fn use_seal(state: State, form: Form<Voter>, id: web::Path<String>) -> Answer {
+pub(crate) async fn use_seal(state: State, form: Form, id: web::Path<String>) -> Answer {
     let writing = form.writing();
     let cmd = UseSeal {
         run: form.fields.get("run").to_owned(),

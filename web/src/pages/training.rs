@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::Visit;
 use super::dashboard::{state_of, tone};
 use crate::api::Answer;
-use crate::auth::{Reader, State};
+use crate::auth::State;
 use crate::chart::Frame;
 use crate::chart::line::{Labels, LineChart, Series, draw};
 use crate::templates::Page;
@@ -96,7 +96,7 @@ impl Page for TrainingPage {
 }
 
 /// `GET /training`
-pub(crate) async fn list(state: State, visit: Visit<Reader>) -> Answer {
+pub(crate) async fn list(state: State, visit: Visit) -> Answer {
     visit
         .page(&state, |service, context| {
             let mut cards = Vec::new();
@@ -119,7 +119,7 @@ pub(crate) async fn list(state: State, visit: Visit<Reader>) -> Answer {
 }
 
 /// `GET /training/{id}`
-pub(crate) async fn show(state: State, visit: Visit<Reader>, id: web::Path<String>) -> Answer {
+pub(crate) async fn show(state: State, visit: Visit, id: web::Path<String>) -> Answer {
     visit
         .page(&state, move |service, context| {
             let run = service.run(context, &id)?;

@@ -11,7 +11,7 @@ use plumbline_service::{Action, Service};
 use serde::Serialize;
 
 use crate::api::Answer;
-use crate::auth::{Caller, Need, State};
+use crate::auth::{Caller, State};
 use crate::blocking::blocking;
 use crate::problem::Problem;
 use crate::state::AppState;
@@ -120,7 +120,7 @@ impl Facts {
     }
 
     /// The same, with whoever is signed in.
-    pub(crate) fn with<N: Need>(mut self, caller: &Caller<N>, service: &Service) -> Self {
+    pub(crate) fn with(mut self, caller: &Caller, service: &Service) -> Self {
         let actor = &caller.actor;
         if actor.account_id.is_some() {
             let may = |action| service.may(actor, action);
@@ -158,20 +158,20 @@ impl Facts {
     }
 }
 
-/// A visit by someone who may see pages that need an `N`.
-pub(crate) struct Visit<N> {
+/// A visit to a page by someone who was let in.
+pub(crate) struct Visit {
     /// Who.
-    pub(crate) caller: Caller<N>,
+    pub(crate) caller: Caller,
     /// Everything else.
     pub(crate) facts: Facts,
 }
 
-impl<N: Need> FromRequest for Visit<N> {
+impl FromRequest for Visit {
     type Error = Problem;
     type Future = Ready<Result<Self, Problem>>;
 
     fn from_request(req: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(Caller::<N>::of(req).and_then(|caller| {
+        ready(Caller::of(req).and_then(|caller| {
             let facts = Facts::of(req).with(&caller, &AppState::of(req)?.service);
             // Left for the error page, should the handler fail.
             req.extensions_mut().insert(facts.clone());
@@ -180,7 +180,7 @@ impl<N: Need> FromRequest for Visit<N> {
     }
 }
 
-impl<N: Need> Visit<N> {
+impl Visit {
     /// Loads a page on a blocking thread and renders it.
     pub(crate) async fn page<P, F>(self, state: &State, load: F) -> Answer
     where

@@ -1,6 +1,5 @@
 //! One's own webhooks and how their notices went.
 
-use actix_web::http::StatusCode;
 use actix_web::web;
 use plumbline_service::commands::CreateWebhook;
 use plumbline_service::context::Context;
@@ -9,10 +8,10 @@ use plumbline_service::{Result, Service};
 use serde::Serialize;
 
 use super::Visit;
-use super::form::{Form, fresh_key};
-use super::visit::{redirect_with, render};
+use super::form::{Form, answer_with_page, fresh_key};
+use super::visit::redirect_with;
 use crate::api::Answer;
-use crate::auth::{Member, State};
+use crate::auth::State;
 use crate::blocking::blocking;
 use crate::templates::Page;
 
@@ -64,12 +63,12 @@ fn load(service: &Service, context: &Context) -> Result<WebhooksPage> {
 }
 
 /// `GET /account/webhooks`
-pub(crate) async fn show(state: State, visit: Visit<Member>) -> Answer {
+pub(crate) async fn show(state: State, visit: Visit) -> Answer {
     visit.page(&state, load).await
 }
 
 /// `POST /account/webhooks`: answers with the page itself, because a redirect would have to carry the secret
-pub(crate) async fn create(state: State, form: Form<Member>) -> Answer {
+pub(crate) async fn create(state: State, form: Form) -> Answer {
     let (writing, context) = (form.writing(), form.caller.context());
     let topics = form.fields.get("topics").split([',', ' ']);
     let command = CreateWebhook {
@@ -83,24 +82,18 @@ pub(crate) async fn create(state: State, form: Form<Member>) -> Answer {
         service.create_webhook(&writing, &command)
     })
     .await;
-    let mut page = blocking(&state.service, move |service| load(service, &context)).await?;
-    let status = match made {
-        Ok(created) => {
-            page.created = Some(created);
-            StatusCode::CREATED
-        }
-        Err(problem) if problem.status < 500 => {
-            page.error = Some(problem.detail);
+    let page = blocking(&state.service, move |service| load(service, &context)).await?;
+    answer_with_page(&state, &form, made, page, |page, made| match made {
+        Ok(created) => page.created = Some(created),
+        Err(error) => {
+            page.error = Some(error);
             page.url = form.fields.get("url").to_owned();
-            StatusCode::UNPROCESSABLE_ENTITY
         }
-        Err(problem) => return Err(problem),
-    };
-    render(&state, &form.facts, status, &page)
+    })
 }
 
 /// `POST /account/webhooks/{id}/delete`
-pub(crate) async fn delete(state: State, form: Form<Member>, id: web::Path<String>) -> Answer {
+pub(crate) async fn delete(state: State, form: Form, id: web::Path<String>) -> Answer {
     let context = form.writing();
     blocking(&state.service, move |service| {
         service.delete_webhook(&context, &id)

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use plumbline_access::{Access, Action, Circumstances, Person, Principal, Question, ROLES, SCOPES};
 use plumbline_governance::policy::Policy;
 use plumbline_service::commands::{CreateAccount, Login};
+use plumbline_service::context::Actor;
 use plumbline_service::{ServiceConfig, SignUp};
 use plumbline_web::{Mounted, RateLimits, WebConfig, routes};
 use reqwest::Method;
@@ -43,6 +44,18 @@ fn visitor() -> Walker {
     }
 }
 
+/// The secret of a fresh session, and whom it stands for.
+fn signed_in(world: &World, handle: &str) -> (String, Actor) {
+    let login = Login {
+        handle: handle.into(),
+        password: PASSWORD.into(),
+        code: None,
+    };
+    let session = world.service.login(&login).unwrap();
+    let found = world.service.actor_of_session(&session.secret).unwrap();
+    (session.secret, found.unwrap().0)
+}
+
 /// An account with these roles, once with a session and once with a token of all scopes that it may have.
 fn account(world: &World, handle: &str, roles: &[&str]) -> [Walker; 2] {
     let cmd = CreateAccount {
@@ -51,17 +64,7 @@ fn account(world: &World, handle: &str, roles: &[&str]) -> [Walker; 2] {
         invitation: None,
     };
     let me = world.service.provision_account(&cmd, roles).unwrap();
-    let login = Login {
-        handle: handle.into(),
-        password: PASSWORD.into(),
-        code: None,
-    };
-    let session = world.service.login(&login).unwrap();
-    let (actor, _) = world
-        .service
-        .actor_of_session(&session.secret)
-        .unwrap()
-        .unwrap();
+    let (session, actor) = signed_in(world, handle);
     let scopes: Vec<&str> = actor.scopes.iter().map(|scope| scope.as_str()).collect();
     let person = |session| {
         let roles = roles.iter().copied();
@@ -73,7 +76,7 @@ fn account(world: &World, handle: &str, roles: &[&str]) -> [Walker; 2] {
             name: format!("{handle} with a session"),
             principal: person(true),
             account_id: me.id.clone(),
-            credential: Some(("cookie", format!("plumbline_session={}", session.secret))),
+            credential: Some(("cookie", format!("plumbline_session={session}"))),
         },
         Walker {
             name: format!("{handle} with a token"),
@@ -272,17 +275,7 @@ fn no_route_is_missing() {
 async fn a_token_does_what_its_scopes_name_and_no_more() {
     let world = world(ServiceConfig::default());
     account(&world, "everything", &ROLES);
-    let login = Login {
-        handle: "everything".into(),
-        password: PASSWORD.into(),
-        code: None,
-    };
-    let session = world.service.login(&login).unwrap();
-    let (actor, _) = world
-        .service
-        .actor_of_session(&session.secret)
-        .unwrap()
-        .unwrap();
+    let (_, actor) = signed_in(&world, "everything");
     let walkers: Vec<Walker> = actor
         .scopes
         .iter()

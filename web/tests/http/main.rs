@@ -12,6 +12,7 @@ mod operations;
 mod oracle;
 mod outcomes;
 mod pages;
+mod sign_in_attacks;
 mod trading;
 mod voting;
 mod world;

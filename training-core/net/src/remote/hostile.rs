@@ -21,7 +21,7 @@ use super::wire::{
 };
 use super::*;
 use crate::host::Host;
-use crate::message::{Envelope, Message, RoundReport, WIRE_VERSION};
+use crate::message::{Envelope, Message, RoundReport};
 use crate::run::NodeStatus;
 
 /// A participant that says what it is told to.
@@ -83,11 +83,7 @@ impl Client {
     }
 
     fn envelope(&self, from: &NodeId, message: Message) -> Said {
-        let envelope = Envelope {
-            version: WIRE_VERSION,
-            from: from.clone(),
-            message,
-        };
+        let envelope = Envelope::new(from.clone(), message);
         Said::Message(envelope.encode(BODY_BYTES_MAX).unwrap())
     }
 

@@ -30,7 +30,7 @@ use super::wire::{
 };
 use super::{Job, ListenOptions, addresses_of, open};
 use crate::host::lock;
-use crate::message::{Envelope, Message, WIRE_VERSION};
+use crate::message::{Envelope, Message};
 use crate::transport::{Mailbox, Transport, TransportError};
 
 /// Messages that wait for the node.
@@ -277,11 +277,7 @@ impl Transport for Member {
     }
 
     fn announce(&self, message: &Message) -> Result<(), TransportError> {
-        let envelope = Envelope {
-            version: WIRE_VERSION,
-            from: self.id.clone(),
-            message: message.clone(),
-        };
+        let envelope = Envelope::new(self.id.clone(), message.clone());
         let said = Said::Message(envelope.encode(super::wire::BODY_BYTES_MAX - 16)?);
         if matches!(message, Message::Hello { .. }) {
             *lock(&self.shared.hello) = Some(said.clone());
