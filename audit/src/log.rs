@@ -89,6 +89,7 @@ fn checkpoints(
 ) {
     let (mut tree, mut rest) = (Growing::default(), leaves.iter());
     let mut origin = None;
+    let mut before = 0;
     let time = |event: &Event| Some((usize::try_from(event.id).ok()?, event.at));
     let times: BTreeMap<usize, i64> = log.events.iter().filter_map(time).collect();
     for row in &log.checkpoints {
@@ -99,6 +100,10 @@ fn checkpoints(
             continue;
         };
         report.agree(&place, "its size", row.size, note.size as i64);
+        report.require(row.size > before, &place, || {
+            "is not larger than the one before it".to_owned()
+        });
+        before = row.size;
         let of = *origin.get_or_insert(note.origin);
         report.require(of == note.origin, &place, || "is of another log".to_owned());
         // When it was signed at the earliest: it is over what happened then.
@@ -248,9 +253,10 @@ fn windows(log: &LogRows, told: &Told, report: &mut Report) {
 
 fn decisions(log: &LogRows, told: &Told, keys: &BTreeMap<&str, Key<'_>>, report: &mut Report) {
     let mut there: BTreeMap<&str, &Decision> = BTreeMap::new();
-    for row in &log.decisions {
+    for (position, row) in (1..).zip(&log.decisions) {
         report.count("decisions");
         let place = format!("decisions {}", row.decision_id);
+        report.agree(&place, "its position", row.version, position);
         let new = there.insert(&row.decision_id, row).is_none();
         report.require(new, &place, || "is there twice".to_owned());
         decision(row, keys, &place, report);

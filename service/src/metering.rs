@@ -75,8 +75,9 @@ impl Price {
 
     /// Micro-credits, rounded up.
     fn cost(self, prompt_tokens: u64, completion_tokens: u64) -> i64 {
-        let thousandths = u128::from(self.prompt) * u128::from(prompt_tokens)
-            + u128::from(self.completion) * u128::from(completion_tokens);
+        let prompts = u128::from(self.prompt) * u128::from(prompt_tokens);
+        let completions = u128::from(self.completion) * u128::from(completion_tokens);
+        let thousandths = prompts.saturating_add(completions);
         i64::try_from(thousandths.div_ceil(1_000)).unwrap_or(i64::MAX)
     }
 
@@ -303,7 +304,11 @@ mod tests {
         assert_eq!(price.cost(1, 0), 1);
         assert_eq!(price.cost(100, 4), 2);
         assert_eq!(price.cost(100, 5), 3);
-        assert_eq!(price.cost(u64::MAX, u64::MAX), i64::MAX);
+        let dear = Price {
+            prompt: u64::MAX,
+            completion: u64::MAX,
+        };
+        assert_eq!(dear.cost(u64::MAX, u64::MAX), i64::MAX);
         assert_eq!(Price::default().cost(5, 5), 0);
     }
 }

@@ -153,7 +153,7 @@ fn a_wrong_proposal_falls_and_pays_whoever_saw_it() {
     let operator = &court.world.operator;
     assert_eq!(
         court.propose(operator, 1.0).unwrap_err().code(),
-        "conflict-of-interest"
+        "forbidden"
     );
     let cheap = ProposeSettlement {
         pi: 0.0,

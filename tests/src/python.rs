@@ -36,7 +36,8 @@ pub fn python() -> PathBuf {
 
 fn imports(python: &Path, module: &str) -> bool {
     let probe = Command::new(python)
-        .args(["-c", &format!("import {module}")])
+        // Alone, so that a folder here with the module's name is not taken for it.
+        .args(["-I", "-c", &format!("import {module}")])
         .output();
     probe.is_ok_and(|output| output.status.success())
 }

@@ -97,9 +97,13 @@ impl Client {
         self.opener.open(&frame)
     }
 
-    /// What the connection is closed with.
+    /// What the connection is closed with. It listens meanwhile: who does not read what comes fails by itself first.
     async fn told(&mut self) -> String {
-        let waiting = tokio::time::timeout(Duration::from_secs(30), self.connection.closed());
+        let listening = async {
+            while self.hear().await.is_ok() {}
+            self.connection.closed().await
+        };
+        let waiting = tokio::time::timeout(Duration::from_secs(30), listening);
         waiting.await.unwrap();
         ended(&self.connection, PeerError::Run).to_string()
     }
