@@ -158,6 +158,21 @@ fn every_change_of_a_good_export_is_noticed() {
     );
 }
 
+/// How many of a table's last rows leave no trace elsewhere yet.
+fn unwitnessed(table: &str, rows: &[Value]) -> usize {
+    match table {
+        // A secret is unused until it is drawn with.
+        "draw_secrets" => 1,
+        // The newest entries wait for the next signed checkpoint.
+        "outbox" => {
+            let of = |table| rows.iter().filter(move |line| line["table"] == table);
+            let signed = of("log_checkpoints").filter_map(|line| line["row"]["size"].as_u64());
+            of("outbox").count() - signed.max().unwrap() as usize
+        }
+        _ => 0,
+    }
+}
+
 #[test]
 fn a_row_that_is_missing_or_there_twice_is_noticed() {
     let Good { header, rows } = good();
@@ -172,8 +187,7 @@ fn a_row_that_is_missing_or_there_twice_is_noticed() {
         if table == "runs" {
             continue;
         }
-        // Nor does the last of the secrets while it is unused.
-        let last = all.len() - 1 - usize::from(table == "draw_secrets");
+        let last = all.len() - 1 - unwitnessed(table, &rows);
         for at in [all[0], all[all.len() / 2], all[last]] {
             let mut without = rows.clone();
             let row = without.remove(at);
