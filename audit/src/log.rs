@@ -244,6 +244,7 @@ fn windows(log: &LogRows, told: &Told, report: &mut Report) {
         report.agree(&place, "the key", there, stated);
     }
     let known: BTreeSet<&str> = log.keys.iter().map(|row| row.key_id.as_str()).collect();
+    report.agree("signing_keys", "their number", log.keys.len(), known.len());
     for id in told.added.keys() {
         report.require(known.contains(id.as_str()), "signing_keys", || {
             format!("{id} is in the log and not in the table")
