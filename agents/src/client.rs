@@ -25,6 +25,7 @@ use std::time::Duration;
 
 use reqwest::{Method, Url};
 use serde_json::json;
+use uuid::Uuid;
 
 use crate::error::ClientError;
 use http::root_cause;
@@ -323,15 +324,17 @@ impl Client {
 
     // ---- the decision contract
 
-    /// The full desired state of every target.
+    /// The full desired state of some runs or pools (at most 64), of every target when none is named.
     ///
     /// # Errors
     /// As every call: see [`ClientError`].
-    pub async fn allocations(&self) -> Result<Allocations, ClientError> {
-        self.get(&["api", "v1", "allocations"], Vec::new()).await
+    pub async fn allocations(&self, targets: &[Uuid]) -> Result<Allocations, ClientError> {
+        let query = only(targets).into_iter().collect();
+        self.get(&["api", "v1", "allocations"], query).await
     }
 
-    /// Waits up to `wait` (at most 60 s) for a state newer than `since`.
+    /// Waits up to `wait` (at most 60 s) for a decision newer than `since`, on `targets` as in
+    /// [`Client::allocations`].
     ///
     /// It is tried once: a consumer of decisions has its own rhythm.
     ///
@@ -341,6 +344,7 @@ impl Client {
         &self,
         since: i64,
         wait: Duration,
+        targets: &[Uuid],
     ) -> Result<Polled, ClientError> {
         let seconds = wait.as_secs().min(60);
         let mut request = self.request(Method::GET, &["api", "v1", "allocations"]);
@@ -349,6 +353,7 @@ impl Client {
             ("wait", seconds.to_string()),
             ("changes", "true".to_owned()),
         ];
+        request.query.extend(only(targets));
         request.timeout = self.timeout + Duration::from_secs(seconds);
         let once = self.clone().with_retry(RetryPolicy::once());
         let answer = match once.send(&request).await {
@@ -428,6 +433,12 @@ impl Client {
         }
         Ok((completions.choices, completions.usage))
     }
+}
+
+/// The parameter that names targets, if any are named.
+fn only(targets: &[Uuid]) -> Option<(&'static str, String)> {
+    let named: Vec<String> = targets.iter().map(Uuid::to_string).collect();
+    (!named.is_empty()).then(|| ("targets", named.join(",")))
 }
 
 #[cfg(test)]

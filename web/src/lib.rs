@@ -43,8 +43,10 @@ pub mod server;
 mod state;
 mod static_files;
 mod stream;
+mod tail;
 mod templates;
 mod traffic;
+mod waiters;
 mod wake;
 
 pub use config::{RateLimits, WebConfig};

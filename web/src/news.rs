@@ -17,6 +17,7 @@ const KEPT: usize = 4_096;
 struct Item {
     version: i64,
     target: String,
+    uid: String,
     json: Bytes,
 }
 
@@ -52,6 +53,7 @@ impl News {
             items.push_back(Item {
                 version: view.version,
                 target: view.decision["target"].to_string(),
+                uid: uid_of(view).to_owned(),
                 json: serde_json::to_vec(view)?.into(),
             });
         }
@@ -68,35 +70,50 @@ impl News {
 
     /// The newest decision of each target that has one after `since`, as `{version, items}`; nothing when
     /// that is too long ago.
-    pub(crate) fn answer(&self, since: i64) -> Option<Bytes> {
-        self.remembered(&self.answers, since, |items| {
-            let mut targets = HashSet::new();
-            let newest: Vec<&Item> = items
-                .into_iter()
-                .rev()
-                .filter(|item| targets.insert(item.target.as_str()))
-                .collect();
-            let mut body = format!("{{\"version\":{},\"items\":[", self.version).into_bytes();
-            for (n, item) in newest.into_iter().rev().enumerate() {
-                body.extend(if n > 0 { &b","[..] } else { b"" });
-                body.extend(&item.json);
-            }
-            body.extend(b"]}");
-            body
-        })
+    pub(crate) fn answer(&self, since: i64, of: &TargetFilter) -> Option<Bytes> {
+        let write = |items: Vec<&Item>| self.list(items);
+        if of.is_everything() {
+            return self.remembered(&self.answers, since, write);
+        }
+        Some(write(self.after(since, of)?).into())
     }
 
     /// Every decision after `since` as a server-sent event; nothing when that is too long ago.
-    pub(crate) fn frames(&self, since: i64) -> Option<Bytes> {
-        self.remembered(&self.frames, since, |items| {
-            let mut frames = Vec::new();
-            for item in items {
-                frames.extend(format!("id: {}\ndata: ", item.version).into_bytes());
-                frames.extend(&item.json);
-                frames.extend(b"\n\n");
-            }
-            frames
-        })
+    pub(crate) fn frames(&self, since: i64, of: &TargetFilter) -> Option<Bytes> {
+        if of.is_everything() {
+            return self.remembered(&self.frames, since, frames);
+        }
+        Some(frames(self.after(since, of)?).into())
+    }
+
+    /// Whether there is a decision after `since` on one of these, so far as is known here.
+    pub(crate) fn has_after(&self, since: i64, of: &TargetFilter) -> bool {
+        self.after(since, of).is_none_or(|items| !items.is_empty())
+    }
+
+    fn after(&self, since: i64, of: &TargetFilter) -> Option<Vec<&Item>> {
+        if since < self.from || since > self.version {
+            return None;
+        }
+        let first = self.items.partition_point(|item| item.version <= since);
+        let items = self.items.range(first..);
+        Some(items.filter(|item| of.includes(&item.uid)).collect())
+    }
+
+    fn list(&self, items: Vec<&Item>) -> Vec<u8> {
+        let mut targets = HashSet::new();
+        let newest: Vec<&Item> = items
+            .into_iter()
+            .rev()
+            .filter(|item| targets.insert(item.target.as_str()))
+            .collect();
+        let mut body = format!("{{\"version\":{},\"items\":[", self.version).into_bytes();
+        for (n, item) in newest.into_iter().rev().enumerate() {
+            body.extend(if n > 0 { &b","[..] } else { b"" });
+            body.extend(&item.json);
+        }
+        body.extend(b"]}");
+        body
     }
 
     fn remembered(
@@ -105,15 +122,72 @@ impl News {
         since: i64,
         write: impl FnOnce(Vec<&Item>) -> Vec<u8>,
     ) -> Option<Bytes> {
-        if since < self.from || since > self.version {
-            return None;
-        }
         let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
-        let bytes = memory.entry(since).or_insert_with(|| {
-            let first = self.items.partition_point(|item| item.version <= since);
-            write(self.items.range(first..).collect()).into()
-        });
-        Some(bytes.clone())
+        if let Some(bytes) = memory.get(&since) {
+            return Some(bytes.clone());
+        }
+        let bytes = Bytes::from(write(self.after(since, &TargetFilter::default())?));
+        memory.insert(since, bytes.clone());
+        Some(bytes)
+    }
+}
+
+fn frames(items: Vec<&Item>) -> Vec<u8> {
+    let mut frames = Vec::new();
+    for item in items {
+        frames.extend(format!("id: {}\ndata: ", item.version).into_bytes());
+        frames.extend(&item.json);
+        frames.extend(b"\n\n");
+    }
+    frames
+}
+
+/// Identifier of the run or pool that a decision is about.
+pub(crate) fn uid_of(view: &DecisionView) -> &str {
+    view.decision["target"]["uid"].as_str().unwrap_or_default()
+}
+
+/// Most targets that one request may name.
+const MAX_TARGETS: usize = 64;
+
+/// The runs and pools that somebody asks about; all of them by default.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct TargetFilter(Vec<String>);
+
+impl TargetFilter {
+    /// From identifiers with commas between them.
+    ///
+    /// # Errors
+    /// What is wrong, when they are none, too many or no identifiers.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let uids: Vec<String> = text
+            .split(',')
+            .map(|part| uuid::Uuid::try_parse(part.trim()).map(|uid| uid.to_string()))
+            .collect::<Result<_, _>>()
+            .map_err(|_| "targets are ids of runs or pools with commas between them".to_owned())?;
+        if uids.len() > MAX_TARGETS {
+            return Err(format!("targets may name {MAX_TARGETS} at most"));
+        }
+        Ok(Self(uids))
+    }
+
+    /// Whether nothing is left out.
+    pub(crate) const fn is_everything(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether a target is asked about.
+    pub(crate) fn includes(&self, uid: &str) -> bool {
+        self.0.is_empty() || self.0.iter().any(|wanted| wanted == uid)
+    }
+
+    /// What to wait for.
+    pub(crate) fn topics(&self) -> Vec<String> {
+        if self.0.is_empty() {
+            vec!["*".to_owned()]
+        } else {
+            self.0.clone()
+        }
     }
 }
 
@@ -156,6 +230,8 @@ mod tests {
     use super::*;
     use serde_json::{Value, json};
 
+    const ALL: TargetFilter = TargetFilter(Vec::new());
+
     fn decided(version: i64, run: &str) -> DecisionView {
         DecisionView {
             version,
@@ -191,19 +267,45 @@ mod tests {
             (7, Some(vec![])),
             (8, None),
         ] {
-            assert_eq!(versions(news.answer(since)), expected, "{since}");
+            assert_eq!(versions(news.answer(since, &ALL)), expected, "{since}");
         }
-        let frames = String::from_utf8(news.frames(5).unwrap().to_vec()).unwrap();
+        let frames = String::from_utf8(news.frames(5, &ALL).unwrap().to_vec()).unwrap();
         assert!(frames.starts_with("id: 6\ndata: {\"version\":6,"));
         assert_eq!(frames.matches("\n\n").count(), 2);
+    }
+
+    #[test]
+    fn who_names_targets_hears_of_these_alone() {
+        let news = News::none_since(4).and(&[decided(5, "a"), decided(6, "b"), decided(7, "c")]);
+        let (news, of) = (
+            news.unwrap(),
+            TargetFilter(vec!["a".to_owned(), "b".to_owned()]),
+        );
+        assert_eq!(versions(news.answer(4, &of)), Some(vec![5, 6]));
+        assert_eq!(versions(news.answer(6, &of)), Some(vec![]));
+        assert_eq!(news.frames(6, &of).unwrap(), Bytes::new());
+        assert!(news.has_after(5, &of) && !news.has_after(6, &of) && news.has_after(6, &ALL));
+        assert!(news.has_after(3, &of), "what is not known may be anything");
+    }
+
+    #[test]
+    fn targets_are_ids_and_bounded() {
+        let id = "018f0000-0000-7000-8000-000000000001";
+        let two = TargetFilter::parse(&format!("{id}, {}", id.to_uppercase())).unwrap();
+        assert_eq!(two.topics(), [id, id]);
+        assert!(two.includes(id) && !two.includes("018f"));
+        for bad in ["", "x", &format!("{id},"), &vec![id; 65].join(",")] {
+            assert!(TargetFilter::parse(bad).is_err(), "{bad}");
+        }
+        assert_eq!(ALL.topics(), ["*"]);
     }
 
     #[test]
     fn who_is_too_far_behind_lists_in_full() {
         let all: Vec<DecisionView> = (1..=5_000).map(|n| decided(n, "a")).collect();
         let news = News::none_since(0).and(&all).unwrap();
-        assert_eq!(news.answer(903), None);
-        assert_eq!(versions(news.answer(904)), Some(vec![5_000]));
+        assert_eq!(news.answer(903, &ALL), None);
+        assert_eq!(versions(news.answer(904, &ALL)), Some(vec![5_000]));
     }
 
     #[actix_web::test]

@@ -17,8 +17,10 @@ use crate::limit::Limiter;
 use crate::news::{Listing, News, SharedNews};
 use crate::routes;
 use crate::state::AppState;
+use crate::tail::{self, Tail};
 use crate::templates::{TemplateError, Templates};
 use crate::traffic::Traffic;
+use crate::waiters::Waiters;
 use crate::wake;
 
 /// Seconds that open requests get to finish when the server stops.
@@ -140,23 +142,34 @@ async fn run(
         .map_err(|error| WebError::Server(error.to_string()))?;
     let (news, allocations) = watch::channel(Arc::new(News::none_since(newest)));
     let followed = Arc::new(AtomicU64::new(0));
+    let concerned = Arc::<Waiters>::default();
     let commits = wake::commits(&service);
     let follower = wake::follow_allocations(
         service.clone(),
         commits.clone(),
         stopping.clone(),
         news,
+        Arc::clone(&concerned),
         Arc::clone(&followed),
     );
     let follower = actix_web::rt::spawn(follower);
+    let tail = Arc::<Tail>::default();
+    let events = tail::follow_events(
+        service.clone(),
+        commits,
+        stopping.clone(),
+        Arc::clone(&tail),
+    );
+    let events = actix_web::rt::spawn(events);
     let workers = config.workers.max(1);
     let state = web::Data::new(state(
         service,
         config,
         templates,
         Feeds {
-            commits,
+            tail,
             allocations,
+            concerned,
             followed,
             stopping,
         },
@@ -190,13 +203,15 @@ async fn run(
         .map_err(|error| WebError::Server(error.to_string()));
     stopper.abort();
     follower.abort();
+    events.abort();
     ended
 }
 
 /// What requests that wait are woken by.
 struct Feeds {
-    commits: watch::Receiver<u64>,
+    tail: Arc<Tail>,
     allocations: watch::Receiver<SharedNews>,
+    concerned: Arc<Waiters>,
     followed: Arc<AtomicU64>,
     stopping: watch::Receiver<bool>,
 }
@@ -206,8 +221,9 @@ fn state(service: Service, config: WebConfig, templates: Templates, feeds: Feeds
     AppState {
         service,
         templates,
-        commits: feeds.commits,
+        tail: feeds.tail,
         allocations: feeds.allocations,
+        concerned: feeds.concerned,
         followed: feeds.followed,
         listing: Listing::default(),
         stopping: feeds.stopping,

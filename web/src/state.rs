@@ -11,8 +11,10 @@ use crate::config::WebConfig;
 use crate::limit::Limiter;
 use crate::news::{Listing, SharedNews};
 use crate::problem::Problem;
+use crate::tail::Tail;
 use crate::templates::Templates;
 use crate::traffic::Traffic;
+use crate::waiters::Waiters;
 
 /// The server's state; one value for all workers.
 pub(crate) struct AppState {
@@ -22,10 +24,12 @@ pub(crate) struct AppState {
     pub(crate) config: WebConfig,
     /// The compiled templates.
     pub(crate) templates: Templates,
-    /// Changes after every commit that added events.
-    pub(crate) commits: watch::Receiver<u64>,
+    /// The newest events, and who waits for more.
+    pub(crate) tail: Arc<Tail>,
     /// The newest decisions.
     pub(crate) allocations: watch::Receiver<SharedNews>,
+    /// Who waits for decisions, by the target.
+    pub(crate) concerned: Arc<Waiters>,
     /// Epoch of the store that [`AppState::allocations`] is at least as new as.
     pub(crate) followed: Arc<AtomicU64>,
     /// All decisions in force.

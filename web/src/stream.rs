@@ -1,5 +1,6 @@
 //! Server-sent events from the outbox, and of decisions: resumable, bounded, ending with the server.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix_web::http::header;
@@ -12,9 +13,11 @@ use plumbline_service::views::EventView;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use crate::blocking::blocking;
-use crate::news::SharedNews;
+use crate::news::{SharedNews, TargetFilter};
 use crate::problem::Problem;
 use crate::state::AppState;
+use crate::tail::Tail;
+use crate::waiters::Waiter;
 
 /// Events per query; a client that is behind catches up in several.
 const BATCH: usize = 256;
@@ -29,7 +32,8 @@ struct Feed {
     context: Context,
     topics: Vec<String>,
     after: i64,
-    commits: watch::Receiver<u64>,
+    tail: Arc<Tail>,
+    waiter: Waiter,
     stopping: watch::Receiver<bool>,
     until: Instant,
     greeted: bool,
@@ -49,9 +53,10 @@ pub(crate) fn open(
     let feed = Feed {
         service: state.service.clone(),
         context,
+        waiter: state.tail.wait_for(&topics),
         topics,
         after,
-        commits: state.commits.clone(),
+        tail: Arc::clone(&state.tail),
         stopping: state.stopping.clone(),
         until: Instant::now() + LIFETIME,
         greeted: false,
@@ -59,7 +64,7 @@ pub(crate) fn open(
     };
     let chunks = stream::unfold(feed, |mut feed| async move {
         let chunk = feed.next().await?;
-        Some((Ok::<_, actix_web::Error>(Bytes::from(chunk)), feed))
+        Some((Ok::<_, actix_web::Error>(chunk), feed))
     });
     Ok(event_stream(chunks))
 }
@@ -87,6 +92,8 @@ fn event_stream(
 /// One client's place among the decisions.
 struct Decisions {
     news: watch::Receiver<SharedNews>,
+    of: TargetFilter,
+    waiter: Waiter,
     stopping: watch::Receiver<bool>,
     after: i64,
     until: Instant,
@@ -94,18 +101,22 @@ struct Decisions {
     _permit: OwnedSemaphorePermit,
 }
 
-/// Streams decisions after `since`, or from now on.
+/// Streams decisions after `since`, or from now on, on the targets asked for.
 ///
 /// Errors: 503 when as many streams are open as the server allows.
 pub(crate) fn decisions(
     state: &web::Data<AppState>,
     since: Option<i64>,
+    of: TargetFilter,
 ) -> Result<HttpResponse, Problem> {
     let permit = permit(state)?;
+    let waiter = state.concerned.wait_for(&of.topics());
     let news = state.allocations.clone();
     let newest = news.borrow().version;
     let place = Decisions {
         news,
+        of,
+        waiter,
         stopping: state.stopping.clone(),
         after: since.unwrap_or(newest),
         until: Instant::now() + LIFETIME,
@@ -130,14 +141,16 @@ impl Decisions {
             if *self.stopping.borrow() || Instant::now() >= self.until {
                 return None;
             }
-            let news = self.news.borrow_and_update().clone();
-            if news.version != self.after {
-                let after = std::mem::replace(&mut self.after, news.version);
-                let relist = || format!("id: {}\nevent: relist\ndata: {{}}\n\n", news.version);
-                return Some(news.frames(after).unwrap_or_else(|| relist().into()));
+            let news = self.news.borrow().clone();
+            let after = std::mem::replace(&mut self.after, news.version);
+            let relist = || format!("id: {}\nevent: relist\ndata: {{}}\n\n", news.version);
+            let frames = news.frames(after, &self.of);
+            let frames = frames.unwrap_or_else(|| relist().into());
+            if !frames.is_empty() {
+                return Some(frames);
             }
             tokio::select! {
-                changed = self.news.changed() => changed.ok()?,
+                () = self.waiter.woken() => {}
                 _ = self.stopping.changed() => return None,
                 () = tokio::time::sleep(HEARTBEAT) => {
                     return Some(Bytes::from_static(b": still here\n\n"));
@@ -149,27 +162,37 @@ impl Decisions {
 
 impl Feed {
     /// The next piece to send; `None` ends the stream.
-    async fn next(&mut self) -> Option<String> {
+    async fn next(&mut self) -> Option<Bytes> {
         if !self.greeted {
             self.greeted = true;
-            return Some("retry: 2000\n: connected\n\n".to_owned());
+            return Some(Bytes::from_static(b"retry: 2000\n: connected\n\n"));
         }
         loop {
             if *self.stopping.borrow() || Instant::now() >= self.until {
                 return None;
             }
-            // Marked before the query, so that a commit during it is not missed.
-            self.commits.borrow_and_update();
-            let events = self.query().await?;
-            if !events.is_empty() {
-                return Some(events.iter().map(encode).collect());
+            let frames = self.newer().await?;
+            if !frames.is_empty() {
+                return Some(frames);
             }
             tokio::select! {
-                changed = self.commits.changed() => changed.ok()?,
+                () = self.waiter.woken() => {}
                 _ = self.stopping.changed() => return None,
-                () = tokio::time::sleep(HEARTBEAT) => return Some(": still here\n\n".to_owned()),
+                () = tokio::time::sleep(HEARTBEAT) => {
+                    return Some(Bytes::from_static(b": still here\n\n"));
+                }
             }
         }
+    }
+
+    /// What is new: from memory, or from the database for a client that is behind what is kept there.
+    async fn newer(&mut self) -> Option<Bytes> {
+        if let Some((frames, newest)) = self.tail.frames(self.after, &self.topics) {
+            self.after = newest;
+            return Some(frames);
+        }
+        let events = self.query().await?;
+        Some(events.iter().map(encode).collect::<String>().into())
     }
 
     async fn query(&mut self) -> Option<Vec<EventView>> {
@@ -218,7 +241,7 @@ pub(crate) fn wanted(patterns: &[String], topic: &str) -> bool {
 
 /// One event in the wire format; JSON has no raw newlines, so one `data` line is enough. There is no `event` line,
 /// because a browser would then need a listener per kind; the kind is in the data.
-fn encode(event: &EventView) -> String {
+pub(crate) fn encode(event: &EventView) -> String {
     let data = serde_json::to_string(event).unwrap_or_else(|_| "{}".to_owned());
     format!("id: {}\ndata: {data}\n\n", event.id)
 }

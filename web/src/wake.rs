@@ -9,7 +9,8 @@ use plumbline_service::context::{Actor, Context, Scope};
 use tokio::sync::watch;
 
 use crate::blocking::blocking;
-use crate::news::SharedNews;
+use crate::news::{SharedNews, uid_of};
+use crate::waiters::Waiters;
 
 /// A reader on the server's own behalf, for shared feeds. It has a name so that it may read where visitors may not.
 pub(crate) fn house_reader() -> Context {
@@ -42,6 +43,7 @@ pub(crate) async fn follow_allocations(
     mut commits: watch::Receiver<u64>,
     mut stopping: watch::Receiver<bool>,
     news: watch::Sender<SharedNews>,
+    waiters: Arc<Waiters>,
     followed: Arc<AtomicU64>,
 ) {
     let mut looked_at = None;
@@ -49,7 +51,7 @@ pub(crate) async fn follow_allocations(
         // Trades commit hundreds of times a second and change no decision.
         let epoch = service.epoch();
         if looked_at != Some(epoch) {
-            looked_at = look(&service, &news).await.map(|()| epoch);
+            looked_at = look(&service, &news, &waiters).await.map(|()| epoch);
             if looked_at.is_some() {
                 followed.store(epoch, Ordering::Release);
             }
@@ -62,7 +64,11 @@ pub(crate) async fn follow_allocations(
 }
 
 /// Publishes the decisions that are new; `None` when they could not be read.
-async fn look(service: &Service, news: &watch::Sender<SharedNews>) -> Option<()> {
+async fn look(
+    service: &Service,
+    news: &watch::Sender<SharedNews>,
+    waiters: &Waiters,
+) -> Option<()> {
     loop {
         let since = news.borrow().version;
         let newer = blocking(service, move |service| {
@@ -81,12 +87,15 @@ async fn look(service: &Service, news: &watch::Sender<SharedNews>) -> Option<()>
         }
         let next = news.borrow().and(&newer);
         match next {
-            Ok(next) => news.send_replace(Arc::new(next)),
+            Ok(next) => {
+                news.send_replace(Arc::new(next));
+                waiters.wake(newer.iter().map(uid_of));
+            }
             Err(error) => {
                 tracing::error!(%error, "a decision cannot be written");
                 return None;
             }
-        };
+        }
         if newer.len() < BATCH {
             return Some(());
         }

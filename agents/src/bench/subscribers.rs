@@ -1,4 +1,5 @@
-//! Thousands of schedulers that wait for decisions: half of them by long polls, half by a stream.
+//! Thousands of schedulers that wait for decisions: half of them by long polls, half by a stream; each for those on one
+//! run, or for all.
 //!
 //! Every one is a TCP connection of its own that notes when it had read a decision to the end. They take
 //! no more of the machine than they must, as what they measure runs beside them.
@@ -39,6 +40,8 @@ pub struct Subscribers {
     pub count: usize,
     /// Version of the allocations that they have.
     pub since: i64,
+    /// The runs that they follow, one each and in turns; all of them when there are none.
+    pub runs: Vec<String>,
 }
 
 impl Subscribers {
@@ -75,11 +78,14 @@ impl Subscribers {
                 stream,
                 host: address.clone(),
                 token: self.token.clone(),
+                run: (!self.runs.is_empty()).then(|| self.runs[number % self.runs.len()].clone()),
                 version: self.since,
                 read: Vec::with_capacity(8 * 1024),
                 arrivals: Arc::clone(&arrivals),
             };
-            if number % 2 == 0 {
+            // Whoever follows the same run does it in both ways.
+            let runs = self.runs.len().max(1);
+            if (number / runs + number % runs) % 2 == 0 {
                 waiting.spawn(one.poll());
             } else {
                 waiting.spawn(one.follow());
@@ -110,6 +116,8 @@ struct Subscriber {
     stream: TcpStream,
     host: String,
     token: String,
+    /// The run that it follows; all of them otherwise.
+    run: Option<String>,
     /// What it has.
     version: i64,
     read: Vec<u8>,
@@ -129,8 +137,9 @@ impl Subscriber {
     async fn poll(mut self) -> Result<(), Error> {
         loop {
             let path = format!(
-                "/api/v1/allocations?since={}&wait={WAIT_S}&changes=true",
-                self.version
+                "/api/v1/allocations?since={}&wait={WAIT_S}&changes=true{}",
+                self.version,
+                self.of()
             );
             self.ask(&path).await?;
             self.read.clear();
@@ -145,7 +154,17 @@ impl Subscriber {
             }
             match head.status {
                 304 => {}
-                200 => self.note(version_of(&self.read[head.length..])?),
+                200 => {
+                    let list = version_of(&self.read[head.length..])?;
+                    if self.run.is_some() {
+                        for version in items_of(&self.read[head.length..])? {
+                            self.noted([version]);
+                        }
+                        self.version = list;
+                    } else {
+                        self.note(list);
+                    }
+                }
                 status => return Err(unexpected(&format!("status {status}"))),
             }
         }
@@ -153,13 +172,19 @@ impl Subscriber {
 
     /// Reads one answer that does not end.
     async fn follow(mut self) -> Result<(), Error> {
-        let path = format!("/api/v1/allocations/stream?since={}", self.version);
+        let path = format!(
+            "/api/v1/allocations/stream?since={}{}",
+            self.version,
+            self.of()
+        );
         self.ask(&path).await?;
         loop {
             self.fill().await?;
             while let Some(end) = find(&self.read, b"\n\n") {
-                if let Some(version) = id_of(&self.read[..end]) {
-                    self.note(version);
+                match (id_of(&self.read[..end]), &self.run) {
+                    (Some(version), Some(_)) => self.noted([version]),
+                    (Some(version), None) => self.note(version),
+                    (None, _) => {}
                 }
                 self.read.drain(..end + 2);
             }
@@ -179,16 +204,27 @@ impl Subscriber {
         }
     }
 
+    /// The parameter with its run.
+    fn of(&self) -> String {
+        let run = self.run.as_ref();
+        run.map_or_else(String::new, |run| format!("&targets={run}"))
+    }
+
     /// Every version up to this one has been read now.
     fn note(&mut self, version: i64) {
+        self.noted(self.version + 1..=version);
+        self.version = self.version.max(version);
+    }
+
+    /// These versions have been read now.
+    fn noted(&self, versions: impl IntoIterator<Item = i64>) {
         let elapsed = SystemTime::now().duration_since(UNIX_EPOCH);
         let now = elapsed.map_or(0, |elapsed| elapsed.as_micros());
         let now = u64::try_from(now).unwrap_or(u64::MAX);
         let mut arrivals = self.arrivals.lock().unwrap_or_else(PoisonError::into_inner);
-        for read in self.version + 1..=version {
+        for read in versions {
             arrivals.entry(read).or_default().push(now);
         }
-        self.version = self.version.max(version);
     }
 }
 
@@ -199,6 +235,21 @@ fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
 /// The number after `"version":`, which a list begins with.
 fn version_of(body: &[u8]) -> Result<i64, Error> {
     number_after(body, b"{\"version\":").ok_or_else(|| unexpected("a list without a version"))
+}
+
+/// The versions of the decisions in a list.
+fn items_of(body: &[u8]) -> Result<Vec<i64>, Error> {
+    #[derive(serde::Deserialize)]
+    struct List {
+        items: Vec<Item>,
+    }
+    #[derive(serde::Deserialize)]
+    struct Item {
+        version: i64,
+    }
+    let list: List =
+        serde_json::from_slice(body).map_err(|error| unexpected(&error.to_string()))?;
+    Ok(list.items.into_iter().map(|item| item.version).collect())
 }
 
 /// The number of a frame with an `id` line and a decision; comments have none.
@@ -223,6 +274,8 @@ mod tests {
     fn versions_are_found_in_lists_and_frames() {
         assert_eq!(version_of(b"{\"version\":17,\"items\":[]}").unwrap(), 17);
         assert!(version_of(b"{}").is_err());
+        let list = br#"{"version":17,"items":[{"version":3,"acks":[]},{"version":9}]}"#;
+        assert_eq!(items_of(list).unwrap(), [3, 9]);
         let frame = b"1f4\r\nid: 9\ndata: {\"version\":9,\"envelope\":{}}";
         assert_eq!(id_of(frame), Some(9));
         assert_eq!(id_of(b"retry: 2000\n: connected"), None);

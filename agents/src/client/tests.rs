@@ -202,20 +202,25 @@ async fn a_long_poll_ends_in_news_nothing_or_a_relist() {
     let server = Server::scripted(replies).await;
     let client = client(&server);
     let wait = Duration::from_secs(900);
+    let one = uuid::Uuid::nil();
     assert!(
-        matches!(client.poll_allocations(7, wait).await.unwrap(), Polled::Changed(state) if state.version == 8)
+        matches!(client.poll_allocations(7, wait, &[]).await.unwrap(), Polled::Changed(state) if state.version == 8)
     );
     assert_eq!(
-        client.poll_allocations(8, wait).await.unwrap(),
+        client.poll_allocations(8, wait, &[one, one]).await.unwrap(),
         Polled::Unchanged
     );
     assert_eq!(
-        client.poll_allocations(8, wait).await.unwrap(),
+        client.poll_allocations(8, wait, &[]).await.unwrap(),
         Polled::Relist
     );
     assert_eq!(
         server.seen()[0].path,
         "/api/v1/allocations?since=7&wait=60&changes=true"
+    );
+    assert_eq!(
+        server.seen()[1].path,
+        format!("/api/v1/allocations?since=8&wait=60&changes=true&targets={one}%2C{one}")
     );
 }
 

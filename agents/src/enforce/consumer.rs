@@ -37,7 +37,16 @@ pub struct Targets {
     pub workload: Option<Workload>,
 }
 
+/// Most targets that the service takes in one request.
+const MAX_NAMED: usize = 64;
+
 impl Targets {
+    /// Those to ask the service for; none means all of them.
+    fn named(&self) -> Vec<Uuid> {
+        let few = self.uids.iter().filter(|uids| uids.len() <= MAX_NAMED);
+        few.flatten().copied().collect()
+    }
+
     fn includes(&self, decision: &AllocationDecision) -> bool {
         let target = &decision.target;
         self.uids
@@ -268,17 +277,22 @@ impl<E: Enforcer> Consumer<E> {
 
     /// What changed, or all of it when it is time to reconcile.
     async fn news(&self, wait: Duration) -> Result<Option<News>, ClientError> {
+        let targets = self.config.targets.named();
+        let all = async || {
+            let found = self.client.allocations(&targets).await;
+            found.map(News::All).map(Some)
+        };
         let Some(since) = self.version.filter(|_| !self.must_reconcile()) else {
-            return self.client.allocations().await.map(News::All).map(Some);
+            return all().await;
         };
         match self
             .client
-            .poll_allocations(since, wait.min(self.config.poll))
+            .poll_allocations(since, wait.min(self.config.poll), &targets)
             .await?
         {
             Polled::Changed(state) => Ok(Some(News::Changes(state))),
             Polled::Unchanged => Ok(None),
-            Polled::Relist => self.client.allocations().await.map(News::All).map(Some),
+            Polled::Relist => all().await,
         }
     }
 

@@ -34,7 +34,7 @@ pub struct Decisions {
     /// Runs that share the pool
     #[arg(long, default_value_t = 1_000)]
     runs: usize,
-    /// Numbers of subscribers to measure, half by long poll and half by stream
+    /// Numbers of subscribers to measure, half by long poll and half by stream; each follows one run in turn, then all
     #[arg(long, value_delimiter = ',', default_value = "100,1000,10000")]
     subscribers: Vec<usize>,
     /// Settlements and crossings of a bound, by turns, for each of them
@@ -67,6 +67,8 @@ pub struct Wait {
 struct Row {
     runs: usize,
     subscribers: usize,
+    /// `one`: each waits for the decisions on one run. `all`: each for those on every run.
+    following: Option<&'static str>,
     /// Subscribers times causes that were read.
     read: usize,
     /// From before the transaction that is the cause to the decision read by one subscriber.
@@ -89,7 +91,9 @@ impl Decisions {
             let work = WorkFolder::of(self.data_dir.as_deref())?;
             let site = Site::start(work.path(), self.runs, most)?;
             for &count in &self.subscribers {
-                rows.push(measure(&site, count, self.causes)?);
+                for following in ["one", "all"] {
+                    rows.push(measure(&site, count, self.causes, following)?);
+                }
             }
             site.stop()?;
         }
@@ -97,6 +101,7 @@ impl Decisions {
             rows.push(Row {
                 runs,
                 subscribers: 0,
+                following: None,
                 read: 0,
                 p50_ms: None,
                 p99_ms: None,
@@ -110,13 +115,16 @@ impl Decisions {
             println!("{}", serde_json::to_string(&rows)?);
             return Ok(());
         }
-        println!("   runs  subscribers  first ms  p50 ms  p99 ms  max ms  solve ms  lost");
+        println!(
+            "   runs  subscribers  following  first ms  p50 ms  p99 ms  max ms  solve ms  lost"
+        );
         let figure = |value: Option<f64>| value.map_or("–".to_owned(), |ms| format!("{ms:.1}"));
         for row in &rows {
             println!(
-                "{:7} {:12} {:>9} {:>7} {:>7} {:>7} {:9.2} {:5}",
+                "{:7} {:12} {:>10} {:>9} {:>7} {:>7} {:>7} {:9.2} {:5}",
                 row.runs,
                 row.subscribers,
+                row.following.unwrap_or("–"),
                 figure(row.first_p50_ms),
                 figure(row.p50_ms),
                 figure(row.p99_ms),
@@ -130,8 +138,15 @@ impl Decisions {
 }
 
 /// Measures the service with so many subscribers.
-fn measure(site: &Site, subscribers: usize, causes: usize) -> Result<Row> {
-    let mut waiting = Waiting::start(site, subscribers)?;
+fn measure(site: &Site, subscribers: usize, causes: usize, following: &'static str) -> Result<Row> {
+    // From the next run on, so that what happens next concerns somebody however few there are.
+    let runs = if following == "one" {
+        site.next_runs()
+    } else {
+        Vec::new()
+    };
+    let (mut expected, followed) = (0, runs.len().max(1));
+    let mut waiting = Waiting::start(site, subscribers, &runs)?;
     let mut caused = BTreeMap::new();
     for number in 0..causes {
         let before = unix_micros();
@@ -141,6 +156,8 @@ fn measure(site: &Site, subscribers: usize, causes: usize) -> Result<Row> {
         } else {
             site.settle_against()?
         };
+        let first = runs.iter().position(|uid| *uid == run).unwrap_or(0);
+        expected += (subscribers + followed - 1 - first) / followed;
         caused.insert(site.decided_on(&run)?, before);
         std::thread::sleep(BETWEEN);
     }
@@ -154,16 +171,16 @@ fn measure(site: &Site, subscribers: usize, causes: usize) -> Result<Row> {
         all.extend(times.iter().map(late));
     }
     anyhow::ensure!(
-        all.len() as u64 + lost * causes as u64 >= (caused.len() * subscribers) as u64,
-        "only {} of {} decisions were read",
+        all.len() as u64 + lost * causes as u64 >= expected as u64,
+        "only {} of {expected} decisions were read",
         all.len(),
-        caused.len() * subscribers
     );
     all.sort_unstable();
     first.sort_unstable();
     Ok(Row {
         runs: site.runs(),
         subscribers,
+        following: Some(following),
         read: all.len(),
         p50_ms: Some(percentile(&all, 0.5)),
         p99_ms: Some(percentile(&all, 0.99)),
@@ -222,7 +239,8 @@ struct Waiting {
 }
 
 impl Waiting {
-    fn start(site: &Site, count: usize) -> Result<Self> {
+    /// With subscribers of these runs in turn, or of all when there are none.
+    fn start(site: &Site, count: usize, runs: &[String]) -> Result<Self> {
         let since = site.version()?;
         let mut child = Command::new(std::env::current_exe()?)
             .args(["bench", "wait-for-decisions", "--url", &site.url()])
@@ -232,6 +250,11 @@ impl Waiting {
             .stdout(Stdio::piped())
             .spawn()
             .context("cannot start the subscribers")?;
+        let mut input = child
+            .stdin
+            .as_ref()
+            .context("the subscribers have no input")?;
+        writeln!(input, "{}", runs.join(" "))?;
         let output = child
             .stdout
             .take()
@@ -269,7 +292,10 @@ impl Drop for Waiting {
 
 impl Wait {
     pub fn run(self) -> Result<()> {
+        let mut runs = String::new();
+        std::io::stdin().read_line(&mut runs)?;
         let subscribers = Subscribers {
+            runs: runs.split_whitespace().map(str::to_owned).collect(),
             base_url: self.url,
             token: std::env::var(TOKEN).unwrap_or_default(),
             count: self.count,

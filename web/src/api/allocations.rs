@@ -18,6 +18,7 @@ use super::{Answer, created, ok};
 use crate::auth::{Caller, State};
 use crate::blocking::blocking;
 use crate::extract::{Json, Paging, Params};
+use crate::news::{News, TargetFilter, uid_of};
 use crate::problem::{Problem, ProblemDocument};
 use crate::state::AppState;
 
@@ -36,6 +37,9 @@ pub(crate) struct Since {
     /// Answer with the targets that changed after `since` only, where the service still knows them; with all of them
     /// otherwise.
     changes: Option<bool>,
+    /// Only these targets: up to 64 ids of runs or pools with commas between them. A poll then waits for a decision on
+    /// one of them.
+    targets: Option<String>,
 }
 
 /// The full desired state of every target; with `since` and `wait` a long poll that answers 304 when nothing changed,
@@ -51,11 +55,11 @@ pub(crate) async fn list(
     query: Params<Since>,
 ) -> Answer {
     let since = query.0.since.or_else(|| if_none_match(&req));
-    let wait = wait_of(query.0.wait)?;
+    let (wait, of) = (wait_of(query.0.wait)?, filter(query.0.targets.as_deref())?);
     let context = caller.context();
     state.service.may_read(&context)?;
     if let Some(since) = since {
-        let newest = wait_newer(&state, &context, since, wait).await?;
+        let newest = wait_newer(&state, &context, since, wait, &of).await?;
         if newest < since {
             return Err(Problem::new(
                 StatusCode::GONE,
@@ -63,18 +67,22 @@ pub(crate) async fn list(
                 format!("the newest version here is {newest}; list again without since"),
             ));
         }
-        if newest == since {
+        let news = state.allocations.borrow().clone();
+        if newest == since || (news.version >= newest && !news.has_after(since, &of)) {
             return Ok(HttpResponse::NotModified()
                 .insert_header((header::ETAG, etag(since)))
                 .finish());
         }
-        let news = state.allocations.borrow().clone();
         if query.0.changes == Some(true)
             && news.version >= newest
-            && let Some(body) = news.answer(since)
+            && let Some(body) = news.answer(since, &of)
         {
             return Ok(listed(news.version, body));
         }
+    }
+    if !of.is_everything() {
+        let (version, body) = list_of(&state, context, of).await?;
+        return Ok(listed(version, body));
     }
     let epoch = state.service.epoch();
     let (version, body) = state.listing.at(epoch, whole_list(&state, context)).await?;
@@ -83,9 +91,24 @@ pub(crate) async fn list(
 
 /// Everything in force, as JSON.
 async fn whole_list(state: &AppState, context: Context) -> Result<(i64, Bytes), Problem> {
-    let view = blocking(&state.service, move |service| service.allocations(&context)).await?;
+    list_of(state, context, TargetFilter::default()).await
+}
+
+/// What is in force on some targets, as JSON.
+async fn list_of(
+    state: &AppState,
+    context: Context,
+    of: TargetFilter,
+) -> Result<(i64, Bytes), Problem> {
+    let mut view = blocking(&state.service, move |service| service.allocations(&context)).await?;
+    view.items.retain(|item| of.includes(uid_of(item)));
     let body = serde_json::to_vec(&view).map_err(Problem::internal)?;
     Ok((view.version, body.into()))
+}
+
+fn filter(targets: Option<&str>) -> Result<TargetFilter, Problem> {
+    let parsed = targets.map_or_else(|| Ok(TargetFilter::default()), TargetFilter::parse);
+    parsed.map_err(|what| Problem::bad_request("invalid-parameter", what))
 }
 
 fn listed(version: i64, body: Bytes) -> HttpResponse {
@@ -119,35 +142,43 @@ fn wait_of(seconds: Option<f64>) -> Result<Duration, Problem> {
     }
 }
 
-/// The newest version once it differs from `since`, or `since` after `wait`. Holds no thread while waiting.
+/// The newest version once there is a decision after `since` on one of the targets, or `since` after `wait`. Holds no
+/// thread while waiting.
 async fn wait_newer(
     state: &AppState,
     context: &Context,
     since: i64,
     wait: Duration,
+    of: &TargetFilter,
 ) -> Result<i64, Problem> {
     let deadline = tokio::time::Instant::now() + wait;
-    let (mut news, mut stopping) = (state.allocations.clone(), state.stopping.clone());
+    let (news, mut stopping) = (state.allocations.clone(), state.stopping.clone());
+    let waiter = state.concerned.wait_for(&of.topics());
     // What was committed before this request must not be missed, whoever has heard of it yet.
     let mut version = if state.followed.load(Ordering::Acquire) == state.service.epoch() {
-        news.borrow_and_update().version
+        news.borrow().version
     } else {
-        news.borrow_and_update();
         let context = context.clone();
         blocking(&state.service, move |service| {
             service.allocations_version(&context)
         })
         .await?
     };
-    while version == since {
+    while version >= since && !is_newer(&news.borrow(), version, since, of) {
         tokio::select! {
-            changed = news.changed() => if changed.is_err() { return Ok(since) },
+            () = waiter.woken() => {}
             _ = stopping.changed() => return Ok(since),
             () = tokio::time::sleep_until(deadline) => return Ok(since),
         }
-        version = news.borrow_and_update().version.max(version);
+        version = news.borrow().version.max(version);
     }
     Ok(version)
+}
+
+/// Whether `version`, the newest, has something on the targets after `since`.
+fn is_newer(news: &News, version: i64, since: i64, of: &TargetFilter) -> bool {
+    // What is committed and not heard of here yet may concern anybody.
+    version > since && (news.version < version || news.has_after(since, of))
 }
 
 /// Where a stream begins.
@@ -157,6 +188,8 @@ async fn wait_newer(
 pub(crate) struct From {
     /// Begin after this version; what is new from now on by default. `Last-Event-ID` does the same.
     since: Option<i64>,
+    /// Only these targets: up to 64 ids of runs or pools with commas between them.
+    targets: Option<String>,
 }
 
 /// Server-sent events with the signed decisions themselves, as they are made: `data` is an item of the list, `id` its
@@ -172,7 +205,8 @@ pub(crate) async fn stream(
     state.service.may_read(&caller.context())?;
     let last = req.headers().get("last-event-id");
     let last = last.and_then(|value| value.to_str().ok()?.parse().ok());
-    crate::stream::decisions(&state, last.or(query.0.since))
+    let of = filter(query.0.targets.as_deref())?;
+    crate::stream::decisions(&state, last.or(query.0.since), of)
 }
 
 /// One signed decision with its acknowledgements

@@ -176,6 +176,76 @@ async fn signed_decisions_come_by_stream_and_as_what_changed() {
 }
 
 #[tokio::test]
+async fn who_names_runs_waits_for_decisions_on_these_alone() {
+    let world = World::new();
+    let market = world.market().await;
+    let mine = market["run_id"].as_str().unwrap();
+    let first = world.get("/api/v1/allocations?since=0&wait=30").await;
+    let version = first.json()["version"].as_i64().unwrap();
+    let operator = world.operator.clone();
+    let path = format!("/api/v1/allocations?since={version}&wait=2&changes=true&targets={mine}");
+    let register = json!({"name": "another", "parameters": 1});
+    let (alone, registered) = tokio::join!(
+        world.get(&path),
+        world.post("/api/v1/runs", &operator, &register)
+    );
+    let other = registered.json()["id"].as_str().unwrap().to_owned();
+    let listed = world.get("/api/v1/allocations").await.json();
+    let of = |list: &Value, run: &str| -> Vec<Value> {
+        let items = list["items"].as_array().unwrap().iter();
+        let about = items.filter(|item| item["decision"]["target"]["uid"] == run);
+        about.cloned().collect()
+    };
+    let theirs = of(&listed, &other);
+    assert!(!theirs.is_empty(), "the other run was decided on");
+    // The share of this run may have changed with it; nothing else may be told.
+    if alone.status == 200 {
+        let told = alone.json();
+        let items = told["items"].as_array().unwrap().len();
+        assert!(items > 0 && items == of(&told, mine).len(), "{told}");
+    } else {
+        assert_eq!(alone.status, 304);
+    }
+    for (targets, expected) in [
+        (other.clone(), theirs.len()),
+        (
+            format!("{mine},{other}"),
+            of(&listed, mine).len() + theirs.len(),
+        ),
+        (uuid::Uuid::nil().to_string(), 0),
+    ] {
+        let few = world
+            .get(&format!("/api/v1/allocations?targets={targets}"))
+            .await
+            .json();
+        assert_eq!(
+            few["items"].as_array().unwrap().len(),
+            expected,
+            "{targets}"
+        );
+    }
+    let path = format!("/api/v1/allocations/stream?since=0&targets={other}");
+    let stream = world.request(Method::GET, &path).send().await.unwrap();
+    let (mut body, mut text) = (stream.bytes_stream(), String::new());
+    while !(text.contains("data: ") && text.ends_with("\n\n")) {
+        let chunk = tokio::time::timeout(Duration::from_secs(20), body.next()).await;
+        let chunk = chunk.expect("something comes").unwrap().unwrap();
+        text.push_str(std::str::from_utf8(&chunk).unwrap());
+    }
+    assert!(text.contains(&other) && !text.contains(mine), "{text}");
+    for bad in ["x", "", &format!("{other},")] {
+        let refused = world
+            .get(&format!("/api/v1/allocations?targets={bad}"))
+            .await;
+        assert_eq!(
+            refused.problem(),
+            (400, "invalid-parameter".into()),
+            "{bad}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn stopping_ends_streams_and_polls_at_once() {
     let mut world = World::new();
     let stream = world

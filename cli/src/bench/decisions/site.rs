@@ -110,6 +110,15 @@ impl Site {
         self.runs.len()
     }
 
+    /// All runs, from the one on that is next.
+    pub fn next_runs(&self) -> Vec<String> {
+        let (used, next) = self.runs.split_at(self.used.get().min(self.runs.len()));
+        next.iter()
+            .chain(used)
+            .map(|(run, _)| run.clone())
+            .collect()
+    }
+
     pub fn version(&self) -> Result<i64> {
         Ok(self.service.allocations_version(&self.operator)?)
     }
