@@ -10,6 +10,7 @@
 //! It speaks plain HTTP/1.1 only; measure behind TLS with another tool.
 
 mod connection;
+mod readers;
 mod subscribers;
 
 use std::time::{Duration, Instant};
@@ -20,6 +21,7 @@ use thiserror::Error;
 use tokio::task::JoinSet;
 
 use connection::{Connection, Target};
+pub use readers::{Answered, gets_for, hold_streams};
 pub use subscribers::{Arrivals, Subscribers};
 
 /// Micro-shares bought and sold again by each pair of trades.

@@ -16,9 +16,9 @@ pub use jury::{Opening, Panel, Seat};
 pub use retry::RetryPolicy;
 pub use types::{
     Ack, Allocations, Checkpoint, Choice, Commitment, CompletionRequest, Completions, Decision,
-    Dispute, Evidence, EvidenceFee, Judgement, Key, Logprobs, Market, Me, Model, NewEvidence,
-    NewToken, Order, Outcome, Page, Polled, Price, Quote, Run, Settlement, Trade, Training, Usage,
-    evidence_commitment,
+    Dispute, EnforcementReport, Evidence, EvidenceFee, HeldShare, Judgement, Key, Logprobs, Market,
+    Me, Model, NewEvidence, NewToken, Order, Outcome, Page, Polled, Price, Quote, Run, Settlement,
+    Trade, Training, Usage, evidence_commitment,
 };
 
 use std::time::Duration;
@@ -379,6 +379,15 @@ impl Client {
     /// As every call: see [`ClientError`].
     pub async fn acknowledge(&self, ack: &Ack) -> Result<(), ClientError> {
         let request = self.post_request(&["api", "v1", "acks"], ack)?;
+        self.send(&request).await.map(drop)
+    }
+
+    /// Reports what is held, in the place of the report before.
+    ///
+    /// # Errors
+    /// As every call: see [`ClientError`].
+    pub async fn report_enforcement(&self, report: &EnforcementReport) -> Result<(), ClientError> {
+        let request = self.post_request(&["api", "v1", "enforcement"], report)?;
         self.send(&request).await.map(drop)
     }
 

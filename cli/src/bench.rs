@@ -8,6 +8,7 @@ mod organisms;
 mod seed;
 mod trades;
 mod training;
+mod web;
 mod work_folder;
 
 use anyhow::Result;
@@ -23,6 +24,11 @@ pub enum Bench {
     Depth(depth::Depth),
     /// From a price that crosses a bound to a signed decision at everybody who waits for it
     Decisions(decisions::Decisions),
+    /// Pages and endpoints beside a handler that returns a constant, and idle event streams
+    Web(web::Web),
+    /// The followers of `bench web`, which starts them itself
+    #[command(hide = true)]
+    FollowEvents(web::Follow),
     /// The subscribers of `bench decisions`, which starts them itself
     #[command(hide = true)]
     WaitForDecisions(decisions::Wait),
@@ -39,6 +45,8 @@ impl Bench {
             Self::Quotes(command) => command.run(),
             Self::Depth(command) => command.run(),
             Self::Decisions(command) => command.run(),
+            Self::Web(command) => command.run(),
+            Self::FollowEvents(command) => command.run(),
             Self::WaitForDecisions(command) => command.run(),
             Self::Training(command) => command.run(),
             Self::Organisms(command) => command.run(),

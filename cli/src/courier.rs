@@ -17,7 +17,8 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// Posts notices over HTTP.
 #[derive(Debug)]
 pub struct HttpCourier {
-    runtime: Runtime,
+    /// There until it is dropped.
+    runtime: Option<Runtime>,
     /// Also into private networks, and without TLS: for receivers beside the service.
     allow_private: bool,
 }
@@ -31,7 +32,7 @@ impl HttpCourier {
             .enable_all()
             .build()?;
         Ok(Self {
-            runtime,
+            runtime: Some(runtime),
             allow_private,
         })
     }
@@ -66,6 +67,15 @@ impl HttpCourier {
     }
 }
 
+impl Drop for HttpCourier {
+    fn drop(&mut self) {
+        // The last owner may be a worker of the web server, which must not wait for another runtime to end.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
 impl Courier for HttpCourier {
     fn check(&self, url: &str) -> Result<(), String> {
         self.resolve(url).map(|_| ())
@@ -90,7 +100,8 @@ impl Courier for HttpCourier {
         }
         // The body of the answer is nobody's concern, and is not read.
         // Inside the runtime: its time limit needs the runtime's clock from the first moment.
-        let answer = self.runtime.block_on(async { request.send().await });
+        let runtime = self.runtime.as_ref().ok_or("the courier has ended")?;
+        let answer = runtime.block_on(async { request.send().await });
         answer
             .map(|answer| answer.status().as_u16())
             .map_err(|error| error.without_url().to_string())
@@ -148,6 +159,12 @@ mod tests {
     use super::*;
     use std::io::{Read, Write};
     use std::net::TcpListener;
+
+    #[test]
+    fn a_courier_may_end_where_nothing_may_wait() {
+        let outer = tokio::runtime::Runtime::new().unwrap();
+        outer.block_on(async { drop(HttpCourier::new(true).unwrap()) });
+    }
 
     #[test]
     fn only_public_addresses_are_public() {

@@ -14,6 +14,7 @@ use serde_json::json;
 use crate::commands::Acknowledge;
 use crate::context::Context;
 use crate::cosigning::Terms as SigningTerms;
+use crate::enforcement::check_scheduler;
 use crate::events::publish;
 use crate::time::{Millis, rfc3339};
 use crate::views::{AckView, AllocationView, AllocationsView, DecisionView, Page};
@@ -185,12 +186,7 @@ pub(crate) fn payload_of(row: &Decision) -> Result<AllocationDecision> {
 }
 
 fn check_ack(cmd: &Acknowledge) -> Result<AckPhase> {
-    if cmd.scheduler.is_empty() || cmd.scheduler.len() > 128 {
-        return Err(ServiceError::invalid(
-            "bad-scheduler",
-            "scheduler is a name of 1 to 128 bytes",
-        ));
-    }
+    check_scheduler(&cmd.scheduler)?;
     if cmd
         .detail
         .as_ref()

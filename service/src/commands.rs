@@ -203,3 +203,35 @@ pub struct Acknowledge {
     #[serde(default)]
     pub detail: Option<String>,
 }
+
+/// `POST /enforcement`: what a scheduler holds, told again and again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReportEnforcement {
+    /// Stable name of the scheduler.
+    pub scheduler: String,
+    /// Within so many seconds, 5 to 3,600, it means to report again; who does not is counted as silent after three
+    /// times as long.
+    pub every_s: i64,
+    /// What it holds, 1 to 256 targets.
+    pub items: Vec<HeldShare>,
+}
+
+/// A share that a scheduler holds one target to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HeldShare {
+    /// Run id.
+    pub target_uid: String,
+    /// `training` or `inference`.
+    pub workload: String,
+    /// Epoch of the decision that it keeps to.
+    pub epoch: i64,
+    /// Generation of that decision.
+    pub observed_generation: i64,
+    /// Share that is really in force, basis points.
+    pub actual_bps: i64,
+    /// How it is enforced, native job ids, or what is in the way.
+    #[serde(default)]
+    pub detail: Option<String>,
+}

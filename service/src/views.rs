@@ -25,7 +25,7 @@ pub use calibration::{
     BinView, CalibrationView, ConcentrationView, FlagView, KindView, ManipulationView, ScoresView,
     ThresholdView,
 };
-pub use enforcement::{EnforcementView, TargetEnforcement};
+pub use enforcement::{EnforcementView, ReportTaken, TargetEnforcement};
 pub use evidence::{
     AttachmentView, CommentView, CommitmentView, EvidenceFeeView, EvidenceView,
     ExhibitChallengeView, JudgementView,

@@ -172,6 +172,95 @@ fn decisions_verify_with_the_published_key_and_count_up() {
 }
 
 #[test]
+fn a_scheduler_that_stops_its_regular_reports_is_silent_and_one_that_holds_too_much_is_seen() {
+    let world = World::new(false);
+    let stranger = world.person("ada");
+    run(&world, "subject");
+    world.service.tick().unwrap();
+    let state = world.service.allocations(&world.operator).unwrap();
+    let view = &state.items[0];
+    let uid = view.decision["target"]["uid"].as_str().unwrap().to_owned();
+    let share = view.decision["share_bps"].as_i64().unwrap();
+    let report = |actual_bps| ReportEnforcement {
+        scheduler: "test".into(),
+        every_s: 60,
+        items: vec![HeldShare {
+            target_uid: uid.clone(),
+            workload: "training".into(),
+            epoch: 1,
+            observed_generation: 1,
+            actual_bps,
+            detail: None,
+        }],
+    };
+    let service = &world.service;
+    for phase in ["received", "accepted", "applying", "enforced"] {
+        let ack = Acknowledge {
+            decision_id: view.decision["decision_id"].as_str().unwrap().into(),
+            scheduler: "test".into(),
+            phase: phase.into(),
+            observed_generation: 1,
+            actual_bps: Some(share),
+            detail: None,
+        };
+        service.acknowledge(&world.operator, &ack).unwrap();
+    }
+    world.pass(60000);
+    let seen = || {
+        let found = service.enforcement(&world.operator).unwrap();
+        let one = found.targets.into_iter().find(|one| one.target_uid == uid);
+        let one = one.unwrap();
+        (one.held_bps, one.silent, one.overdue, one.diverges)
+    };
+    assert_eq!(seen(), (Some(share), false, false, false));
+    let taken = service
+        .report_enforcement(&world.operator, &report(share))
+        .unwrap();
+    assert_eq!(taken.items, 1);
+    service
+        .report_enforcement(&world.operator, &report(share + 1))
+        .unwrap();
+    assert_eq!(seen(), (Some(share + 1), false, false, true));
+    world.pass(180000);
+    assert!(!seen().2);
+    world.pass(1000);
+    assert!(seen().1 && seen().2);
+    service
+        .report_enforcement(&world.operator, &report(share))
+        .unwrap();
+    assert_eq!(seen(), (Some(share), false, false, false));
+    for (bad, code) in [
+        (
+            ReportEnforcement {
+                every_s: 4,
+                ..report(1)
+            },
+            "bad-report",
+        ),
+        (
+            ReportEnforcement {
+                items: vec![],
+                ..report(1)
+            },
+            "bad-report",
+        ),
+        (report(10_001), "bad-report"),
+        (
+            ReportEnforcement {
+                scheduler: String::new(),
+                ..report(1)
+            },
+            "bad-scheduler",
+        ),
+    ] {
+        let refused = service.report_enforcement(&world.operator, &bad);
+        assert_eq!(refused.unwrap_err().code(), code);
+    }
+    let refused = service.report_enforcement(&stranger, &report(1));
+    assert_eq!(refused.unwrap_err().code(), "forbidden");
+}
+
+#[test]
 fn acknowledgements_come_in_order_and_only_from_schedulers() {
     let world = World::new(false);
     run(&world, "subject");

@@ -38,6 +38,7 @@ pub mod comments;
 pub mod commitments;
 pub mod control;
 pub mod decisions;
+pub mod enforcement_reports;
 pub mod evidence;
 pub mod exhibit_challenges;
 pub mod export;

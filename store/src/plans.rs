@@ -10,6 +10,7 @@ use diesel::prelude::*;
 use diesel::sql_types::Text;
 use diesel::sqlite::{Sqlite, SqliteConnection};
 
+use crate::enforcement_reports;
 use crate::hot::Hot;
 use crate::markets::Market;
 use crate::testing::seed_outcomes;
@@ -52,6 +53,7 @@ fn every_read(tx: &mut Tx<'_>) -> Result<(), StoreError> {
     accounts::locked_micro(tx, "ada")?;
     sessions::get(tx, "x")?;
     sessions::of_account(tx, "ada")?;
+    enforcement_reports::of_target(tx, "r1", "training")?;
     invitations::by_code(tx, "x")?;
     invitations::list(tx, Some("x"), 10)?;
     second_factors::get(tx, "ada")?;
@@ -553,7 +555,8 @@ fn all_tables() -> Vec<(&'static str, Vec<String>)> {
         inference_reservations, inference_usage, revenue_periods,
         forecasts, evidence, commitments, fingerprints, settled_cases, oracle_versions, oracle_weights,
         exhibit_challenges, comments, attachments, attachment_owners, outbox, log_tiles, log_places, log_checkpoints,
-        signing_keys, decision_signatures, webhooks, webhook_deliveries, jobs, decisions, decision_heads, acks, policies, policy_inputs, control,
+        signing_keys, decision_signatures, webhooks, webhook_deliveries, jobs, decisions, decision_heads, acks,
+        enforcement_reports, policies, policy_inputs, control,
         stakes, delegations, proposals, proposal_deposits, proposal_electors, proposal_votes, proposal_steps, seals,
         standing_orders, jurors, draw_secrets, gold_cases, gold_views, panels, panel_seats, market_outcomes,
         outcome_holdings, outcome_trades, settlement_cases, settlement_seeds, settlement_claims, frozen_exhibits,

@@ -221,6 +221,11 @@ table! { acks (seq) {
     actual_bps -> Nullable<BigInt>, body -> Text, target_uid -> Text,
 } }
 
+table! { enforcement_reports (target_uid, workload, scheduler) {
+    target_uid -> Text, workload -> Text, scheduler -> Text, at -> BigInt, every_s -> BigInt, epoch -> BigInt,
+    observed_generation -> BigInt, actual_bps -> BigInt, detail -> Nullable<Text>,
+} }
+
 table! { policies (version) {
     version -> BigInt, hash -> Text, toml -> Text, author_id -> Text, created_at -> BigInt, active -> Bool,
     proposal_id -> Nullable<Text>,

@@ -43,7 +43,7 @@ use crate::{api, gateway};
         api::evidence::challenges, api::comments::list, api::comments::write, api::comments::remove,
         api::attachments::attach, api::attachments::show,
         api::allocations::list, api::allocations::stream, api::allocations::show, api::allocations::history, api::allocations::acknowledge,
-        api::allocations::enforcement, api::keys::list, api::keys::register, api::keys::retire, api::keys::vouch, api::keys::cosign,
+        api::allocations::enforcement, api::allocations::report, api::keys::list, api::keys::register, api::keys::retire, api::keys::vouch, api::keys::cosign,
         api::allocations::policy, api::allocations::policy_versions,
         api::oracle::show, api::oracle::judges, api::oracle::calibration, api::oracle::cases, api::oracle::versions,
         api::oracle::version, api::oracle::register, api::oracle::adopt,

@@ -328,7 +328,8 @@ fn governance(api: &mut Routes<'_>) {
         .service(resource("/acks").route(post(Action::Acknowledge).to(allocations::acknowledge)))
         .service(
             resource("/enforcement")
-                .route(get(Action::ReadEnforcement).to(allocations::enforcement)),
+                .route(get(Action::ReadEnforcement).to(allocations::enforcement))
+                .route(post(Action::Acknowledge).to(allocations::report)),
         )
         .configure(signers)
         .service(resource("/policy").route(get(Action::ReadPolicy).to(allocations::policy)))

@@ -456,6 +456,32 @@ pub struct Ack {
     pub detail: Option<String>,
 }
 
+/// What a scheduler holds, told again and again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EnforcementReport {
+    /// Stable name of the scheduler.
+    pub scheduler: String,
+    /// Within so many seconds it means to report again.
+    pub every_s: u64,
+    /// What it holds.
+    pub items: Vec<HeldShare>,
+}
+
+/// A share that a scheduler holds one target to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldShare {
+    /// Run id.
+    pub target_uid: String,
+    /// `training` or `inference`.
+    pub workload: String,
+    /// Epoch of the decision that it keeps to.
+    pub epoch: u64,
+    /// Generation of that decision.
+    pub observed_generation: u64,
+    /// Share that is really in force, basis points.
+    pub actual_bps: i64,
+}
+
 /// A verification key of the service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Key {

@@ -18,7 +18,7 @@ use uuid::Uuid;
 use super::state::State;
 use super::tracker::{Step, Tracker, key_of};
 use super::{ConsumerError, Enforcer};
-use crate::client::{Allocations, Client, Decision, Key, Polled, RetryPolicy};
+use crate::client::{Allocations, Client, Decision, EnforcementReport, Key, Polled, RetryPolicy};
 use crate::error::ClientError;
 
 /// Least time between two polls, whatever the service answers.
@@ -37,6 +37,8 @@ pub struct Targets {
     pub workload: Option<Workload>,
 }
 
+/// Most targets that the service takes in one report.
+const MAX_REPORTED: usize = 256;
 /// Most targets that the service takes in one request.
 const MAX_NAMED: usize = 64;
 
@@ -98,6 +100,8 @@ pub struct ConsumerConfig {
     pub reconcile: Duration,
     /// Time after which what is in force is applied again, contact or not: whoever loosened it by hand is undone.
     pub reapply: Duration,
+    /// Time between two reports of what it holds, 5 s to an hour.
+    pub report: Duration,
 }
 
 impl ConsumerConfig {
@@ -119,6 +123,7 @@ impl ConsumerConfig {
             poll: Duration::from_secs(25),
             reconcile: Duration::from_secs(30),
             reapply: Duration::from_secs(30),
+            report: Duration::from_secs(60),
         }
     }
 
@@ -129,6 +134,9 @@ impl ConsumerConfig {
         }
         if self.reconcile.is_zero() || self.reconcile > Duration::from_secs(60) {
             return wrong("the time between full reconciles must be above 0 and at most 60 s");
+        }
+        if !(5..=3_600).contains(&self.report.as_secs()) {
+            return wrong("the time between two reports must be 5 s to an hour");
         }
         if self.reapply < LEAST_ROUND {
             return wrong("the time between two applications must be at least 0.1 s");
@@ -154,6 +162,7 @@ pub struct Consumer<E> {
     version: Option<i64>,
     reconciled_at: Option<Instant>,
     applied_at: Option<Instant>,
+    reported_at: Option<Instant>,
     failures: u32,
 }
 
@@ -220,6 +229,7 @@ impl<E: Enforcer> Consumer<E> {
             version: None,
             reconciled_at: None,
             applied_at: None,
+            reported_at: None,
             failures: 0,
         })
     }
@@ -267,7 +277,32 @@ impl<E: Enforcer> Consumer<E> {
         }
         // What was done but not said yet is still worth saying.
         self.acknowledge().await;
+        self.report().await;
         Ok(())
+    }
+
+    /// Says what is held, when it is time to. A report that is lost is not sent again: the next one says more.
+    async fn report(&mut self) {
+        let due = self
+            .reported_at
+            .is_none_or(|at| at.elapsed() >= self.config.report);
+        let items = self.tracker.holdings();
+        if !due || items.is_empty() {
+            return;
+        }
+        self.reported_at = Some(Instant::now());
+        let client = self.client.clone().with_timeout(ACK_TIMEOUT);
+        for items in items.chunks(MAX_REPORTED) {
+            let report = EnforcementReport {
+                scheduler: self.config.scheduler.clone(),
+                every_s: self.config.report.as_secs(),
+                items: items.to_vec(),
+            };
+            if let Err(error) = client.report_enforcement(&report).await {
+                tracing::debug!(%error, "what is held was not reported");
+                return;
+            }
+        }
     }
 
     /// The enforcer, for what it recorded.
@@ -319,7 +354,9 @@ impl<E: Enforcer> Consumer<E> {
         let again = self.tracker.has_unfinished().then_some(E::TRY_AGAIN);
         let reapply = self.applied_at;
         let reapply = reapply.map(|at| self.config.reapply.saturating_sub(at.elapsed()));
-        let soonest = [lease, reconcile, again, reapply]
+        let report = self.reported_at;
+        let report = report.map(|at| self.config.report.saturating_sub(at.elapsed()));
+        let soonest = [lease, reconcile, again, reapply, report]
             .into_iter()
             .flatten()
             .min();

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{Applied, EnforceError, Order};
-use crate::client::Ack;
+use crate::client::{Ack, HeldShare};
 
 /// Most acknowledgements that wait for the service; past it the oldest go.
 const MAX_OWED: usize = 1_024;
@@ -118,6 +118,21 @@ impl Tracker {
                 unfinished: true,
             },
         );
+    }
+
+    /// What is held of each target that an order was carried out for.
+    pub(super) fn holdings(&self) -> Vec<HeldShare> {
+        let held = self.slots.values().filter_map(|slot| {
+            let target = &slot.decision.target;
+            Some(HeldShare {
+                target_uid: target.uid.to_string(),
+                workload: target.workload.as_str().to_owned(),
+                epoch: slot.decision.epoch,
+                observed_generation: slot.decision.generation,
+                actual_bps: slot.in_force()?.get().into(),
+            })
+        });
+        held.collect()
     }
 
     /// What must be kept over a restart.

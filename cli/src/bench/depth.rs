@@ -173,7 +173,7 @@ impl Depth {
 }
 
 /// The database of a service that was just stopped: what it still answers may hold it for a moment.
-fn reopened(data: &DataDir) -> Result<Store> {
+pub(super) fn reopened(data: &DataDir) -> Result<Store> {
     let until = Instant::now() + RELEASE;
     loop {
         match Store::open(&data.database(), StoreOptions::default()) {

@@ -10,6 +10,7 @@ use anyhow::Result;
 use clap::Args;
 use plumbline_agents::bench::{Load, TradesReport};
 use plumbline_store::bench::Rate;
+use plumbline_web::bench::Constant;
 use plumbline_web::{RunningServer, WebConfig};
 use serde::Serialize;
 use tokio::runtime::Runtime;
@@ -182,7 +183,8 @@ impl Settings {
         let folder = work.path();
         let data = DataDir::open(&folder.join("service"))?;
         let running = wiring::start(&data, quiet_options())?;
-        let constant = plumbline_web::bench::serve_constant(&WebConfig::default())?;
+        let constant =
+            plumbline_web::bench::serve_constant(&WebConfig::default(), Constant::trade())?;
         let most = self.connections.iter().copied().max().unwrap_or(1);
         let (market, tokens) = trading_floor(&running, most)?;
         let bench = Measuring {

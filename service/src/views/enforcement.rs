@@ -11,7 +11,7 @@ pub struct EnforcementView {
     /// Share of the granted compute whose scheduler reported the newest decision that was due as enforced:
     /// what could be stopped. 0 to 10,000.
     pub stop_coverage_bps: i64,
-    /// Targets without such a report.
+    /// Targets without such a report, and those whose scheduler has stopped its regular ones.
     pub silent: usize,
     /// Targets that hold more than decided.
     pub diverging: usize,
@@ -34,8 +34,19 @@ pub struct TargetEnforcement {
     pub held_bps: Option<i64>,
     /// When the last report came.
     pub last_report_at: Option<String>,
-    /// Nobody reported that decision as enforced.
+    /// Nobody reported that decision as enforced, or the scheduler is overdue.
     pub silent: bool,
+    /// A scheduler that reports regularly has not for three times as long as it meant to.
+    pub overdue: bool,
     /// More is held than that decision allows.
     pub diverges: bool,
+}
+
+/// `POST /enforcement`: what was taken.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ReportTaken {
+    /// When it came.
+    pub at: String,
+    /// Targets that it was about.
+    pub items: usize,
 }

@@ -6,10 +6,10 @@ use std::time::Duration;
 use actix_web::http::{StatusCode, header};
 use actix_web::web::Bytes;
 use actix_web::{HttpRequest, HttpResponse, web};
-use plumbline_service::commands::Acknowledge;
+use plumbline_service::commands::{Acknowledge, ReportEnforcement};
 use plumbline_service::context::Context;
 use plumbline_service::views::{
-    AckView, AllocationsView, DecisionView, EnforcementView, Page, PolicyView,
+    AckView, AllocationsView, DecisionView, EnforcementView, Page, PolicyView, ReportTaken,
 };
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -252,6 +252,19 @@ pub(crate) async fn enforcement(state: State, caller: Caller) -> Answer {
         service.enforcement(&caller.context())
     })
     .await?)
+}
+
+/// Report what is held, time and again: each report takes the place of the one before it from the same scheduler
+#[utoipa::path(post, path = "/api/v1/enforcement", tag = "allocations", request_body = ReportEnforcement,
+    responses((status = 201, description = "The report was taken", body = ReportTaken)))]
+pub(crate) async fn report(state: State, caller: Caller, body: Json<ReportEnforcement>) -> Answer {
+    let context = caller.writing(body.idempotency);
+    created(
+        &blocking(&state.service, move |service| {
+            service.report_enforcement(&context, &body.value)
+        })
+        .await?,
+    )
 }
 
 /// The policy in force
