@@ -17,13 +17,15 @@ use crate::cosigning::Terms as SigningTerms;
 use crate::enforcement::check_scheduler;
 use crate::events::publish;
 use crate::time::{Millis, rfc3339};
-use crate::views::{AckView, AllocationView, AllocationsView, DecisionView, Page};
+use crate::views::{AckView, AllocationView, AllocationsView, DecisionView, Page, ShareChange};
 use crate::{Result, Service, ServiceError, page};
 
 /// Topic of everything about decisions.
 pub(crate) const TOPIC: &str = "allocations";
 /// Most decisions given out at once.
 const MOST_DECIDED: usize = 1_000;
+/// Newest decisions on a run among which changes are looked for.
+const MOST_CHANGES: i64 = 400;
 /// Longest long poll.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
@@ -138,6 +140,25 @@ impl Service {
                 next_cursor: page.next_cursor,
             })
         })
+    }
+
+    /// The decisions on a run's training that changed its share or action, oldest first, of the newest 400.
+    pub fn share_changes(&self, ctx: &Context, run_id: &str) -> Result<Vec<ShareChange>> {
+        self.allow(&ctx.actor, Action::ListDecisions)?;
+        let id = run_id.to_owned();
+        let training = Workload::Training.as_str();
+        let mut given =
+            self.read(move |tx| Ok(decisions::shares(tx, &id, training, MOST_CHANGES)?))?;
+        given.reverse();
+        // A renewal says again what holds.
+        given.dedup_by(|a, b| (&a.action, a.share_bps) == (&b.action, b.share_bps));
+        let change = |row: decisions::Given| ShareChange {
+            at: rfc3339(row.created_at),
+            decision_id: row.decision_id,
+            action: row.action,
+            share_bps: row.share_bps,
+        };
+        Ok(given.into_iter().map(change).collect())
     }
 
     /// Takes a scheduler's report. The same report again is the same fact;

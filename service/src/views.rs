@@ -378,6 +378,19 @@ pub struct AckView {
     pub detail: Option<String>,
 }
 
+/// A decision on a run that changed what the one before gave.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShareChange {
+    /// When.
+    pub at: String,
+    /// The decision.
+    pub decision_id: String,
+    /// `allow`, `throttle`, `pause`, `drain` or `terminate`.
+    pub action: String,
+    /// Share of the pool, basis points.
+    pub share_bps: i64,
+}
+
 /// One signed decision with its acknowledgements.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct DecisionView {

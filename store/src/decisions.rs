@@ -38,6 +38,20 @@ pub struct Decision {
     pub version: i64,
 }
 
+/// What a decision gave, without its document.
+#[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable)]
+#[diesel(table_name = decisions)]
+pub struct Given {
+    /// Identifier.
+    pub decision_id: String,
+    /// As [`Decision::share_bps`].
+    pub share_bps: i64,
+    /// As [`Decision::action`].
+    pub action: String,
+    /// When it was made, unix ms.
+    pub created_at: i64,
+}
+
 /// Adds a decision, which becomes its target's latest; its version comes back.
 ///
 /// # Errors
@@ -164,6 +178,27 @@ pub fn by_target(
             .order(decisions::version.desc())
             .limit(limit)
             .select(Decision::as_select())
+            .load(conn)
+    })
+}
+
+/// What up to `limit` decisions on a target's workload gave, newest first, without their documents.
+///
+/// # Errors
+/// Those of the database.
+pub fn shares(
+    tx: &mut Tx<'_>,
+    target_uid: &str,
+    workload: &str,
+    limit: i64,
+) -> Result<Vec<Given>, StoreError> {
+    tx.run(|conn| {
+        decisions::table
+            .filter(decisions::target_uid.eq(target_uid))
+            .filter(decisions::workload.eq(workload))
+            .order(decisions::version.desc())
+            .limit(limit)
+            .select(Given::as_select())
             .load(conn)
     })
 }

@@ -253,6 +253,7 @@ fn every_read_of_the_machinery(tx: &mut Tx<'_>) -> Result<(), StoreError> {
     decisions::since(tx, 0, 10)?;
     decisions::list(tx, None, 10)?;
     decisions::by_target(tx, "r1", 10)?;
+    decisions::shares(tx, "r1", "training", 10)?;
     decisions::last_version(tx)?;
     acks::list(tx, "x")?;
     acks::latest_by_scheduler(tx, "r1")?;

@@ -405,6 +405,8 @@ fn page_routes(app: &mut Routes<'_>) {
     app.service(resource("/").route(get(Action::ReadDashboard).to(pages::dashboard::show)))
         .service(resource("/runs/{id}").route(get(Action::ReadRun).to(pages::run::show)))
         .service(resource("/markets").route(get(Action::ListMarkets).to(pages::markets::list)))
+        .service(resource("/tour").route(get(Action::ReadDashboard).to(pages::tour::show)))
+        .service(resource("/tour/skip").route(get(Action::ChooseTheme).to(pages::tour::skip)))
         .configure(market_pages)
         .service(
             resource("/allocations")

@@ -65,6 +65,56 @@
     } catch { /* the text can still be selected */ }
   });
 
+  // ---- calls to copy: with this very address in them
+  for (const code of document.querySelectorAll("[data-curl]")) {
+    for (const text of code.childNodes) {
+      if (text.nodeType === Node.TEXT_NODE) text.data = text.data.replace("$PLUMBLINE_URL", location.origin);
+    }
+    const button = code.parentElement.querySelector("[data-copy-code]");
+    if (!button || !navigator.clipboard) continue;
+    button.hidden = false;
+    button.addEventListener("click", async () => {
+      try {
+        await navigator.clipboard.writeText(code.textContent);
+        button.textContent = "Copied";
+        setTimeout(() => { button.textContent = "Copy"; }, 1500);
+      } catch { /* the text can still be selected */ }
+    });
+  }
+
+  // ---- a form is sent once; its key makes a second time harmless anyway
+  document.addEventListener("submit", (event) => {
+    const sent = event.target;
+    if (sent.method !== "post" || event.defaultPrevented) return;
+    if (sent.dataset.sent) return event.preventDefault();
+    sent.dataset.sent = "1";
+    // An answer that never came: it can be sent again, and the key tells whether it had arrived.
+    setTimeout(() => delete sent.dataset.sent, 15000);
+  });
+  // Back from the next page: the form is there again and may be changed and sent.
+  addEventListener("pageshow", () => {
+    for (const sent of document.querySelectorAll("form[data-sent]")) delete sent.dataset.sent;
+  });
+
+  // ---- what scrolls sideways can be reached and scrolled by keyboard, and only while it does
+  const reach = () => {
+    for (const box of document.querySelectorAll(".table-wrap, pre.code, .diff, .formula")) {
+      const scrolls = box.scrollWidth > box.clientWidth + 1 || box.scrollHeight > box.clientHeight + 1;
+      if (scrolls === box.hasAttribute("tabindex")) continue;
+      if (!scrolls) {
+        for (const name of ["tabindex", "role", "aria-label"]) box.removeAttribute(name);
+        continue;
+      }
+      const heading = box.closest("section, details")?.querySelector("h2, h3, summary");
+      box.tabIndex = 0;
+      box.setAttribute("role", "region");
+      box.setAttribute("aria-label", `${heading?.innerText.trim() || "Table"}, scrolls`);
+    }
+  };
+  addEventListener("resize", reach);
+  document.addEventListener("toggle", reach, true);
+  reach();
+
   // ---- charts: hover and arrow keys read values off
   const element = (name, className) => {
     const made = document.createElement(name);
@@ -72,19 +122,22 @@
     return made;
   };
   const shownDrawing = (chart) => [...chart.querySelectorAll(".drawing")].find((drawing) => drawing.offsetParent !== null);
-  const readings = (drawing) => {
-    if (!drawing.readingList) {
-      try { drawing.readingList = JSON.parse(drawing.dataset.readings); } catch { drawing.readingList = []; }
+  // The table under a chart has its values; each row says where it stands in the wide and in the narrow drawing.
+  const readings = (chart) => {
+    if (!chart.readingList) {
+      const rows = chart.closest("figure").querySelectorAll("tr[data-at]");
+      chart.readingList = [...rows].reverse().map((row) => ({ at: row.dataset.at.split(" ").map(Number), head: row.cells[0].textContent, text: row.cells[1].textContent }));
     }
-    return drawing.readingList;
+    const from = shownDrawing(chart)?.classList.contains("narrow") ? 2 : 0;
+    return chart.readingList.map((one) => ({ x: one.at[from], y: one.at[from + 1], head: one.head, text: one.text }));
   };
   const hide = (chart) => {
     for (const part of chart.querySelectorAll(".cross, .cross-dot, .readout")) part.remove();
     delete chart.dataset.at;
   };
-  const show = (chart, index) => {
+  const show = (chart, index, aloud) => {
     const drawing = shownDrawing(chart);
-    const list = drawing ? readings(drawing) : [];
+    const list = drawing ? readings(chart) : [];
     if (!list.length) return;
     const at = Math.max(0, Math.min(list.length - 1, index));
     const reading = list[at];
@@ -92,7 +145,7 @@
     if (!out) {
       hide(chart);
       out = element("div", "readout");
-      out.setAttribute("role", "status");
+      out.setAttribute("aria-hidden", "true");
       out.append(document.createElement("b"), document.createElement("span"));
       drawing.append(element("div", "cross"), element("div", "cross-dot"), out);
     }
@@ -103,6 +156,8 @@
     dot.style.top = `${reading.y * 100}%`;
     out.firstChild.textContent = reading.head;
     out.lastChild.textContent = reading.text;
+    // Spoken only where keys moved it: a pointer crosses dozens of values.
+    if (aloud) chart.querySelector("[data-said]").textContent = `${reading.head}, ${reading.text}, ${at + 1} of ${list.length}`;
     const right = reading.x > 0.55;
     out.style.left = right ? "auto" : `calc(${reading.x * 100}% + 12px)`;
     out.style.right = right ? `calc(${(1 - reading.x) * 100}% + 12px)` : "auto";
@@ -118,7 +173,7 @@
     const box = drawing.getBoundingClientRect();
     if (event.clientY > box.bottom) return;
     const x = (event.clientX - box.left) / box.width;
-    const list = readings(drawing);
+    const list = readings(chart);
     let best = 0;
     list.forEach((reading, index) => {
       if (Math.abs(reading.x - x) <= Math.abs(list[best].x - x)) best = index;
@@ -128,14 +183,13 @@
   document.addEventListener("keydown", (event) => {
     const chart = event.target.closest?.("[data-chart]");
     if (!chart || event.target !== chart) return;
-    const drawing = shownDrawing(chart);
-    const last = drawing ? readings(drawing).length - 1 : -1;
+    const last = shownDrawing(chart) ? readings(chart).length - 1 : -1;
     const at = chart.dataset.at === undefined ? last + 1 : Number(chart.dataset.at);
-    const next = { ArrowLeft: at - 1, ArrowRight: at + 1, Home: 0, End: last }[event.key];
+    const next = { ArrowLeft: at - 1, ArrowRight: at + 1, PageDown: at - 10, PageUp: at + 10, Home: 0, End: last }[event.key];
     if (event.key === "Escape") hide(chart);
     if (next === undefined) return;
     event.preventDefault();
-    show(chart, next);
+    show(chart, next, true);
   });
   document.addEventListener("focusout", (event) => {
     if (event.target.matches?.("[data-chart]")) hide(event.target);
@@ -197,6 +251,8 @@
       unit.textContent = units[form.mode.value];
       const wanted = order();
       if (!wanted) return;
+      const curl = form.querySelector("[data-curl-body]");
+      if (curl) curl.textContent = JSON.stringify(wanted);
       const turn = ++asked;
       try {
         const answer = await fetch(form.dataset.quote, { method: "POST", headers: { "Content-Type": "application/json", "X-CSRF-Token": csrf() }, body: JSON.stringify(wanted) });
@@ -282,6 +338,7 @@
           if (next) swap(part, next);
         }
         tick();
+        reach();
       } catch { /* the next event tries again */ }
     };
     const schedule = () => {

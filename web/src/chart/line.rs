@@ -1,9 +1,8 @@
 //! Line charts of training: loss per node, throughput, share of compute.
 
-use serde::Serialize;
-
+use super::Frame;
 use super::scale::number_ticks;
-use super::{Frame, Reading, Tick, readings_json};
+use super::shape::{Axis, Chart, Event, Shape, UnitLine};
 
 /// Most points drawn per line; more could not be told apart.
 const MAX_POINTS: usize = 400;
@@ -23,43 +22,6 @@ pub(crate) struct Series {
     pub(crate) read: bool,
 }
 
-/// A chart in both sizes.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub(crate) struct LineChart {
-    /// For desktop columns.
-    pub(crate) wide: Drawing,
-    /// For phones.
-    pub(crate) narrow: Drawing,
-    /// The sentence that stands for the chart where it cannot be seen.
-    pub(crate) summary: String,
-}
-
-/// The chart's coordinates in one size.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub(crate) struct Drawing {
-    /// Size and margins.
-    pub(crate) frame: Frame,
-    /// The lines.
-    pub(crate) lines: Vec<Line>,
-    /// Vertical axis.
-    pub(crate) y_ticks: Vec<Tick>,
-    /// Horizontal axis.
-    pub(crate) x_ticks: Vec<Tick>,
-    /// Read-outs as JSON.
-    pub(crate) readings: String,
-}
-
-/// One line's path.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub(crate) struct Line {
-    /// What it is.
-    pub(crate) name: String,
-    /// CSS class.
-    pub(crate) class: String,
-    /// SVG path data.
-    pub(crate) path: String,
-}
-
 /// How to write the numbers of a chart.
 #[derive(Clone, Copy)]
 pub(crate) struct Labels {
@@ -74,13 +36,13 @@ pub(crate) struct Labels {
 }
 
 /// Draws the series in both sizes.
-pub(crate) fn draw(series: &[Series], labels: Labels, wide: Frame, summary: String) -> LineChart {
+pub(crate) fn draw(series: &[Series], labels: Labels, wide: Frame, summary: String) -> Chart {
     let thinned: Vec<Series> = series.iter().map(thin).collect();
-    LineChart {
-        wide: drawing(wide, &thinned, labels),
-        narrow: drawing(Frame::NARROW, &thinned, labels),
+    Shape {
         summary,
+        ..shape(&thinned, labels)
     }
+    .draw(wide)
 }
 
 /// Keeps the first and the last point and every n-th between them; drops what is not finite.
@@ -103,106 +65,73 @@ fn thin(series: &Series) -> Series {
     }
 }
 
-fn drawing(frame: Frame, series: &[Series], labels: Labels) -> Drawing {
-    let all = || {
-        series
-            .iter()
-            .flat_map(|series| series.points.iter().copied())
-    };
-    let bounds = |pick: fn((f64, f64)) -> f64| {
-        all()
-            .map(pick)
-            .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| {
-                (low.min(v), high.max(v))
-            })
-    };
-    let (x_low, x_high) = bounds(|(x, _)| x);
-    let (y_low, y_high) = bounds(|(_, y)| y);
+/// The smallest and the largest of some numbers.
+fn bounds(values: impl Iterator<Item = f64>) -> (f64, f64) {
+    values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| {
+        (low.min(value), high.max(value))
+    })
+}
+
+fn shape(series: &[Series], labels: Labels) -> Shape {
+    let all = || series.iter().flat_map(|series| series.points.iter());
+    let (x_low, x_high) = bounds(all().map(|(x, _)| *x));
+    let (y_low, y_high) = bounds(all().map(|(_, y)| *y));
     let y_low = if labels.from_zero {
         y_low.min(0.0)
     } else {
         y_low
     };
-    let (x_from, x_to) = if x_high > x_low {
-        (x_low, x_high)
-    } else {
-        (x_low, x_low + 1.0)
-    };
+    let x_to = if x_high > x_low { x_high } else { x_low + 1.0 };
+    let axis = Axis::Number(x_low, x_to, labels.x);
     let (y_from, y_to, y_numbers) = number_ticks(y_low, y_high, 4);
-    let (_, _, x_numbers) = number_ticks(x_from, x_to, frame.x_labels.saturating_sub(1));
-    let x = |value: f64| frame.x((value - x_from) / (x_to - x_from));
-    let y = |value: f64| frame.y((value - y_from) / (y_to - y_from));
-    let x_ticks = x_numbers
-        .into_iter()
-        .filter(|value| (x_from..=x_to).contains(value));
-    let lines = series.iter().map(|series| Line {
+    let y = |value: f64| (value - y_from) / (y_to - y_from);
+    let lines = series.iter().map(|series| UnitLine {
         name: series.name.clone(),
         class: series.class.clone(),
-        path: path(series, x, y),
+        points: series
+            .points
+            .iter()
+            .map(|(at, value)| (axis.fraction(*at), y(*value)))
+            .collect(),
+        steps: series.steps,
+        to_edge: false,
     });
-    Drawing {
-        lines: lines.collect(),
-        y_ticks: y_numbers
-            .into_iter()
-            .map(|value| Tick {
-                at: y(value),
-                label: (labels.y)(value),
-            })
-            .collect(),
-        x_ticks: x_ticks
-            .map(|value| Tick {
-                at: x(value),
-                label: (labels.x)(value),
-            })
-            .collect(),
-        readings: readings_json(&readings(&frame, series, labels, x, y)),
-        frame,
+    let y_ticks = y_numbers
+        .into_iter()
+        .map(|value| (y(value), (labels.y)(value)));
+    Shape {
+        events: events(series, labels, |x| axis.fraction(x), y),
+        ..Shape::of(lines.collect(), axis, y_ticks.collect())
     }
-}
-
-fn path(series: &Series, x: impl Fn(f64) -> f64, y: impl Fn(f64) -> f64) -> String {
-    let mut path = String::new();
-    for (index, (at, value)) in series.points.iter().enumerate() {
-        let (px, py) = (x(*at), y(*value));
-        let command = match (index, series.steps) {
-            (0, _) => format!("M{px} {py}"),
-            (_, true) => format!("H{px}V{py}"),
-            (_, false) => format!("L{px} {py}"),
-        };
-        path.push_str(&command);
-    }
-    path
 }
 
 /// One read-out per point of the first read series, with the other read series' values at the same x.
-fn readings(
-    frame: &Frame,
+fn events(
     series: &[Series],
     labels: Labels,
     x: impl Fn(f64) -> f64,
     y: impl Fn(f64) -> f64,
-) -> Vec<Reading> {
+) -> Vec<Event> {
     let read: Vec<&Series> = series.iter().filter(|series| series.read).collect();
     let Some(main) = read.first() else {
         return Vec::new();
     };
-    let others = &read[1..];
-    let reading = |(at, value): &(f64, f64)| {
+    let event = |(at, value): &(f64, f64)| {
         let mut text = format!("{} {}", (labels.x)(*at), labels.x_unit);
-        for other in others {
+        for other in &read[1..] {
             if let Some((_, value)) = other.points.iter().find(|(x, _)| x == at) {
                 text.push_str(&format!(" · {} {}", other.name, (labels.y)(*value)));
             }
         }
-        Reading::at(
-            frame,
-            x(*at),
-            y(*value),
-            format!("{} {}", main.name, (labels.y)(*value)),
+        Event {
+            at: (x(*at), y(*value)),
+            cause: None,
+            head: format!("{} {}", main.name, (labels.y)(*value)),
             text,
-        )
+            href: None,
+        }
     };
-    main.points.iter().map(reading).collect()
+    main.points.iter().map(event).collect()
 }
 
 #[cfg(test)]
@@ -252,7 +181,7 @@ mod tests {
         for points in [vec![], vec![(f64::NAN, 1.0), (1.0, f64::INFINITY)]] {
             let chart = draw(&[series(points)], LABELS, Frame::WIDE, String::new());
             assert_eq!(chart.wide.lines[0].path, "");
-            assert_eq!(chart.wide.readings, "[]");
+            assert_eq!(chart.readings, []);
         }
     }
 

@@ -8,8 +8,12 @@ pub(crate) mod line;
 pub(crate) mod outcomes;
 pub(crate) mod price;
 pub(crate) mod scale;
+pub(crate) mod shape;
 
+use plumbline_service::views::MarketView;
 use serde::Serialize;
+
+use scale::millis;
 
 /// Outer size and margins, in SVG user units (CSS pixels at the intended width).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -64,6 +68,25 @@ impl Frame {
     }
 }
 
+/// From the first point to the newest fact about a market, or to now while it trades; milliseconds since 1970.
+pub(crate) fn time_range(
+    market: &MarketView,
+    first: Option<i64>,
+    last: Option<i64>,
+    now: i64,
+) -> (i64, i64) {
+    let from = first.or_else(|| millis(&market.opened_at)).unwrap_or(now);
+    let facts = [&market.settlement.frozen_at, &market.settlement.settled_at];
+    let facts = facts
+        .into_iter()
+        .filter_map(|time| time.as_deref().and_then(millis));
+    let newest = facts.chain(last).max().unwrap_or(from);
+    let trading = matches!(market.status.as_str(), "open" | "closing");
+    let to = if trading { newest.max(now) } else { newest };
+    // A market that has just opened still gets a line with some length.
+    (from, to.max(from + 10_000))
+}
+
 /// A labelled place on an axis.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Tick {
@@ -76,35 +99,4 @@ pub(crate) struct Tick {
 /// A tenth of a pixel is enough, and keeps pages small.
 fn round(value: f64) -> f64 {
     (value * 10.0).round() / 10.0
-}
-
-/// One place that the read-out of a chart can show.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub(crate) struct Reading {
-    /// Fraction of the chart's outer width.
-    pub(crate) x: f64,
-    /// Fraction of the chart's outer height.
-    pub(crate) y: f64,
-    /// First line, the value.
-    pub(crate) head: String,
-    /// Second line, what and when.
-    pub(crate) text: String,
-}
-
-impl Reading {
-    fn at(frame: &Frame, x: f64, y: f64, head: String, text: String) -> Self {
-        let fraction = |value: f64| (value * 10_000.0).round() / 10_000.0;
-        Self {
-            x: fraction(x / frame.width),
-            y: fraction(y / frame.height),
-            head,
-            text,
-        }
-    }
-}
-
-/// The read-outs as JSON, for the script that shows them.
-fn readings_json(readings: &[Reading]) -> String {
-    // Plain strings and finite numbers always serialise.
-    serde_json::to_string(readings).unwrap_or_else(|_| "[]".to_owned())
 }

@@ -2,9 +2,9 @@
 
 use plumbline_service::views::{MarketView, OutcomePrices};
 
-use super::line::{Drawing, Line, LineChart};
-use super::scale::{millis, time_ticks};
-use super::{Frame, Reading, Tick, readings_json};
+use super::scale::millis;
+use super::shape::{Axis, Chart, Event, Shape, UnitLine, percent_ticks};
+use super::{Frame, time_range};
 use crate::templates::format::{exact, percent};
 
 /// Lines drawn; the other outcomes are drawn together. As many as there are series colours.
@@ -28,17 +28,51 @@ pub(crate) fn leading(market: &MarketView) -> Vec<usize> {
 }
 
 /// Draws the history of `market`, up to `now` (milliseconds since 1970) while it trades.
-pub(crate) fn draw(market: &MarketView, moves: &[OutcomePrices], now: i64) -> LineChart {
+pub(crate) fn draw(market: &MarketView, moves: &[OutcomePrices], now: i64) -> Chart {
     let lines = leading(market);
     let known: Vec<Known<'_>> = moves
         .iter()
         .filter_map(|point| millis(&point.at).map(|at| Known { at, point }))
         .collect();
-    LineChart {
-        wide: drawing(Frame::WIDE, market, &lines, &known, now),
-        narrow: drawing(Frame::NARROW, market, &lines, &known, now),
-        summary: summary(market, &lines),
+    let ends = (
+        known.first().map(|known| known.at),
+        known.last().map(|known| known.at),
+    );
+    let (from, to) = time_range(market, ends.0, ends.1, now);
+    let axis = Axis::Time(from, to);
+    let x = |at: i64| axis.fraction(at as f64);
+    let outcomes = market.outcomes.as_deref().unwrap_or_default();
+    let line = |name: String, class: String, price: &dyn Fn(&Known<'_>) -> f64| UnitLine {
+        name,
+        class,
+        points: known
+            .iter()
+            .map(|known| (x(known.at), price(known)))
+            .collect(),
+        steps: true,
+        to_edge: true,
+    };
+    let mut drawn: Vec<UnitLine> = lines
+        .iter()
+        .enumerate()
+        .map(|(rank, index)| {
+            let name = outcomes.get(*index).map_or("", |one| one.name.as_str());
+            let class = format!("line-outcome line-{}", rank + 1);
+            line(name.to_owned(), class, &|known| known.price(*index))
+        })
+        .collect();
+    if lines.len() < outcomes.len() {
+        let name = format!("{} others", outcomes.len() - lines.len());
+        let class = "line-outcome line-others".to_owned();
+        drawn.push(line(name, class, &|known| known.rest(&lines)));
     }
+    let events = known.iter().map(|known| event(market, known, x(known.at)));
+    Shape {
+        events: events.collect(),
+        summary: summary(market, &lines),
+        ..Shape::of(drawn, axis, percent_ticks())
+    }
+    .draw(Frame::WIDE)
 }
 
 /// Prices whose time could be read.
@@ -70,80 +104,8 @@ fn summary(market: &MarketView, lines: &[usize]) -> String {
     format!("{} outcomes; now {}.", outcomes.len(), told.join(", "))
 }
 
-fn drawing(
-    frame: Frame,
-    market: &MarketView,
-    lines: &[usize],
-    known: &[Known<'_>],
-    now: i64,
-) -> Drawing {
-    let (from, to) = time_range(market, known, now);
-    let x = |at: i64| frame.x((at - from) as f64 / (to - from).max(1) as f64);
-    let y = |price: f64| frame.y(price);
-    let outcomes = market.outcomes.as_deref().unwrap_or_default();
-    let path = |price: &dyn Fn(&Known<'_>) -> f64| {
-        let mut path = String::new();
-        for (index, known) in known.iter().enumerate() {
-            let (px, py) = (x(known.at), y(price(known)));
-            let command = if index == 0 {
-                format!("M{px} {py}")
-            } else {
-                format!("H{px}V{py}")
-            };
-            path.push_str(&command);
-        }
-        if !path.is_empty() {
-            path.push_str(&format!("H{}", frame.right));
-        }
-        path
-    };
-    let mut drawn: Vec<Line> = lines
-        .iter()
-        .enumerate()
-        .map(|(rank, line)| Line {
-            name: outcomes
-                .get(*line)
-                .map_or(String::new(), |one| one.name.clone()),
-            class: format!("line-outcome line-{}", rank + 1),
-            path: path(&|known| known.price(*line)),
-        })
-        .collect();
-    if lines.len() < outcomes.len() {
-        drawn.push(Line {
-            name: format!("{} others", outcomes.len() - lines.len()),
-            class: "line-outcome line-others".to_owned(),
-            path: path(&|known| known.rest(lines)),
-        });
-    }
-    let readings: Vec<Reading> = known
-        .iter()
-        .map(|known| reading(&frame, market, known, &x, &y))
-        .collect();
-    Drawing {
-        lines: drawn,
-        y_ticks: [0.0, 0.25, 0.5, 0.75, 1.0]
-            .map(|value| Tick {
-                at: y(value),
-                label: format!("{}%", value * 100.0),
-            })
-            .to_vec(),
-        x_ticks: time_ticks(from, to, frame.x_labels)
-            .into_iter()
-            .map(|(at, label)| Tick { at: x(at), label })
-            .collect(),
-        readings: readings_json(&readings),
-        frame,
-    }
-}
-
 /// What was traded to which price, or who led at the opening.
-fn reading(
-    frame: &Frame,
-    market: &MarketView,
-    known: &Known<'_>,
-    x: &impl Fn(i64) -> f64,
-    y: &impl Fn(f64) -> f64,
-) -> Reading {
+fn event(market: &MarketView, known: &Known<'_>, x: f64) -> Event {
     let outcomes = market.outcomes.as_deref().unwrap_or_default();
     let traded = known
         .point
@@ -159,33 +121,13 @@ fn reading(
     } else {
         "the market opened"
     };
-    Reading::at(
-        frame,
-        x(known.at),
-        y(price),
-        format!("{name} {}", percent(price)),
-        format!("{what} · {}", exact(&known.point.at)),
-    )
-}
-
-/// From the opening to the newest fact, or to now while the market trades.
-fn time_range(market: &MarketView, known: &[Known<'_>], now: i64) -> (i64, i64) {
-    let from = known
-        .first()
-        .map(|known| known.at)
-        .or_else(|| millis(&market.opened_at))
-        .unwrap_or(now);
-    let facts = [&market.settlement.frozen_at, &market.settlement.settled_at];
-    let newest = facts
-        .into_iter()
-        .filter_map(|time| time.as_deref().and_then(millis))
-        .chain(known.last().map(|known| known.at))
-        .max()
-        .unwrap_or(from);
-    let trading = matches!(market.status.as_str(), "open" | "closing");
-    let to = if trading { newest.max(now) } else { newest };
-    // A market that has just opened still gets lines with some length.
-    (from, to.max(from + 10_000))
+    Event {
+        at: (x, price),
+        cause: None,
+        head: format!("{name} {}", percent(price)),
+        text: format!("{what} · {}", exact(&known.point.at)),
+        href: None,
+    }
 }
 
 #[cfg(test)]
@@ -201,11 +143,8 @@ mod tests {
         assert_eq!(names.len(), MOST_LINES + 1, "{names:?}");
         assert_eq!((names[0], names[MOST_LINES]), ("# fast path", "2 others"));
         assert_eq!(chart.wide.lines[0].class, "line-outcome line-1");
-        assert!(
-            chart.wide.readings.contains("# fast path 61.8%"),
-            "{}",
-            chart.wide.readings
-        );
+        let read = |text: &str| chart.readings.iter().any(|one| one.head.contains(text));
+        assert!(read("# fast path 61.8%"), "{:?}", chart.readings);
         assert!(
             chart
                 .summary
@@ -226,7 +165,8 @@ mod tests {
             for line in chart.wide.lines.iter().chain(&chart.narrow.lines) {
                 assert!(!line.path.contains("NaN") && !line.path.contains("inf"));
             }
-            assert!(!chart.wide.readings.contains("NaN"));
+            let read = format!("{:?}", chart.readings);
+            assert!(!read.contains("NaN"), "{read}");
         }
         assert!(
             draw(&samples::outcomes_market(), &[], 0).wide.lines[0]

@@ -1,84 +1,11 @@
 //! The price chart of a market: a step line with every cause marked.
 
-use plumbline_service::views::{MarketView, PricePoint};
-use serde::Serialize;
+use plumbline_service::views::{MarketView, PricePoint, ShareChange};
 
-use super::scale::{millis, time_ticks};
-use super::{Frame, Reading, Tick, readings_json};
-use crate::templates::format::{exact, percent};
-
-/// A price chart in both sizes.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub(crate) struct PriceChart {
-    /// For desktop columns.
-    pub(crate) wide: Drawing,
-    /// For phones.
-    pub(crate) narrow: Drawing,
-    /// The sentence that stands for the chart where it cannot be seen.
-    pub(crate) summary: String,
-}
-
-/// The chart's coordinates in one size.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub(crate) struct Drawing {
-    /// Size and margins.
-    pub(crate) frame: Frame,
-    /// Path of the step line.
-    pub(crate) line: String,
-    /// Path of the area under it.
-    pub(crate) area: String,
-    /// Gridlines with probabilities.
-    pub(crate) y_ticks: Vec<Tick>,
-    /// Times.
-    pub(crate) x_ticks: Vec<Tick>,
-    /// What moved the price.
-    pub(crate) marks: Vec<Mark>,
-    /// Current interval as an error bar at the right edge.
-    pub(crate) interval: Span,
-    /// Newest point.
-    pub(crate) end: Place,
-    /// Where the market was frozen.
-    pub(crate) frozen: Option<f64>,
-    /// Where it was settled, at π.
-    pub(crate) settled: Option<Place>,
-    /// Read-outs as JSON.
-    pub(crate) readings: String,
-}
-
-/// A coordinate pair.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub(crate) struct Place {
-    /// Horizontal.
-    pub(crate) x: f64,
-    /// Vertical.
-    pub(crate) y: f64,
-}
-
-/// A vertical span at one place.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub(crate) struct Span {
-    /// Horizontal.
-    pub(crate) x: f64,
-    /// Upper end.
-    pub(crate) top: f64,
-    /// Lower end.
-    pub(crate) bottom: f64,
-}
-
-/// A cause on the line.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub(crate) struct Mark {
-    /// Horizontal.
-    pub(crate) x: f64,
-    /// Vertical.
-    pub(crate) y: f64,
-    /// `open`, `trade`, `evidence` or `oracle`.
-    pub(crate) cause: String,
-    /// What happened, in words.
-    pub(crate) title: String,
-    /// Page about it.
-    pub(crate) href: Option<String>,
-}
+use super::scale::millis;
+use super::shape::{Axis, Chart, Event, Shape, UnitLine, percent_ticks};
+use super::{Frame, time_range};
+use crate::templates::format::{bps, exact, percent};
 
 /// A point whose time could be read.
 struct Known<'a> {
@@ -87,8 +14,57 @@ struct Known<'a> {
     point: &'a PricePoint,
 }
 
-/// Draws the history of `market`, up to `now` (milliseconds since 1970) while it is open.
-pub(crate) fn draw(market: &MarketView, points: &[PricePoint], now: i64) -> PriceChart {
+/// Draws the history of `market` with the decisions on its run (`shares`, oldest first), up to `now` (milliseconds
+/// since 1970) while it is open.
+pub(crate) fn draw(
+    market: &MarketView,
+    points: &[PricePoint],
+    shares: &[ShareChange],
+    now: i64,
+) -> Chart {
+    let known = known(points);
+    let (first, last) = (known.first(), known.last());
+    let (from, to) = time_range(
+        market,
+        first.map(|known| known.at),
+        last.map(|known| known.at),
+        now,
+    );
+    let axis = Axis::Time(from, to);
+    let x = |at: i64| axis.fraction(at as f64);
+    let line = UnitLine {
+        name: "probability".to_owned(),
+        class: "price-line".to_owned(),
+        points: known
+            .iter()
+            .map(|known| (x(known.at), known.point.probability))
+            .collect(),
+        steps: true,
+        to_edge: true,
+    };
+    let settlement = &market.settlement;
+    let time = |text: &Option<String>| text.as_deref().and_then(millis).map(x);
+    let mut told: Vec<(i64, Event)> = known
+        .iter()
+        .map(|known| (known.at, event(known, x(known.at))))
+        .collect();
+    told.extend(decisions(shares, &known, (from, to), x));
+    told.sort_by_key(|(at, _)| *at);
+    Shape {
+        shaded: true,
+        events: told.into_iter().map(|(_, event)| event).collect(),
+        interval: Some((market.interval.low, market.interval.high)),
+        frozen: time(&settlement.frozen_at),
+        settled: settlement
+            .pi
+            .map(|pi| (time(&settlement.settled_at).unwrap_or(1.0), pi)),
+        summary: summary(market, known.len()),
+        ..Shape::of(vec![line], axis, percent_ticks())
+    }
+    .draw(Frame::WIDE)
+}
+
+fn known(points: &[PricePoint]) -> Vec<Known<'_>> {
     let mut known = Vec::with_capacity(points.len());
     let mut before = None;
     for point in points.iter().filter(|point| point.probability.is_finite()) {
@@ -97,13 +73,7 @@ pub(crate) fn draw(market: &MarketView, points: &[PricePoint], now: i64) -> Pric
             before = Some(point.probability);
         }
     }
-    let summary = summary(market, known.len());
-    let wide = drawing(Frame::WIDE, market, &known, now);
-    PriceChart {
-        wide,
-        narrow: drawing(Frame::NARROW, market, &known, now),
-        summary,
-    }
+    known
 }
 
 fn summary(market: &MarketView, moves: usize) -> String {
@@ -117,133 +87,48 @@ fn summary(market: &MarketView, moves: usize) -> String {
     )
 }
 
-fn drawing(frame: Frame, market: &MarketView, known: &[Known<'_>], now: i64) -> Drawing {
-    let (from, to) = time_range(market, known, now);
-    let x = |at: i64| frame.x((at - from) as f64 / (to - from).max(1) as f64);
-    let y = |probability: f64| frame.y(probability);
-    let last = known
-        .last()
-        .map_or(market.probability, |known| known.point.probability);
-    let line = step_line(known, x, y, frame.right);
-    let area = match known.first() {
-        Some(first) => format!("{line}V{}H{}Z", frame.bottom, x(first.at)),
-        None => String::new(),
-    };
-    let y_ticks = [0.0, 0.25, 0.5, 0.75, 1.0].map(|value| Tick {
-        at: y(value),
-        label: format!("{}%", value * 100.0),
-    });
-    let x_ticks = time_ticks(from, to, frame.x_labels)
-        .into_iter()
-        .map(|(at, label)| Tick { at: x(at), label });
-    let readings: Vec<Reading> = known
-        .iter()
-        .map(|known| {
-            let (px, py) = (x(known.at), y(known.point.probability));
-            Reading::at(
-                &frame,
-                px,
-                py,
-                percent(known.point.probability),
-                describe(known),
-            )
-        })
-        .collect();
-    let settled = market.settlement.pi.map(|pi| Place {
-        x: market
-            .settlement
-            .settled_at
-            .as_deref()
-            .and_then(millis)
-            .map_or(frame.right, x),
-        y: y(pi),
-    });
-    Drawing {
-        line,
-        area,
-        y_ticks: y_ticks.to_vec(),
-        x_ticks: x_ticks.collect(),
-        marks: known
-            .iter()
-            .map(|known| mark(known, x(known.at), y(known.point.probability)))
-            .collect(),
-        interval: Span {
-            x: frame.right + 9.0,
-            top: y(market.interval.high),
-            bottom: y(market.interval.low),
-        },
-        end: Place {
-            x: frame.right,
-            y: y(last),
-        },
-        frozen: market
-            .settlement
-            .frozen_at
-            .as_deref()
-            .and_then(millis)
-            .map(x),
-        settled,
-        readings: readings_json(&readings),
-        frame,
-    }
-}
-
-/// From the first point to the newest fact, or to now while the market trades.
-fn time_range(market: &MarketView, known: &[Known<'_>], now: i64) -> (i64, i64) {
-    let from = known
-        .first()
-        .map(|known| known.at)
-        .or_else(|| millis(&market.opened_at))
-        .unwrap_or(now);
-    let facts = [&market.settlement.frozen_at, &market.settlement.settled_at];
-    let facts = facts
-        .into_iter()
-        .filter_map(|time| time.as_deref().and_then(millis));
-    let newest = facts
-        .chain(known.last().map(|known| known.at))
-        .max()
-        .unwrap_or(from);
-    let trading = matches!(market.status.as_str(), "open" | "closing");
-    let to = if trading { newest.max(now) } else { newest };
-    // A market that has just opened still gets a line with some length.
-    (from, to.max(from + 10_000))
-}
-
-fn step_line(
-    known: &[Known<'_>],
-    x: impl Fn(i64) -> f64,
-    y: impl Fn(f64) -> f64,
-    right: f64,
-) -> String {
-    let mut path = String::new();
-    for (index, known) in known.iter().enumerate() {
-        let (px, py) = (x(known.at), y(known.point.probability));
-        let command = if index == 0 {
-            format!("M{px} {py}")
-        } else {
-            format!("H{px}V{py}")
-        };
-        path.push_str(&command);
-    }
-    if !path.is_empty() {
-        path.push_str(&format!("H{right}"));
-    }
-    path
-}
-
-fn mark(known: &Known<'_>, x: f64, y: f64) -> Mark {
+fn event(known: &Known<'_>, x: f64) -> Event {
     let href = match (known.point.cause.as_str(), &known.point.reference) {
         ("evidence", Some(id)) => Some(format!("/evidence/{}", path_segment(id))),
         _ => None,
     };
-    let title = format!("{} · {}", percent(known.point.probability), describe(known));
-    Mark {
-        x,
-        y,
-        cause: known.point.cause.clone(),
-        title,
+    Event {
+        at: (x, known.point.probability),
+        cause: Some(known.point.cause.clone()),
+        head: percent(known.point.probability),
+        text: describe(known),
         href,
     }
+}
+
+/// The decisions on the run in the time that is shown, each at the price of its moment.
+fn decisions<'a>(
+    shares: &'a [ShareChange],
+    known: &'a [Known<'a>],
+    (from, to): (i64, i64),
+    x: impl Fn(i64) -> f64 + 'a,
+) -> impl Iterator<Item = (i64, Event)> + 'a {
+    let timed = shares
+        .iter()
+        .filter_map(|share| millis(&share.at).map(|at| (at, share)));
+    let shown = timed.filter(move |(at, _)| (from..=to).contains(at));
+    shown.filter_map(move |(at, share)| {
+        let then = known.iter().rev().find(|known| known.at <= at)?;
+        let price = then.point.probability;
+        let event = Event {
+            at: (x(at), price),
+            cause: Some("decision".to_owned()),
+            head: percent(price),
+            text: format!(
+                "decision: {}, {} of the pool · {}",
+                share.action,
+                bps(share.share_bps as f64),
+                exact(&share.at)
+            ),
+            href: Some(format!("/allocations/{}", path_segment(&share.decision_id))),
+        };
+        Some((at, event))
+    })
 }
 
 fn describe(known: &Known<'_>) -> String {
@@ -324,7 +209,18 @@ mod tests {
             point("2026-11-22T10:00:30Z", 1.0, "trade"),
             point("2026-11-22T10:01:00Z", 0.0, "evidence"),
         ];
-        let chart = draw(&market, &points, millis("2026-11-22T10:02:00Z").unwrap());
+        let share = ShareChange {
+            at: "2026-11-22T10:00:45Z".into(),
+            decision_id: "d 1".into(),
+            action: "throttle".into(),
+            share_bps: 500,
+        };
+        let late = ShareChange {
+            at: "2027-11-22T10:00:45Z".into(),
+            ..share.clone()
+        };
+        let now = millis("2026-11-22T10:02:00Z").unwrap();
+        let chart = draw(&market, &points, &[share, late], now);
         let frame = Frame::WIDE;
         let middle = frame.y(0.5);
         let expected = format!(
@@ -337,15 +233,21 @@ mod tests {
             frame.bottom,
             frame.right
         );
-        assert_eq!(chart.wide.line, expected);
-        assert_eq!(chart.wide.marks[2].href.as_deref(), Some("/evidence/e%2F1"));
+        assert_eq!(chart.wide.lines[0].path, expected);
+        let marks = &chart.wide.marks;
+        let causes: Vec<&str> = marks.iter().map(|mark| mark.cause.as_str()).collect();
+        assert_eq!(causes, ["open", "trade", "decision", "evidence"]);
+        assert_eq!(marks[2].at.y, frame.top, "at the price of its moment");
+        assert_eq!(marks[2].href.as_deref(), Some("/allocations/d+1"));
+        assert!(marks[2].title.contains("throttle, 5% of the pool"));
+        assert_eq!(marks[3].href.as_deref(), Some("/evidence/e%2F1"));
         assert!(
-            chart.wide.marks[2]
-                .title
-                .contains("evidence, −100.0 points"),
+            marks[3].title.contains("evidence, −100.0 points"),
             "{}",
-            chart.wide.marks[2].title
+            marks[3].title
         );
+        assert_eq!(chart.readings.len(), 4);
+        assert!(chart.readings[0].at.split(' ').count() == 4);
         assert_eq!(chart.wide.marks[1].href, None);
     }
 
@@ -360,28 +262,23 @@ mod tests {
             point("2026-11-22T10:00:00Z", -3.0, "trade"),
             point("2025-11-22T10:00:00Z", 9.0, "song"),
         ];
-        let chart = draw(&market, &points, 0);
+        let chart = draw(&market, &points, &[], 0);
         for drawing in [&chart.wide, &chart.narrow] {
             assert_eq!(drawing.marks.len(), 2);
             for mark in &drawing.marks {
-                assert!((drawing.frame.left..=drawing.frame.right).contains(&mark.x));
-                assert!((drawing.frame.top..=drawing.frame.bottom).contains(&mark.y));
+                assert!((drawing.frame.left..=drawing.frame.right).contains(&mark.at.x));
+                assert!((drawing.frame.top..=drawing.frame.bottom).contains(&mark.at.y));
             }
             assert_eq!(drawing.settled.unwrap().y, drawing.frame.top);
-            assert!(!drawing.line.contains("NaN") && !drawing.line.contains("inf"));
+            let line = &drawing.lines[0].path;
+            assert!(!line.contains("NaN") && !line.contains("inf"));
         }
     }
 
     #[test]
     fn an_empty_history_is_an_empty_line() {
-        let chart = draw(&samples::market(), &[], 0);
-        assert_eq!(
-            (
-                chart.wide.line.as_str(),
-                chart.wide.area.as_str(),
-                chart.wide.readings.as_str()
-            ),
-            ("", "", "[]")
-        );
+        let chart = draw(&samples::market(), &[], &[], 0);
+        assert_eq!(chart.wide.lines[0].path, "");
+        assert_eq!((chart.wide.area.as_str(), chart.readings.len()), ("", 0));
     }
 }

@@ -9,7 +9,8 @@ use super::Visit;
 use crate::api::Answer;
 use crate::auth::State;
 use crate::chart::Frame;
-use crate::chart::line::{Labels, LineChart, Series, draw};
+use crate::chart::line::{Labels, Series, draw};
+use crate::chart::shape::Chart;
 use crate::extract::Params;
 use crate::templates::Page;
 use crate::templates::format::decimal;
@@ -62,7 +63,7 @@ pub(crate) struct Curve {
     /// Cases.
     pub(crate) cases: usize,
     /// The curve; absent for fewer than two points.
-    pub(crate) chart: Option<LineChart>,
+    pub(crate) chart: Option<Chart>,
     /// Where it stands now.
     pub(crate) last: Option<CurvePointView>,
 }
@@ -139,7 +140,7 @@ fn curve(kind: &KindCurveView) -> Curve {
     }
 }
 
-fn chart(points: &[CurvePointView], last: &CurvePointView) -> LineChart {
+fn chart(points: &[CurvePointView], last: &CurvePointView) -> Chart {
     let line = |name: &str, class: &str, y: fn(&CurvePointView) -> f64| Series {
         name: name.to_owned(),
         class: class.to_owned(),

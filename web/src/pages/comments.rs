@@ -5,13 +5,16 @@ use plumbline_service::commands::WriteComment;
 
 use super::form::Form;
 use super::visit::redirect_with;
-use super::{encode, local_path};
+use super::{encode, evidence, local_path, market};
 use crate::api::Answer;
 use crate::auth::State;
 use crate::blocking::blocking;
 
 /// Comments shown on a page; more are behind the API.
 pub(crate) const SHOWN: usize = 100;
+
+/// What ids of the form's fields begin with.
+const FORM: &str = "comment-";
 
 /// `POST /markets/{id}/comments`
 pub(crate) async fn write(state: State, form: Form, id: web::Path<String>) -> Answer {
@@ -25,16 +28,23 @@ pub(crate) async fn write(state: State, form: Form, id: web::Path<String>) -> An
         body: form.fields.raw("body").to_owned(),
         evidence_id: (!about.is_empty()).then(|| about.to_owned()),
     };
+    let market_id = id.clone();
     let written = blocking(&state.service, move |service| {
-        service.comment(&context, &id, &command)
+        service.comment(&context, &market_id, &command)
     })
     .await;
-    let (kind, text) = match written {
-        Ok(_) => ("done", "Your comment is there.".to_owned()),
-        Err(problem) if problem.status < 500 => ("error", problem.detail),
-        Err(problem) => return Err(problem),
-    };
-    Ok(redirect_with(&format!("{page}#comments"), kind, &text))
+    match written {
+        Ok(_) => Ok(redirect_with(
+            &format!("{page}#comments"),
+            "done",
+            "Your comment is there.",
+        )),
+        Err(problem) if problem.status >= 500 => Err(problem),
+        Err(problem) if about.is_empty() => {
+            market::refuse(&state, &form, &id, FORM, &problem.detail).await
+        }
+        Err(problem) => evidence::refuse(&state, &form, about, FORM, &problem.detail).await,
+    }
 }
 
 /// `POST /comments/{id}/remove`

@@ -3,12 +3,15 @@
 use actix_web::web;
 use plumbline_service::commands::ChallengeExhibit;
 
-use super::encode;
 use super::form::{Form, micro_of};
 use super::visit::redirect_with;
+use super::{encode, evidence};
 use crate::api::Answer;
 use crate::auth::State;
 use crate::blocking::blocking;
+
+/// What ids of the form's fields begin with.
+const FORM: &str = "dispute-";
 
 /// `POST /evidence/{id}/challenges`
 pub(crate) async fn challenge(state: State, form: Form, id: web::Path<String>) -> Answer {
@@ -16,23 +19,26 @@ pub(crate) async fn challenge(state: State, form: Form, id: web::Path<String>) -
     let page = format!("/evidence/{}#disputes", encode(&id));
     let bond_micro = match micro_of("The bond", form.fields.get("bond")) {
         Ok(bond_micro) => bond_micro,
-        Err(error) => return Ok(redirect_with(&page, "error", &error)),
+        Err(error) => return evidence::refuse(&state, &form, &id, FORM, &error).await,
     };
     let command = ChallengeExhibit {
         reason: form.fields.raw("reason").to_owned(),
         bond_micro,
     };
+    let evidence_id = id.clone();
     let made = blocking(&state.service, move |service| {
-        service.challenge_exhibit(&context, &id, &command)
+        service.challenge_exhibit(&context, &evidence_id, &command)
     })
     .await;
-    let (kind, text) = match made {
-        Ok(_) => (
+    match made {
+        Ok(_) => Ok(redirect_with(
+            &page,
             "done",
-            "Disputed. A replay decides it where it can, else a panel.".to_owned(),
-        ),
-        Err(problem) if problem.status < 500 => ("error", problem.detail),
-        Err(problem) => return Err(problem),
-    };
-    Ok(redirect_with(&page, kind, &text))
+            "Disputed. A replay decides it where it can, else a panel.",
+        )),
+        Err(problem) if problem.status < 500 => {
+            evidence::refuse(&state, &form, &id, FORM, &problem.detail).await
+        }
+        Err(problem) => Err(problem),
+    }
 }

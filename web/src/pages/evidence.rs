@@ -159,26 +159,47 @@ impl Draft {
 pub(crate) async fn show(state: State, visit: Visit, id: web::Path<String>) -> Answer {
     visit
         .page(&state, move |service, context| {
-            let item = service.evidence(context, &id)?;
-            let market = service.market(context, &item.market_id)?;
-            let disputes = service.exhibit_challenges(context, &id)?;
-            let about = Some(item.id.as_str());
-            Ok(EvidencePage {
-                comments: service
-                    .comments(context, &market.id, about, None, SHOWN)?
-                    .items,
-                may_dispute: may_dispute(context, &item, &market, &disputes),
-                least_bond_micro: service.challenge_bond(disputes.len()),
-                dispute_key: fresh_key(),
-                disputes,
-                market,
-                judgements: judgement_rows(&item.judgements),
-                replays: item.replay.as_ref().map(replays_of).unwrap_or_default(),
-                exhibits: item.exhibits.iter().map(exhibit_view).collect(),
-                item,
-            })
+            page_of(service, context, &id)
         })
         .await
+}
+
+/// Shows the page again because one of its forms was refused.
+pub(crate) async fn refuse(
+    state: &State,
+    form: &Form,
+    id: &str,
+    which: &'static str,
+    text: &str,
+) -> Answer {
+    let (context, id) = (form.caller.context(), id.to_owned());
+    let page = blocking(&state.service, move |service| {
+        page_of(service, &context, &id)
+    })
+    .await?;
+    let facts = form.refused(which, text);
+    render(state, &facts, StatusCode::UNPROCESSABLE_ENTITY, &page)
+}
+
+fn page_of(service: &Service, context: &Context, id: &str) -> Result<EvidencePage> {
+    let item = service.evidence(context, id)?;
+    let market = service.market(context, &item.market_id)?;
+    let disputes = service.exhibit_challenges(context, id)?;
+    let about = Some(item.id.as_str());
+    Ok(EvidencePage {
+        comments: service
+            .comments(context, &market.id, about, None, SHOWN)?
+            .items,
+        may_dispute: may_dispute(context, &item, &market, &disputes),
+        least_bond_micro: service.challenge_bond(disputes.len()),
+        dispute_key: fresh_key(),
+        disputes,
+        market,
+        judgements: judgement_rows(&item.judgements),
+        replays: item.replay.as_ref().map(replays_of).unwrap_or_default(),
+        exhibits: item.exhibits.iter().map(exhibit_view).collect(),
+        item,
+    })
 }
 
 /// Whether a form to dispute it is worth showing; the service decides.
@@ -293,11 +314,15 @@ async fn again(state: &State, form: &Form, id: String, draft: Draft, error: Stri
 
 async fn shown(state: &State, form: &Form, id: String, draft: Draft, status: StatusCode) -> Answer {
     let context = form.caller.context();
+    let facts = match &draft.error {
+        Some(error) => form.refused("", error),
+        None => form.facts.clone(),
+    };
     let page = blocking(&state.service, move |service| {
         load(service, &context, &id, draft)
     })
     .await?;
-    render(state, &form.facts, status, &page)
+    render(state, &facts, status, &page)
 }
 
 #[cfg(test)]

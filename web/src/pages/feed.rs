@@ -118,8 +118,26 @@ pub(crate) fn digest(events: &[EventView], names: &Names) -> Vec<FeedItem> {
 
 /// A sentence for an event; `None` for one that another event tells better. An unknown kind is shown by its name.
 pub(crate) fn describe(event: &EventView, names: &Names) -> Option<FeedItem> {
-    let run = names.of(event).unwrap_or("a run");
     let topic = event.topic.split(':').next().unwrap_or_default();
+    if let Some(text) = of_people(topic, event)? {
+        return Some(
+            FeedItem {
+                at: event.at.clone(),
+                kind: "other",
+                text,
+                href: Some(format!(
+                    "/{}",
+                    if topic == "panels" {
+                        "panels"
+                    } else {
+                        "proposals"
+                    }
+                )),
+            }
+            .about(event),
+        );
+    }
+    let run = names.of(event).unwrap_or("a run");
     let (kind, text) = match topic {
         "market" => of_market(event)?,
         "allocations" => of_allocations(event)?,
@@ -133,6 +151,40 @@ pub(crate) fn describe(event: &EventView, names: &Names) -> Option<FeedItem> {
         text: format!("{run}: {text}"),
         href: href(event, text_of(event, "decision_id")),
     })
+}
+
+impl FeedItem {
+    /// With the page of the proposal that the event is about, if it is about one.
+    fn about(self, event: &EventView) -> Self {
+        match text_of(event, "proposal_id") {
+            "" => self,
+            id => Self {
+                href: Some(format!("/proposals/{}", super::encode(id))),
+                ..self
+            },
+        }
+    }
+}
+
+/// What people decided together: the sentence of a proposal or a panel; `Some(None)` for an event of another topic and
+/// `None` for one that says nothing by itself.
+fn of_people(topic: &str, event: &EventView) -> Option<Option<String>> {
+    let state = text_of(event, "state").replace('_', " ");
+    let track = text_of(event, "track").replace(['_', '-'], " ");
+    Some(Some(match (topic, event.kind.as_str()) {
+        ("proposals", "proposal") => match state.as_str() {
+            "draft" | "deposit" => format!("a proposal on {track} waits for its deposit"),
+            "voting" => format!("a vote on {track} began"),
+            _ => format!("a proposal on {track}: {state}"),
+        },
+        ("proposals", "seal" | "order-kept" | "order-ended") => {
+            format!("emergency measures: {}", event.kind.replace('-', " "))
+        }
+        ("panels", "panel-convened") => "a panel of jurors was drawn".to_owned(),
+        ("panels", "panel-ended") => "a panel of jurors has ended".to_owned(),
+        ("proposals" | "panels" | "accounts" | "keys", _) => return None,
+        _ => return Some(None),
+    }))
 }
 
 fn text_of<'a>(event: &'a EventView, name: &str) -> &'a str {

@@ -41,7 +41,18 @@ impl Form {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Fields(Vec<(String, String)>);
 
+impl FromIterator<(String, String)> for Fields {
+    fn from_iter<I: IntoIterator<Item = (String, String)>>(fields: I) -> Self {
+        Self(fields.into_iter().collect())
+    }
+}
+
 impl Fields {
+    /// Names and values in order.
+    pub(crate) fn iter(&self) -> std::slice::Iter<'_, (String, String)> {
+        self.0.iter()
+    }
+
     /// The first value of a field, trimmed; empty when it is missing.
     pub(crate) fn get(&self, name: &str) -> &str {
         self.0
@@ -116,15 +127,18 @@ pub(crate) fn answer_with_page<P: Page, T>(
     mut page: P,
     show: impl FnOnce(&mut P, Result<T, String>),
 ) -> Answer {
-    let (status, made) = match made {
-        Ok(made) => (StatusCode::CREATED, Ok(made)),
-        Err(problem) if problem.status < 500 => {
-            (StatusCode::UNPROCESSABLE_ENTITY, Err(problem.detail))
+    match made {
+        Ok(made) => {
+            show(&mut page, Ok(made));
+            render(state, &form.facts, StatusCode::CREATED, &page)
         }
-        Err(problem) => return Err(problem),
-    };
-    show(&mut page, made);
-    render(state, &form.facts, status, &page)
+        Err(problem) if problem.status < 500 => {
+            let facts = form.refused("", &problem.detail);
+            show(&mut page, Err(problem.detail));
+            render(state, &facts, StatusCode::UNPROCESSABLE_ENTITY, &page)
+        }
+        Err(problem) => Err(problem),
+    }
 }
 
 /// A key for a form that is about to be shown.

@@ -210,12 +210,13 @@ pub(crate) async fn join(state: State, form: Form) -> Answer {
         let text = "You are a juror. When you are drawn, the panel shows here.";
         return Ok(redirect_with("/panels", "done", text));
     };
+    let facts = form.refused("", &error);
     let page = blocking(&state.service, move |service| {
         load_list(service, &context, None, Some(error))
     });
     render(
         &state,
-        &form.facts,
+        &facts,
         StatusCode::UNPROCESSABLE_ENTITY,
         &page.await?,
     )
@@ -332,6 +333,7 @@ async fn refused(state: &State, form: &Form, id: &str, ballot: Ballot, problem: 
 
 async fn again(state: &State, form: &Form, id: &str, ballot: Ballot, error: String) -> Answer {
     let (context, id) = (form.caller.context(), id.to_owned());
+    let facts = form.refused("", &error);
     let ballot = Ballot {
         error: Some(error),
         ..ballot
@@ -341,7 +343,7 @@ async fn again(state: &State, form: &Form, id: &str, ballot: Ballot, error: Stri
     });
     render(
         state,
-        &form.facts,
+        &facts,
         StatusCode::UNPROCESSABLE_ENTITY,
         &page.await?,
     )

@@ -24,7 +24,8 @@ use super::{Visit, encode};
 use crate::api::Answer;
 use crate::auth::State;
 use crate::blocking::blocking;
-use crate::chart::price::{PriceChart, draw};
+use crate::chart::price::draw;
+use crate::chart::shape::Chart;
 use crate::templates::Page;
 use crate::templates::format::{credits, decimal, percent};
 
@@ -37,7 +38,9 @@ pub(crate) struct MarketPage {
     /// The market.
     pub(crate) market: MarketView,
     /// Its price over time.
-    pub(crate) chart: PriceChart,
+    pub(crate) chart: Chart,
+    /// Whether decisions on its run are marked in the chart.
+    pub(crate) decided: bool,
     /// Its outcomes, where it has several.
     pub(crate) outcomes: Option<OutcomesPart>,
     /// Whether orders are taken.
@@ -183,16 +186,32 @@ pub(crate) async fn trade(state: State, form: Form, id: web::Path<String>) -> An
 /// Shows the page again with the form as it was filled in.
 async fn again(state: &State, form: &Form, id: String, order: OrderForm) -> Answer {
     let context = form.caller.context();
-    let status = if order.error.is_some() {
-        StatusCode::UNPROCESSABLE_ENTITY
-    } else {
-        StatusCode::OK
+    let (status, facts) = match &order.error {
+        Some(error) => (StatusCode::UNPROCESSABLE_ENTITY, form.refused("", error)),
+        None => (StatusCode::OK, form.facts.clone()),
     };
     let page = blocking(&state.service, move |service| {
         load(service, &context, &id, order)
     })
     .await?;
-    render(state, &form.facts, status, &page)
+    render(state, &facts, status, &page)
+}
+
+/// Shows the page again because one of its other forms was refused.
+pub(crate) async fn refuse(
+    state: &State,
+    form: &Form,
+    id: &str,
+    which: &'static str,
+    text: &str,
+) -> Answer {
+    let (context, id) = (form.caller.context(), id.to_owned());
+    let page = blocking(&state.service, move |service| {
+        load(service, &context, &id, OrderForm::empty())
+    })
+    .await?;
+    let facts = form.refused(which, text);
+    render(state, &facts, StatusCode::UNPROCESSABLE_ENTITY, &page)
 }
 
 fn told(trade: &TradeView) -> String {
@@ -227,6 +246,7 @@ fn load(service: &Service, context: &Context, id: &str, order: OrderForm) -> Res
     let now = Timestamp::now().as_millisecond();
     let outcomes = OutcomesPart::load(service, context, &market, now)?;
     let points = service.price_chart(context, &market.id, CHART_POINTS)?;
+    let shares = service.share_changes(context, &market.run_id)?;
     let evidence = service.evidence_list(context, &market.id, None, 50)?.items;
     let signed_in = context.actor.account_id.is_some();
     let mine = if signed_in {
@@ -255,7 +275,8 @@ fn load(service: &Service, context: &Context, id: &str, order: OrderForm) -> Res
         item,
     });
     Ok(MarketPage {
-        chart: draw(&market, &points, now),
+        decided: !shares.is_empty(),
+        chart: draw(&market, &points, &shares, now),
         outcomes,
         trading: matches!(market.status.as_str(), "open" | "closing"),
         evidence: rows.collect(),

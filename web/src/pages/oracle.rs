@@ -11,7 +11,8 @@ use crate::api::Answer;
 use crate::auth::State;
 use crate::blocking::blocking;
 use crate::chart::Frame;
-use crate::chart::line::{Labels, LineChart, Series, draw};
+use crate::chart::line::{Labels, Series, draw};
+use crate::chart::shape::Chart;
 use crate::templates::Page;
 use crate::templates::format::decimal;
 
@@ -32,9 +33,9 @@ pub(crate) struct OraclePage {
     /// Correlation of the judges' errors: learnt, or in force before anything was.
     pub(crate) heat: Vec<HeatRow>,
     /// Effective number along the line of learnt versions.
-    pub(crate) n_eff: Option<LineChart>,
+    pub(crate) n_eff: Option<Chart>,
     /// Weights along it.
-    pub(crate) weights: Option<LineChart>,
+    pub(crate) weights: Option<Chart>,
     /// The version in force, then the candidates.
     pub(crate) versions: Vec<OracleVersionView>,
 }
@@ -169,7 +170,7 @@ fn by_cases(places: fn(f64) -> String, from_zero: bool) -> Labels {
     }
 }
 
-fn n_eff_chart(history: &[PoolPointView]) -> LineChart {
+fn n_eff_chart(history: &[PoolPointView]) -> Chart {
     let points: Vec<(f64, f64)> = history
         .iter()
         .map(|point| (point.cases as f64, point.n_eff))
@@ -195,7 +196,7 @@ fn n_eff_chart(history: &[PoolPointView]) -> LineChart {
     )
 }
 
-fn weights_chart(oracle: &OracleView) -> LineChart {
+fn weights_chart(oracle: &OracleView) -> Chart {
     let judges: Vec<&String> = oracle.state.judges.iter().take(MOST_LINES).collect();
     let line = |(at, judge): (usize, &&String)| Series {
         name: (*judge).clone(),

@@ -4,13 +4,16 @@ use actix_web::web;
 use plumbline_service::commands::PlaceOrder;
 use plumbline_service::views::OrderView;
 
-use super::encode;
 use super::form::{Fields, Form, micro_of};
 use super::visit::redirect_with;
+use super::{encode, market};
 use crate::api::Answer;
 use crate::auth::State;
 use crate::blocking::blocking;
 use crate::templates::format::{credits, percent};
+
+/// What ids of the form's fields begin with.
+const FORM: &str = "order-";
 
 /// `POST /markets/{id}/orders`
 pub(crate) async fn place(state: State, form: Form, id: web::Path<String>) -> Answer {
@@ -18,15 +21,18 @@ pub(crate) async fn place(state: State, form: Form, id: web::Path<String>) -> An
     let back = format!("/markets/{}#orders", encode(&id));
     let order = match order_of(&form.fields) {
         Ok(order) => order,
-        Err(error) => return Ok(redirect_with(&back, "error", &error)),
+        Err(error) => return market::refuse(&state, &form, &id, FORM, &error).await,
     };
+    let market_id = id.clone();
     let placed = blocking(&state.service, move |service| {
-        service.place_order(&context, &id, &order)
+        service.place_order(&context, &market_id, &order)
     })
     .await;
     match placed {
         Ok(order) => Ok(redirect_with(&back, "done", &told(&order))),
-        Err(problem) if problem.status < 500 => Ok(redirect_with(&back, "error", &problem.detail)),
+        Err(problem) if problem.status < 500 => {
+            market::refuse(&state, &form, &id, FORM, &problem.detail).await
+        }
         Err(problem) => Err(problem),
     }
 }

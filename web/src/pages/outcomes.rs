@@ -5,8 +5,8 @@ use plumbline_service::views::{MarketView, OutcomePrices, OutcomeView};
 use plumbline_service::{Result, Service};
 use serde::Serialize;
 
-use crate::chart::line::LineChart;
 use crate::chart::outcomes::{draw, leading};
+use crate::chart::shape::Chart;
 
 /// Points of the chart, besides the opening.
 const CHART_POINTS: usize = 300;
@@ -15,7 +15,7 @@ const CHART_POINTS: usize = 300;
 #[derive(Debug, Serialize)]
 pub(crate) struct OutcomesPart {
     /// Their prices over time.
-    pub(crate) chart: LineChart,
+    pub(crate) chart: Chart,
     /// All of them, the most likely first.
     pub(crate) rows: Vec<OutcomeRow>,
 }

@@ -185,7 +185,7 @@ pub(crate) async fn simulate(state: State, form: Form) -> Answer {
         Ok((simulation, service.policy(&context)?.toml))
     })
     .await;
-    let (status, page) = match answered {
+    let (status, facts, page) = match answered {
         Ok((simulation, current)) => {
             let replay = simulation.replay.as_ref();
             let page = SimulationPage {
@@ -195,10 +195,11 @@ pub(crate) async fn simulate(state: State, form: Form) -> Answer {
                 error: None,
                 toml,
             };
-            (StatusCode::OK, page)
+            (StatusCode::OK, form.facts.clone(), page)
         }
         Err(problem) if problem.status >= 500 => return Err(problem),
         Err(problem) => {
+            let facts = form.refused("", &problem.detail);
             let page = SimulationPage {
                 simulation: None,
                 replays: Vec::new(),
@@ -206,8 +207,8 @@ pub(crate) async fn simulate(state: State, form: Form) -> Answer {
                 error: Some(problem.detail),
                 toml,
             };
-            (StatusCode::UNPROCESSABLE_ENTITY, page)
+            (StatusCode::UNPROCESSABLE_ENTITY, facts, page)
         }
     };
-    render(&state, &form.facts, status, &page)
+    render(&state, &facts, status, &page)
 }

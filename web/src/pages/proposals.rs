@@ -18,7 +18,8 @@ use crate::api::Answer;
 use crate::auth::State;
 use crate::blocking::blocking;
 use crate::chart::Frame;
-use crate::chart::line::{Labels, LineChart, Series, draw};
+use crate::chart::line::{Labels, Series, draw};
+use crate::chart::shape::Chart;
 use crate::extract::Params;
 use crate::templates::Page;
 
@@ -89,7 +90,7 @@ pub(crate) struct ProposalPage {
     /// What it does, as JSON.
     pub(crate) action: String,
     /// The approval that is needed over time, with the approval that there is.
-    pub(crate) curve: LineChart,
+    pub(crate) curve: Chart,
     /// Shares of each run over the replayed time.
     pub(crate) replays: Vec<RunChart>,
     /// Its ballots, the first of them.
@@ -119,7 +120,7 @@ pub(crate) struct RunChart {
     /// The run.
     pub(crate) name: String,
     /// Shares as decided and as they would have been.
-    pub(crate) chart: LineChart,
+    pub(crate) chart: Chart,
 }
 
 /// `GET /proposals`
@@ -189,7 +190,7 @@ fn percent(value: f64) -> String {
 }
 
 /// The curve in percent of the voting period, and the approval now.
-pub(crate) fn curve(proposal: &ProposalView) -> LineChart {
+pub(crate) fn curve(proposal: &ProposalView) -> Chart {
     let terms = &proposal.terms;
     let (start, end) = (
         f64::from(terms.approval_start_bps) / 100.0,
@@ -380,6 +381,7 @@ async fn answer(
 
 async fn again(state: &State, form: &Form, id: &str, entered: BallotForm, error: String) -> Answer {
     let (context, id) = (form.caller.context(), id.to_owned());
+    let facts = form.refused("", &error);
     let entered = BallotForm {
         error: Some(error),
         ..entered
@@ -389,7 +391,7 @@ async fn again(state: &State, form: &Form, id: &str, entered: BallotForm, error:
     });
     render(
         state,
-        &form.facts,
+        &facts,
         StatusCode::UNPROCESSABLE_ENTITY,
         &page.await?,
     )
@@ -520,14 +522,13 @@ async fn new_again(
     preview: Option<EffectView>,
 ) -> Answer {
     let context = form.caller.context();
-    let status = if error.is_some() {
-        StatusCode::UNPROCESSABLE_ENTITY
-    } else {
-        StatusCode::OK
+    let (status, facts) = match &error {
+        Some(error) => (StatusCode::UNPROCESSABLE_ENTITY, form.refused("", error)),
+        None => (StatusCode::OK, form.facts.clone()),
     };
     let draft = Draft { error, ..draft };
     let page = blocking(&state.service, move |service| {
         load_new(service, &context, draft, preview)
     });
-    render(state, &form.facts, status, &page.await?)
+    render(state, &facts, status, &page.await?)
 }

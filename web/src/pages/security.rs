@@ -121,7 +121,19 @@ async fn again(
     })
     .await?;
     change(&mut page);
-    render(state, &form.facts, status, &page)
+    let prefix = match (page.refused, form.fields.get("code")) {
+        ("close", _) => "close-",
+        // The form that asks for the first code of a new key has no password.
+        ("factor", _) if form.fields.get("password").is_empty() => "",
+        ("factor", "") => "on-",
+        ("factor", _) => "off-",
+        _ => "",
+    };
+    let facts = match &page.error {
+        Some(error) => form.refused(prefix, error),
+        None => form.facts.clone(),
+    };
+    render(state, &facts, status, &page)
 }
 
 async fn refused(state: &State, form: &Form, which: &'static str, problem: Problem) -> Answer {

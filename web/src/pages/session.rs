@@ -120,7 +120,8 @@ pub(crate) async fn login(req: HttpRequest, state: State, form: Form) -> Answer 
                 },
                 needs_setup: false,
             };
-            render(&state, &form.facts, problem.http_status(), &page)
+            let facts = form.refused("", &problem.detail);
+            render(&state, &facts, problem.http_status(), &page)
         }
         Err(problem) => Err(problem),
     }
@@ -194,19 +195,25 @@ pub(crate) async fn sign_up(req: HttpRequest, state: State, form: Form) -> Answe
                 &req,
                 &state,
                 &form,
-                &shown.next,
+                // Whoever came for nothing in particular is shown round once.
+                if shown.next == "/" {
+                    "/tour"
+                } else {
+                    &shown.next
+                },
                 Some("Welcome. Your account is ready to trade."),
             )
             .await
         }
         Err(problem) if problem.status < 500 => {
+            let facts = form.refused("", &problem.detail);
             let page = SignUpPage {
                 form: Credentials {
                     error: Some(problem.detail),
                     ..shown
                 },
             };
-            render(&state, &form.facts, StatusCode::UNPROCESSABLE_ENTITY, &page)
+            render(&state, &facts, StatusCode::UNPROCESSABLE_ENTITY, &page)
         }
         Err(problem) => Err(problem),
     }
@@ -245,6 +252,7 @@ pub(crate) async fn set_up(req: HttpRequest, state: State, form: Form) -> Answer
             .await
         }
         Err(problem) if problem.status < 500 => {
+            let facts = form.refused("", &problem.detail);
             let page = SetUpPage {
                 form: Credentials {
                     error: Some(problem.detail),
@@ -252,7 +260,7 @@ pub(crate) async fn set_up(req: HttpRequest, state: State, form: Form) -> Answer
                 },
                 needed: true,
             };
-            render(&state, &form.facts, StatusCode::UNPROCESSABLE_ENTITY, &page)
+            render(&state, &facts, StatusCode::UNPROCESSABLE_ENTITY, &page)
         }
         Err(problem) => Err(problem),
     }

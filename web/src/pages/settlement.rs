@@ -7,9 +7,9 @@ use plumbline_service::views::{ClaimView, SettlementRecord};
 use plumbline_service::{Result, Service};
 use serde::Serialize;
 
-use super::encode;
 use super::form::{Fields, Form, fresh_key, micro_of};
 use super::visit::redirect_with;
+use super::{encode, market};
 use crate::api::Answer;
 use crate::auth::State;
 use crate::blocking::blocking;
@@ -128,25 +128,31 @@ fn row(claim: &ClaimView) -> CaseRow {
 
 /// `POST /markets/{id}/settlement`
 pub(crate) async fn propose(state: State, form: Form, id: web::Path<String>) -> Answer {
-    act(&state, form, &id, Asked::proposal).await
+    act(&state, form, &id, ("case-", Asked::proposal)).await
 }
 
 /// `POST /markets/{id}/challenges`
 pub(crate) async fn challenge(state: State, form: Form, id: web::Path<String>) -> Answer {
-    act(&state, form, &id, Asked::challenge).await
+    act(&state, form, &id, ("case-", Asked::challenge)).await
 }
 
 /// `POST /markets/{id}/void`
 pub(crate) async fn void(state: State, form: Form, id: web::Path<String>) -> Answer {
-    act(&state, form, &id, Asked::void).await
+    act(&state, form, &id, ("void-", Asked::void)).await
 }
 
-async fn act(state: &State, form: Form, id: &str, read: fn(&Fields) -> Asking) -> Answer {
+/// `kind` is what ids of the form's fields begin with, and what reads them.
+async fn act(
+    state: &State,
+    form: Form,
+    id: &str,
+    (kind, read): (&'static str, fn(&Fields) -> Asking),
+) -> Answer {
     let (context, market_id) = (form.writing(), id.to_owned());
     let back = format!("/markets/{}#settle-h", encode(id));
     let asked = match read(&form.fields) {
         Ok(asked) => asked,
-        Err(error) => return Ok(redirect_with(&back, "error", &error)),
+        Err(error) => return market::refuse(state, &form, id, kind, &error).await,
     };
     let done = asked.told();
     let acted = blocking(&state.service, move |service| match &asked {
@@ -157,7 +163,9 @@ async fn act(state: &State, form: Form, id: &str, read: fn(&Fields) -> Asking) -
     .await;
     match acted {
         Ok(_) => Ok(redirect_with(&back, "done", done)),
-        Err(problem) if problem.status < 500 => Ok(redirect_with(&back, "error", &problem.detail)),
+        Err(problem) if problem.status < 500 => {
+            market::refuse(state, &form, id, kind, &problem.detail).await
+        }
         Err(problem) => Err(problem),
     }
 }

@@ -139,12 +139,13 @@ pub(crate) async fn change(state: State, form: Form) -> Answer {
 
 async fn again(state: &State, form: &Form, error: String) -> Answer {
     let context = form.caller.context();
+    let facts = form.refused("", &error);
     let page = blocking(&state.service, move |service| {
         load(service, &context, Some(error))
     });
     render(
         state,
-        &form.facts,
+        &facts,
         StatusCode::UNPROCESSABLE_ENTITY,
         &page.await?,
     )

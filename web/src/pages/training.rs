@@ -13,7 +13,8 @@ use super::dashboard::{state_of, tone};
 use crate::api::Answer;
 use crate::auth::State;
 use crate::chart::Frame;
-use crate::chart::line::{Labels, LineChart, Series, draw};
+use crate::chart::line::{Labels, Series, draw};
+use crate::chart::shape::Chart;
 use crate::templates::Page;
 use crate::templates::format::{count, decimal};
 
@@ -43,7 +44,7 @@ pub(crate) struct TrainingCard {
     /// State in one word.
     pub(crate) state: &'static str,
     /// Loss by tokens.
-    pub(crate) loss: LineChart,
+    pub(crate) loss: Chart,
 }
 
 impl Page for TrainingListPage {
@@ -70,11 +71,11 @@ pub(crate) struct TrainingPage {
     /// How many times fewer bytes than synchronising at every step.
     pub(crate) saving: Option<f64>,
     /// Loss by tokens, aggregate and per node.
-    pub(crate) loss: LineChart,
+    pub(crate) loss: Chart,
     /// Tokens per second by round.
-    pub(crate) speed: LineChart,
+    pub(crate) speed: Chart,
     /// Share in force by round.
-    pub(crate) share: LineChart,
+    pub(crate) share: Chart,
     /// Newest rounds, newest first.
     pub(crate) rounds: Vec<RoundView>,
     /// Members.
@@ -170,7 +171,7 @@ pub(crate) fn saving(training: &TrainingView) -> Option<f64> {
 }
 
 /// Loss by tokens: one line per node, thin, and the run's mean above them.
-pub(crate) fn loss_chart(rounds: &[RoundView], frame: Frame) -> LineChart {
+pub(crate) fn loss_chart(rounds: &[RoundView], frame: Frame) -> Chart {
     let mut names: Vec<&str> = rounds
         .iter()
         .flat_map(|round| round.node_losses.iter().map(|(node, _)| node.as_str()))
@@ -232,7 +233,7 @@ fn node_point(round: &RoundView, node: &str) -> Option<(f64, f64)> {
 }
 
 /// Tokens per second of each round: the round's tokens over its seconds.
-pub(crate) fn speed_chart(rounds: &[RoundView]) -> LineChart {
+pub(crate) fn speed_chart(rounds: &[RoundView]) -> Chart {
     let points: Vec<(f64, f64)> = rounds
         .windows(2)
         .filter(|pair| pair[1].seconds > 0.0)
@@ -264,7 +265,7 @@ pub(crate) fn speed_chart(rounds: &[RoundView]) -> LineChart {
 }
 
 /// Share in force at the end of each round.
-pub(crate) fn share_chart(rounds: &[RoundView]) -> LineChart {
+pub(crate) fn share_chart(rounds: &[RoundView]) -> Chart {
     let points: Vec<(f64, f64)> = rounds
         .iter()
         .map(|round| (round.round as f64, f64::from(round.share_bps) / 100.0))

@@ -10,6 +10,8 @@ use plumbline_service::context::Context;
 use plumbline_service::{Action, Service};
 use serde::Serialize;
 
+use super::form::fresh_key;
+use super::refused::Refused;
 use crate::api::Answer;
 use crate::auth::{Caller, State};
 use crate::blocking::blocking;
@@ -22,6 +24,8 @@ use crate::templates::Page;
 const FLASH_COOKIE: &str = "plumbline_flash";
 /// Cookie with the chosen theme.
 pub(crate) const THEME_COOKIE: &str = "plumbline_theme";
+/// Cookie of those who have seen the tour or waved it off.
+pub(crate) const TOUR_COOKIE: &str = "plumbline_tour";
 /// Longest message, bytes.
 const MAX_FLASH: usize = 1_000;
 
@@ -40,6 +44,12 @@ pub(crate) struct Chrome {
     pub(crate) path: String,
     /// Message of the action before.
     pub(crate) flash: Option<Flash>,
+    /// The tour was seen or waved off.
+    pub(crate) toured: bool,
+    /// The form that was refused, where the page shows one again.
+    pub(crate) refused: Option<Refused>,
+    /// A key for forms of this very rendering, which makes a double click harmless.
+    pub(crate) key: String,
     /// Version in the addresses of static files.
     pub(crate) assets: &'static str,
     /// Who may sign up: `open`, `invite` or `closed`.
@@ -85,6 +95,8 @@ pub(crate) struct Facts {
     flash: Option<Flash>,
     viewer: Option<Viewer>,
     csrf: String,
+    refused: Option<Refused>,
+    toured: bool,
 }
 
 impl Facts {
@@ -116,6 +128,16 @@ impl Facts {
             flash,
             viewer: None,
             csrf: String::new(),
+            refused: None,
+            toured: req.cookie(TOUR_COOKIE).is_some(),
+        }
+    }
+
+    /// The same, with a form that was refused.
+    pub(crate) fn with_refused(self, refused: Refused) -> Self {
+        Self {
+            refused: Some(refused),
+            ..self
         }
     }
 
@@ -151,6 +173,9 @@ impl Facts {
             here: self.here.clone(),
             path: self.path.clone(),
             flash: self.flash.clone(),
+            toured: self.toured,
+            refused: self.refused.clone(),
+            key: fresh_key(),
             assets: static_files::version(),
             sign_up: state.service.sign_up().as_str(),
             version: env!("CARGO_PKG_VERSION"),

@@ -37,6 +37,7 @@ files!(
     "stake.html",
     "seals.html",
     "dashboard.html",
+    "tour.html",
     "run.html",
     "markets.html",
     "market.html",

@@ -368,6 +368,13 @@ pub(crate) fn decision() -> DecisionView {
     )
 }
 
+pub(crate) fn share_changes() -> Vec<ShareChange> {
+    view(
+        json!([{"at": "2026-11-22T10:00:06Z", "decision_id": "018f-decision-1", "action": "allow", "share_bps": 5_000},
+        {"at": "2026-11-22T10:04:01Z", "decision_id": "018f-decision-9", "action": "throttle", "share_bps": 500}]),
+    )
+}
+
 pub(crate) fn enforcement() -> EnforcementView {
     view(
         json!({"at": "2026-11-22T10:04:20Z", "stop_coverage_bps": 5_000, "silent": 1, "diverging": 1, "targets": [

@@ -89,6 +89,9 @@ fn chrome(dress: Dress, theme: &str, path: &str) -> Chrome {
         text: dress.text("Bought 12.00 YES shares, paid 11.54 cr."),
     };
     Chrome {
+        refused: None,
+        toured: false,
+        key: "018f-key".to_owned(),
         viewer: (dress != Dress::Empty).then_some(viewer),
         csrf: dress.text("csrf-token"),
         theme: theme.into(),
@@ -202,7 +205,13 @@ fn market(dress: Dress, settled: bool) -> MarketPage {
         ..OrderForm::empty()
     };
     MarketPage {
-        chart: draw(&market, &dress.many(s::prices()), now()),
+        decided: true,
+        chart: draw(
+            &market,
+            &dress.many(s::prices()),
+            &dress.many(s::share_changes()),
+            now(),
+        ),
         outcomes: None,
         trading: !settled,
         evidence: dress.many(evidence).into_iter().map(evidence_row).collect(),
@@ -237,7 +246,8 @@ fn outcomes(dress: Dress, settled: bool) -> MarketPage {
     });
     let part = OutcomesPart::of(&view, &dress.many(s::outcome_prices()), now());
     MarketPage {
-        chart: draw(&view, &[], now()),
+        decided: false,
+        chart: draw(&view, &[], &[], now()),
         outcomes: Some(part),
         trades: dress.many(s::outcome_trades()),
         positions: dress.many(s::outcome_positions()),

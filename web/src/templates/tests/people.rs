@@ -5,6 +5,7 @@ use serde_json::json;
 use super::{Dress, Gallery, HOSTILE, s};
 use crate::pages::invitations::InvitationsPage;
 use crate::pages::security::{KeyShown, SecurityPage};
+use crate::pages::tour::TourPage;
 use plumbline_service::views::{InvitationMade, InvitationView, SecondFactorView, SessionInfo};
 
 fn sessions() -> Vec<SessionInfo> {
@@ -41,6 +42,7 @@ fn security(dress: Dress, enabled: bool, pending: bool) -> SecurityPage {
 }
 
 pub(super) fn add(g: &mut Gallery, dress: Dress) {
+    g.add("tour", "/tour", &tour(dress));
     let here = "/account/security";
     g.add("security", here, &security(dress, false, false));
     let mut enrolling = security(dress, false, true);
@@ -70,4 +72,17 @@ pub(super) fn add(g: &mut Gallery, dress: Dress) {
         sign_up: "invite",
     };
     g.add("invitations", "/invitations", &page);
+}
+
+fn tour(dress: Dress) -> TourPage {
+    if dress == Dress::Empty {
+        return TourPage::default();
+    }
+    TourPage {
+        market: Some(dress.one(s::market())),
+        run: Some(dress.one(s::run())),
+        mine: dress.many(s::positions()).pop(),
+        evidence: Some(dress.one(s::evidence())),
+        decision: dress.many(s::share_changes()).pop(),
+    }
 }
