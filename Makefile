@@ -5,7 +5,7 @@ SHELL := /bin/bash
 CARGO ?= cargo
 LISTEN ?= 127.0.0.1:8600
 
-.PHONY: help run serve test lint docs book browser tools slurm models bench bench-training bench-oracle dist clean
+.PHONY: help run serve test lint docs book screenshots browser tools slurm models bench bench-training bench-oracle dist clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -40,6 +40,10 @@ models: ## Fetch the optional models: a sentence encoder and a small language mo
 
 docs: ## Build the API documentation of every crate
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --open
+
+screenshots: browser ## Take the pictures of every page in docs/images/pages again
+	$(CARGO) build --locked --bin plumbline
+	$(CARGO) run --locked --package plumbline-tests --example screenshots
 
 book: ## Write docs/ as a site to target/book; installs mdbook if it is missing
 	@command -v mdbook >/dev/null || $(CARGO) install mdbook --locked

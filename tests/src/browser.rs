@@ -21,6 +21,16 @@ const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 pub const TAB: &str = "\u{E004}";
 /// The left arrow key.
 pub const LEFT: &str = "\u{E012}";
+/// The right arrow key.
+pub const RIGHT: &str = "\u{E014}";
+/// The key that ends what is going on.
+pub const ESCAPE: &str = "\u{E00C}";
+
+/// Watches a page from its first byte: how far its parts were shifted after they had been drawn, and what its
+/// content security policy refused.
+const WATCH: &str = "window.watched = { shift: 0, refused: [] };
+new PerformanceObserver((list) => { for (const one of list.getEntries()) if (!one.hadRecentInput) watched.shift += one.value; }).observe({ type: 'layout-shift', buffered: true });
+addEventListener('securitypolicyviolation', (event) => watched.refused.push(`${event.violatedDirective}: ${event.blockedURI}`));";
 
 /// An open browser window; closed when dropped.
 pub struct Browser {
@@ -77,6 +87,70 @@ impl Browser {
     /// Opens a page and waits until it has loaded.
     pub fn go(&self, url: &str) {
         self.post("url", &json!({"url": url}));
+    }
+
+    /// A command of the browser's own protocol.
+    pub fn command(&self, name: &str, parameters: &Value) -> Value {
+        self.post(
+            "goog/cdp/execute",
+            &json!({"cmd": name, "params": parameters}),
+        )
+    }
+
+    /// Makes the window as wide and as high as a screen with these CSS pixels.
+    pub fn size(&self, width: u32, height: u32) {
+        let metrics =
+            json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false});
+        self.command("Emulation.setDeviceMetricsOverride", &metrics);
+    }
+
+    /// Says which of the two the person prefers: `dark` or `light`.
+    pub fn prefer(&self, scheme: &str) {
+        let feature = json!({"name": "prefers-color-scheme", "value": scheme});
+        let media = json!({"media": "", "features": [feature]});
+        self.command("Emulation.setEmulatedMedia", &media);
+    }
+
+    /// From now on every page is watched: `window.watched.shift` and `.refused`.
+    pub fn watch(&self) {
+        let source = json!({"source": WATCH});
+        self.command("Page.addScriptToEvaluateOnNewDocument", &source);
+    }
+
+    /// Forgets what was fetched, as somebody who comes for the first time.
+    pub fn forget(&self) {
+        self.command("Network.clearBrowserCache", &json!({}));
+    }
+
+    /// Runs a script that answers by calling its last argument, and gives that back.
+    pub fn ask(&self, script: &str) -> Value {
+        self.post("execute/async", &json!({"script": script, "args": []}))
+    }
+
+    /// A picture of the page from its top down to at most `height` CSS pixels, as WebP, at `scale`; base64.
+    #[must_use]
+    pub fn picture(&self, width: u32, height: u32, scale: f64, quality: u32) -> String {
+        let clip = json!({"x": 0, "y": 0, "width": width, "height": height, "scale": scale});
+        let wanted = json!({"format": "webp", "quality": quality, "captureBeyondViewport": true, "clip": clip});
+        let taken = self.command("Page.captureScreenshot", &wanted);
+        crate::fixture::text(&taken["data"])
+    }
+
+    /// Signs in through the form.
+    pub fn sign_in(&self, url: &str, handle: &str) {
+        self.go(&format!("{url}/login"));
+        self.fill("#handle", handle);
+        self.fill("#password", crate::fixture::PASSWORD);
+        self.click("main form button.primary");
+        until("the front page", Duration::from_secs(30), || {
+            (!self.url().contains("/login")).then_some(())
+        });
+    }
+
+    /// Forgets who was signed in.
+    pub fn sign_out(&self) {
+        let path = format!("/session/{}/cookie", self.session);
+        let _ = self.http.send(&Call::delete(&path));
     }
 
     /// The page's title.

@@ -14,12 +14,14 @@
 
 pub mod browser;
 pub mod fixture;
+pub mod gallery;
 pub mod http;
 pub mod program;
 pub mod python;
 
 pub use browser::Browser;
 pub use fixture::Site;
+pub use gallery::Gallery;
 pub use http::{Answer, Call, EventStream, Http};
 pub use program::{Finished, Server};
 
