@@ -346,7 +346,9 @@
       waiting = true;
       setTimeout(refresh, Math.max(200, PAUSE_MS - (Date.now() - lastAt)));
     };
-    const source = new EventSource(`/api/v1/events?topics=${encodeURIComponent(topics)}`);
+    // From where the page stands: nothing that happened since it was made is missed.
+    const after = document.body.dataset.after ? `&after=${document.body.dataset.after}` : "";
+    const source = new EventSource(`/api/v1/events?topics=${encodeURIComponent(topics)}${after}`);
     source.onopen = () => { status.hidden = false; status.classList.remove("off"); };
     source.onerror = () => status.classList.add("off");
     source.onmessage = schedule;

@@ -46,7 +46,7 @@ const ABOUT: &[(&str, &[&str])] = &[
     ("stake", &["stake"]),
     ("conviction", &["conviction", "stake"]),
     ("delegate", &["delegat", "account"]),
-    ("cap", &["cap"]),
+    ("cap", &["cap", "share"]),
     ("account", &["account", "handle"]),
     ("handle", &["handle"]),
     (

@@ -44,6 +44,8 @@ pub(crate) struct Chrome {
     pub(crate) path: String,
     /// Message of the action before.
     pub(crate) flash: Option<Flash>,
+    /// The last event that the page knows of.
+    pub(crate) after: Option<i64>,
     /// The tour was seen or waved off.
     pub(crate) toured: bool,
     /// The form that was refused, where the page shows one again.
@@ -97,6 +99,7 @@ pub(crate) struct Facts {
     csrf: String,
     refused: Option<Refused>,
     toured: bool,
+    after: Option<i64>,
 }
 
 impl Facts {
@@ -130,6 +133,7 @@ impl Facts {
             csrf: String::new(),
             refused: None,
             toured: req.cookie(TOUR_COOKIE).is_some(),
+            after: None,
         }
     }
 
@@ -173,6 +177,7 @@ impl Facts {
             here: self.here.clone(),
             path: self.path.clone(),
             flash: self.flash.clone(),
+            after: self.after,
             toured: self.toured,
             refused: self.refused.clone(),
             key: fresh_key(),
@@ -213,8 +218,17 @@ impl Visit {
         F: FnOnce(&Service, &Context) -> plumbline_service::Result<P> + Send + 'static,
     {
         let context = self.caller.context();
-        let page = blocking(&state.service, move |service| load(service, &context)).await?;
-        render(state, &self.facts, StatusCode::OK, &page)
+        let (after, page) = blocking(&state.service, move |service| {
+            // Read first: what happens while the page is loaded, or before its script listens, is then told to it.
+            let after = service.last_event_id()?;
+            Ok((after, load(service, &context)?))
+        })
+        .await?;
+        let facts = Facts {
+            after: Some(after),
+            ..self.facts
+        };
+        render(state, &facts, StatusCode::OK, &page)
     }
 }
 

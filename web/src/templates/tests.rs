@@ -91,6 +91,7 @@ fn chrome(dress: Dress, theme: &str, path: &str) -> Chrome {
     Chrome {
         refused: None,
         toured: false,
+        after: None,
         key: "018f-key".to_owned(),
         viewer: (dress != Dress::Empty).then_some(viewer),
         csrf: dress.text("csrf-token"),
