@@ -147,3 +147,41 @@ fn line(text: &mut String, first: [&str; 3], rest: &[&str]) {
     let cells: Vec<&str> = first.into_iter().chain(rest.iter().copied()).collect();
     let _ = writeln!(text, "| {} |", cells.join(" | "));
 }
+
+/// What a request needs for an action, where reading is public and sign-up open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Need {
+    /// Whether a visitor may.
+    pub visitor: bool,
+    /// Whether an API token can be enough, with whatever scopes.
+    pub token: bool,
+    /// The scope that a token needs, where it needs one.
+    pub scope: Option<&'static str>,
+}
+
+/// What each of `actions` needs, in their order.
+///
+/// # Errors
+/// As [`Access::new`].
+pub fn needs(actions: &[Action]) -> Result<Vec<Need>, AccessError> {
+    let access = Access::new(Circumstances {
+        public_read: true,
+        sign_up: SignUp::Open,
+    })?;
+    let may = |principal, action| {
+        access.permits(Question {
+            principal,
+            action,
+            own: true,
+        })
+    };
+    let need = |action: &Action| {
+        let by_token = |role| Principal::Person(Person::new(Some(role), SCOPES, false));
+        Need {
+            visitor: may(Principal::Visitor, *action),
+            token: ROLES.into_iter().any(|role| may(by_token(role), *action)),
+            scope: access.scope_of(*action),
+        }
+    };
+    Ok(actions.iter().map(need).collect())
+}

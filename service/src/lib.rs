@@ -78,6 +78,7 @@ use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, Mutex};
 
 use plumbline_access::Access;
+pub use plumbline_access::table::{Need, needs};
 pub use plumbline_access::{Action, SignUp};
 use plumbline_governance::decision::Baseline;
 use plumbline_governance::dsse::DecisionSigner;

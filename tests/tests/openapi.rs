@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use plumbline_tests::fixture::text;
-use plumbline_tests::{Call, Http, Server};
+use plumbline_tests::{Call, Http, Server, Site};
 use serde_json::Value;
 
 #[test]
@@ -13,6 +13,32 @@ fn every_route_is_documented_and_every_documented_path_answers() {
     let document = visitor.get("/api/openapi.json");
     assert!(text(&document["openapi"]).starts_with("3.1"));
     check_document(&document, &visitor);
+}
+
+/// What the document shows of bodies can be sent: the service may refuse it for what it says, and not for its form.
+#[test]
+fn examples_of_bodies_can_be_sent() {
+    let site = Site::new();
+    let document = site.operator.get("/api/openapi.json");
+    let mut sent = 0;
+    for (path, item) in document["paths"].as_object().unwrap() {
+        let body = &item["post"]["requestBody"]["content"]["application/json"];
+        if body.is_null() {
+            continue;
+        }
+        let id = "01961c5e-3f2a-7cc1-9d7e-2b1f6a0c4d11";
+        let path = path
+            .split('/')
+            .map(|part| if part.starts_with('{') { id } else { part });
+        let path = path.collect::<Vec<_>>().join("/");
+        let answer = site.operator.send(&Call::post(&path, &body["example"]));
+        let said = answer.text();
+        let form = ["invalid-field", "unknown-field", "malformed-json"];
+        let is_fine = answer.status < 500 && !form.iter().any(|code| said.contains(code));
+        assert!(is_fine, "{path}: {} {said}", body["example"]);
+        sent += 1;
+    }
+    assert!(sent > 35, "only {sent} bodies");
 }
 
 /// Every path of the source's table of contents is in the document, and every path of the document exists.

@@ -11,6 +11,7 @@ use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpRequest, HttpResponse, ResponseError, web};
 use tracing::Instrument;
 
+use crate::etag;
 use crate::gateway;
 use crate::limit::{Client, Quota};
 use crate::pages;
@@ -66,7 +67,7 @@ pub(crate) async fn envelope(
         }
         None => {
             let response = next.call(req).instrument(span).await?.map_into_boxed_body();
-            shape_error(response, &request_id)
+            etag::conditional(shape_error(response, &request_id))
         }
     };
     count(&response, &request_id, started);

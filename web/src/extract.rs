@@ -23,6 +23,8 @@ const MAX_KEY: usize = 128;
 const DEFAULT_LIMIT: usize = 50;
 /// Most rows of a page.
 const MAX_LIMIT: usize = 200;
+/// Longest cursor, bytes.
+const MAX_CURSOR: usize = 256;
 
 /// A JSON body, and the idempotency key that came with it.
 #[derive(Debug)]
@@ -148,10 +150,25 @@ pub(crate) struct Paging {
 }
 
 impl Paging {
-    /// Cursor and limit. Errors: a limit outside 1 to 200.
+    /// Cursor and limit. Errors: as [`limit_beside`].
     pub(crate) fn read(&self) -> Result<(Option<String>, usize), Problem> {
-        Ok((self.cursor.clone(), limit(self.limit)?))
+        let limit = limit_beside(self.cursor.as_deref(), self.limit)?;
+        Ok((self.cursor.clone(), limit))
     }
+}
+
+/// The limit of a page that comes after `cursor`. Errors: as [`limit`], and a cursor that cannot be one.
+pub(crate) fn limit_beside(cursor: Option<&str>, given: Option<usize>) -> Result<usize, Problem> {
+    let length = cursor.map(str::len);
+    if length.is_some_and(|length| !(1..=MAX_CURSOR).contains(&length)) {
+        let detail = "pass the next_cursor of the page before, unchanged";
+        return Err(Problem::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "bad-cursor",
+            detail,
+        ));
+    }
+    limit(given)
 }
 
 /// The given limit, or the default. Errors: outside 1 to 200.
@@ -231,6 +248,16 @@ pub(crate) fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem>
     use serde_json::error::Category;
     if std::str::from_utf8(body).is_err() {
         return Err(Problem::bad_request("not-utf8", "the body is not UTF-8"));
+    }
+    // Structures could be read from lists too, in the order of their fields; nobody means that.
+    let first = body.iter().find(|byte| !byte.is_ascii_whitespace());
+    if first == Some(&b'[') {
+        let detail = "the body is an object";
+        return Err(Problem::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "invalid-field",
+            detail,
+        ));
     }
     serde_json::from_slice(body).map_err(|error| {
         let detail = error.to_string();

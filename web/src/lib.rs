@@ -11,7 +11,7 @@
 //! | `chart` | geometry of the SVG charts |
 //! | `templates` | the embedded templates, their filters and typed contexts |
 //! | `routes`, `routing` | every path with its action; the gate before every handler |
-//! | `auth`, `csrf`, `limit`, `envelope` | who asks, from where, how often, and what every answer carries |
+//! | `auth`, `csrf`, `limit`, `envelope`, `etag` | who asks, from where, how often, and what every answer carries |
 //! | `problem` | the one error type and its RFC 9457 form |
 //!
 //! **Invariant.** No rule of the market, the oracle or governance lives here:
@@ -28,6 +28,7 @@ mod chart;
 pub mod config;
 mod csrf;
 mod envelope;
+mod etag;
 mod extract;
 mod gateway;
 mod limit;

@@ -1,15 +1,16 @@
-//! The OpenAPI document, generated from the handlers.
+//! The OpenAPI document, generated from the handlers and completed from the routes and the access policy.
+
+mod complete;
+mod example;
 
 use std::sync::LazyLock;
 
+use serde_json::Value;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::openapi::{
-    self, Content, HeaderBuilder, OpenApi as Document, Ref, RefOr, ResponseBuilder,
-    SecurityRequirement,
-};
+use utoipa::openapi::{self, OpenApi as Document, RefOr};
 use utoipa::{Modify, OpenApi, PartialSchema, ToSchema};
 
-use crate::problem::{PROBLEM_JSON, ProblemDocument};
+use crate::problem::ProblemDocument;
 use crate::{api, gateway};
 
 #[derive(OpenApi)]
@@ -61,7 +62,7 @@ use crate::{api, gateway};
         gateway::models, gateway::model, gateway::complete, gateway::chat,
     ),
     components(schemas(ProblemDocument)),
-    modifiers(&Security, &Problems),
+    modifiers(&Security, &Common),
     tags(
         (name = "accounts", description = "Sign-up, sessions, second factors, API tokens, invitations"),
         (name = "runs", description = "Governed runs and their checkpoints"),
@@ -93,48 +94,22 @@ impl Modify for Security {
             .bearer_format("plb_…")
             .build();
         components.add_security_scheme("token", SecurityScheme::Http(bearer));
-        let cookie = ApiKey::Cookie(ApiKeyValue::new(crate::auth::SESSION_COOKIE));
+        let cookie = ApiKey::Cookie(ApiKeyValue::with_description(
+            crate::auth::SESSION_COOKIE,
+            "As `POST /api/v1/sessions` sets it. Writes carry its `csrf_token` in the header `X-CSRF-Token`.",
+        ));
         components.add_security_scheme("session", SecurityScheme::ApiKey(cookie));
-        let none: [&str; 0] = [];
-        document.security = Some(vec![
-            SecurityRequirement::new("token", none),
-            SecurityRequirement::new("session", none),
-            SecurityRequirement::default(),
-        ]);
     }
 }
 
-/// Adds to every operation what every operation has: problem documents, and keys on POST.
-struct Problems;
+/// Adds the key of writes and the errors of the gateway.
+struct Common;
 
-impl Modify for Problems {
+impl Modify for Common {
     fn modify(&self, document: &mut Document) {
         for (path, item) in &mut document.paths.paths {
-            let gateway = path.starts_with("/v1/");
-            for operation in [&mut item.get, &mut item.post, &mut item.delete]
-                .into_iter()
-                .flatten()
-            {
-                let (name, media) = if gateway {
-                    ("OpenAiError", "application/json")
-                } else {
-                    ("Problem", PROBLEM_JSON)
-                };
-                let content = Content::new(Some(RefOr::<openapi::Schema>::Ref(
-                    Ref::from_schema_name(name),
-                )));
-                let problem = ResponseBuilder::new()
-                    .description("Any error")
-                    .content(media, content)
-                    .header("X-Request-Id", HeaderBuilder::new().build())
-                    .build();
-                operation
-                    .responses
-                    .responses
-                    .insert("default".to_owned(), RefOr::T(problem));
-            }
             if let Some(post) = &mut item.post
-                && !gateway
+                && !path.starts_with("/v1/")
             {
                 post.parameters
                     .get_or_insert_default()
@@ -165,14 +140,26 @@ fn idempotency_parameter() -> RefOr<openapi::path::Parameter> {
     parameter.into()
 }
 
-static JSON: LazyLock<String> = LazyLock::new(|| {
+static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
     // A document of plain strings and maps always serialises.
-    document().to_pretty_json().unwrap_or_default()
+    let mut document = serde_json::to_value(Api::openapi()).unwrap_or_default();
+    complete::complete(&mut document);
+    document
 });
 
+static JSON: LazyLock<String> =
+    LazyLock::new(|| serde_json::to_string_pretty(&*DOCUMENT).unwrap_or_default());
+
 /// The OpenAPI document of this version.
-pub fn document() -> Document {
-    Api::openapi()
+pub fn document() -> &'static Value {
+    &DOCUMENT
+}
+
+static TAG: LazyLock<String> = LazyLock::new(|| crate::etag::weak(json().as_bytes()));
+
+/// The entity tag of [`json`].
+pub(crate) fn tag() -> &'static str {
+    &TAG
 }
 
 /// The document as JSON.
@@ -195,8 +182,10 @@ mod tests {
             std::fs::write(SNAPSHOT, &now).unwrap();
         }
         let before = std::fs::read_to_string(SNAPSHOT).unwrap_or_default();
+        // The order of members is the business of whoever serialises.
+        let parsed = serde_json::from_str::<Value>(&before).unwrap_or_default();
         assert!(
-            before == now,
+            parsed == *document(),
             "the API has changed; if that was meant, run the tests with BLESS=1 and review the diff"
         );
     }
@@ -223,5 +212,47 @@ mod tests {
             }
         }
         assert!(references > 50);
+    }
+
+    /// What a reader needs of each operation is there: a name of its own, what it does, who may, what it refuses
+    /// with, and an example of every body.
+    #[test]
+    fn every_operation_is_whole() {
+        let overlay = complete::OVERLAY.as_object().unwrap();
+        assert!(overlay.len() >= 5, "overlay.json is not JSON");
+        let mut names = std::collections::BTreeSet::new();
+        let paths = document()["paths"].as_object().unwrap();
+        let operations = paths
+            .iter()
+            .flat_map(|(path, item)| item.as_object().unwrap().iter().map(move |one| (path, one)));
+        for (path, (method, operation)) in operations {
+            let place = format!("{method} {path}");
+            let text = |field: &str| operation[field].as_str().unwrap_or_default();
+            assert!(!text("summary").is_empty(), "{place} says nothing");
+            assert!(names.insert(text("operationId")), "{place}: a name twice");
+            assert!(operation["security"].is_array(), "{place}: who may?");
+            let responses = operation["responses"].as_object().unwrap();
+            let succeeds = responses.keys().any(|status| status.starts_with('2'));
+            assert!(succeeds && responses.contains_key("400"), "{place}");
+            assert!(!responses.contains_key("default"), "{place}");
+            let bodies = responses.values().chain([&operation["requestBody"]]);
+            for content in bodies.filter_map(|body| body["content"].as_object()) {
+                for (media, body) in content {
+                    assert!(!body["example"].is_null(), "{place}: no example of {media}");
+                }
+            }
+        }
+        let components = &document()["components"]["schemas"];
+        for place in overlay["bounds"].as_object().unwrap().keys() {
+            let (schema, field) = place.split_once('.').unwrap();
+            let found = &components[schema]["properties"][field];
+            assert!(
+                found.is_object(),
+                "overlay.json bounds {place}, which is not there"
+            );
+        }
+        for schema in overlay["bodies"].as_object().unwrap().keys() {
+            assert!(components[schema].is_object(), "no schema {schema}");
+        }
     }
 }

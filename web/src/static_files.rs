@@ -62,5 +62,6 @@ pub(crate) async fn serve(
     Ok(HttpResponse::Ok()
         .content_type(asset.media_type)
         .insert_header((header::CACHE_CONTROL, caching))
+        .insert_header((header::ETAG, format!("W/\"{}\"", version())))
         .body(asset.body))
 }

@@ -19,7 +19,7 @@ use crate::auth::{Caller, State};
 use crate::blocking::blocking;
 use crate::extract::{Json, Paging, Params};
 use crate::news::{News, TargetFilter, uid_of};
-use crate::problem::{Problem, ProblemDocument};
+use crate::problem::Problem;
 use crate::state::AppState;
 
 /// Longest wait of a long poll, seconds.
@@ -46,8 +46,7 @@ pub(crate) struct Since {
 /// and 410 when `since` is ahead of the server, which means: list again
 #[utoipa::path(get, path = "/api/v1/allocations", tag = "allocations", params(Since),
     responses((status = 200, description = "Newest decision of each target", body = AllocationsView),
-        (status = 304, description = "Nothing newer than `since` or If-None-Match"),
-        (status = 410, description = "`since` is ahead of the server: list everything again", body = ProblemDocument)))]
+        (status = 304, description = "Nothing newer than `since` or If-None-Match")))]
 pub(crate) async fn list(
     req: HttpRequest,
     state: State,

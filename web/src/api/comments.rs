@@ -9,7 +9,7 @@ use utoipa::IntoParams;
 use super::{Answer, created, done, ok};
 use crate::auth::{Caller, State};
 use crate::blocking::blocking;
-use crate::extract::{Json, NoBody, Params, limit};
+use crate::extract::{Json, NoBody, Params, limit_beside};
 
 /// Which comments.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -35,7 +35,7 @@ pub(crate) async fn list(
     filter: Params<CommentFilter>,
 ) -> Answer {
     let filter = filter.0;
-    let limit = limit(filter.limit)?;
+    let limit = limit_beside(filter.cursor.as_deref(), filter.limit)?;
     let page = blocking(&state.service, move |service| {
         let (about, cursor) = (filter.evidence_id.as_deref(), filter.cursor.as_deref());
         service.comments(&caller.context(), &id, about, cursor, limit)

@@ -13,7 +13,7 @@ use utoipa::IntoParams;
 use super::{Answer, created, done, ok};
 use crate::auth::{Caller, State};
 use crate::blocking::blocking;
-use crate::extract::{Json, NoBody, Paging, Params, limit};
+use crate::extract::{Json, NoBody, Paging, Params, limit_beside};
 
 /// Which panels.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -116,7 +116,7 @@ pub(crate) async fn leave(state: State, caller: Caller, body: NoBody) -> Answer 
     responses((status = 200, description = "A page of panels", body = Page<PanelView>)))]
 pub(crate) async fn panels(state: State, caller: Caller, filter: Params<PanelFilter>) -> Answer {
     let filter = filter.0;
-    let limit = limit(filter.limit)?;
+    let limit = limit_beside(filter.cursor.as_deref(), filter.limit)?;
     let page = blocking(&state.service, move |service| {
         service.panels(
             &caller.context(),
@@ -210,7 +210,7 @@ pub(crate) async fn denounce(
     responses((status = 200, description = "A page of cases", body = Page<GoldCaseView>)))]
 pub(crate) async fn gold_cases(state: State, caller: Caller, filter: Params<CaseFilter>) -> Answer {
     let filter = filter.0;
-    let limit = limit(filter.limit)?;
+    let limit = limit_beside(filter.cursor.as_deref(), filter.limit)?;
     let page = blocking(&state.service, move |service| {
         service.gold_cases(
             &caller.context(),

@@ -9,7 +9,7 @@ use utoipa::IntoParams;
 use super::{Answer, created, ok};
 use crate::auth::{Caller, State};
 use crate::blocking::blocking;
-use crate::extract::{Json, NoBody, Paging, Params, limit};
+use crate::extract::{Json, NoBody, Paging, Params, limit_beside};
 
 /// Which markets.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -31,7 +31,7 @@ pub(crate) struct MarketFilter {
     responses((status = 200, description = "A page of markets", body = Page<MarketView>)))]
 pub(crate) async fn list(state: State, caller: Caller, filter: Params<MarketFilter>) -> Answer {
     let filter = filter.0;
-    let limit = limit(filter.limit)?;
+    let limit = limit_beside(filter.cursor.as_deref(), filter.limit)?;
     let page = blocking(&state.service, move |service| {
         let (run, status, cursor) = (
             filter.run_id.as_deref(),

@@ -31,6 +31,7 @@ pub(crate) async fn sessions(state: State, caller: Caller) -> Answer {
 
 /// End one of one's own sessions
 #[utoipa::path(delete, path = "/api/v1/sessions/{id}", tag = "accounts",
+    params(("id" = String, Path, description = "Session id")),
     responses((status = 204, description = "Ended")))]
 pub(crate) async fn revoke_session(state: State, caller: Caller, id: web::Path<String>) -> Answer {
     blocking(&state.service, move |service| {
@@ -178,6 +179,7 @@ pub(crate) async fn invitations(state: State, caller: Caller, paging: Params<Pag
 
 /// Take an invitation back
 #[utoipa::path(delete, path = "/api/v1/invitations/{id}", tag = "accounts",
+    params(("id" = String, Path, description = "Invitation id")),
     responses((status = 204, description = "Taken back")))]
 pub(crate) async fn revoke_invitation(
     state: State,

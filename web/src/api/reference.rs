@@ -1,6 +1,7 @@
 //! The OpenAPI document.
 
 use actix_web::HttpResponse;
+use actix_web::http::header;
 
 use super::Answer;
 use crate::auth::Caller;
@@ -10,5 +11,7 @@ use crate::openapi;
 pub(crate) async fn document(_caller: Caller) -> Answer {
     Ok(HttpResponse::Ok()
         .content_type("application/json")
+        .insert_header((header::ETAG, openapi::tag()))
+        .insert_header((header::CACHE_CONTROL, "no-cache"))
         .body(openapi::json()))
 }

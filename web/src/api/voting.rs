@@ -15,7 +15,7 @@ use utoipa::IntoParams;
 use super::{Answer, created, ok};
 use crate::auth::{Caller, State};
 use crate::blocking::blocking;
-use crate::extract::{Json, NoBody, Paging, Params, limit};
+use crate::extract::{Json, NoBody, Paging, Params, limit_beside};
 
 /// Which proposals.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -48,7 +48,7 @@ pub(crate) struct Assumption {
     responses((status = 200, description = "A page of proposals", body = Page<ProposalView>)))]
 pub(crate) async fn list(state: State, caller: Caller, filter: Params<ProposalFilter>) -> Answer {
     let filter = filter.0;
-    let limit = limit(filter.limit)?;
+    let limit = limit_beside(filter.cursor.as_deref(), filter.limit)?;
     let page = blocking(&state.service, move |service| {
         service.proposals(
             &caller.context(),

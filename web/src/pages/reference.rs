@@ -199,7 +199,8 @@ fn operation(method: &str, path: &str, found: &Value) -> Operation {
         .map(|schema| kind_of(schema).0);
     let answers = entries(found, "/responses")
         .into_iter()
-        .filter(|(status, _)| *status != "default");
+        // Refusals are the same everywhere, and in the list of problems.
+        .filter(|(_, answer)| answer.get("$ref").is_none());
     let answers = answers.map(|(status, answer)| {
         let schema = entries(answer, "/content")
             .first()
