@@ -35,7 +35,7 @@ actions! {
     [ReadPolicy ListPolicyVersions AssumePrice]
     [ListAllocations ReadDecision ListDecisions ReadKeys ReadEnforcement]
     [ReadOracle ListJudges ListCases ListVersions ReadVersion]
-    [ReadTraining ListRounds ListNodes ListContributions ListBans]
+    [ReadTraining ListRounds ListNodes ListContributions ListBans ReadSwarm ListNodeStakes]
     [ListModels AskModel ReadStatement ReadPortfolio ListOwnOrders]
     [Quote PlaceTrade PlaceOrder CancelOrder FreezeMarket ProposeSettlement ChallengeSettlement]
     [DisputeExhibit WriteComment RemoveComment]
@@ -45,10 +45,12 @@ actions! {
     [RegisterKey VouchForKey Cosign RetireKey]
     [JoinJury LeaveJury CommitVote RevealVote DenounceJuror]
     [RegisterRun RegisterCheckpoint Acknowledge]
+    [ReadTicket BondNode ReleaseNode]
+    [StartTraining StopTraining]
     [OpenMarket VoidMarket GrantRole RevokeRole ListGoldCases CreateGoldCase RetireGoldCase]
     [RegisterVersion AdoptVersion Invite ListInvitations RevokeInvitation ListJobs ReadOperations]
     // Of jobs alone.
-    [ExpireCommitments AdvanceMarkets AdvancePanels ExpireOrders AdvanceProposals EvaluatePolicy KeepCheckpoint TidyUp]
+    [ExpireCommitments AdvanceMarkets AdvancePanels ExpireOrders AdvanceProposals EvaluatePolicy FollowTraining KeepCheckpoint TidyUp]
     [JudgeExhibits DecideDispute ReassessMarket SettleMarket PayMarket ReleaseMarket ConveneGoldPanel]
     [MatchOrders CloseOrders LearnOracle]
 }

@@ -103,6 +103,9 @@ const KINDS: &[&str] = &[
     "inference-reserve",
     "inference-settle",
     "revenue-close",
+    "node-stake",
+    "node-return",
+    "node-slash",
 ];
 
 /// Kinds whose amounts follow from more than the fact that they name.

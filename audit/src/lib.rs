@@ -23,6 +23,7 @@ mod juries;
 mod ledger;
 mod log;
 mod merkle;
+mod nodes;
 mod objective;
 mod orders;
 mod outcomes;
@@ -78,6 +79,7 @@ pub fn check(export: &record::Export) -> Report {
     for account in &export.accounts {
         facts.happened("grant", &account.id, account.created_at);
     }
+    nodes::check(export, &mut facts, &mut report);
     facts::compare(export, facts, &balances, &mut report);
     log::check(export, &mut report);
     report

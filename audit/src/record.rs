@@ -15,7 +15,7 @@ use serde::{Deserialize, Deserializer};
 
 pub use juries::{DrawSecret, Juror, Panel, Seat};
 pub use log::{Decision, DecisionSignature, Event, LogCheckpoint, LogRows, SigningKey};
-pub use voting::{Ballot, Deposit, Elector, Proposal, Stake};
+pub use voting::{Ballot, Deposit, Elector, NodeStake, Proposal, Stake};
 
 /// What the first line must name.
 pub const FORMAT: &str = "plumbline-audit";
@@ -100,6 +100,8 @@ pub enum Record {
     OutcomeHoldings(OutcomeHolding),
     /// A stake for voting.
     Stakes(Stake),
+    /// A stake for a node's work.
+    NodeStakes(NodeStake),
     /// A proposal.
     Proposals(Box<Proposal>),
     /// What somebody paid for one.
@@ -177,6 +179,8 @@ pub struct Export {
     pub outcome_holdings: Vec<OutcomeHolding>,
     /// Stakes for voting.
     pub stakes: Vec<Stake>,
+    /// Stakes for nodes' work.
+    pub node_stakes: Vec<NodeStake>,
     /// Proposals.
     pub proposals: Vec<Proposal>,
     /// What was paid for them.
@@ -218,6 +222,7 @@ impl Export {
             Record::OutcomeTrades(row) => self.outcome_trades.push(row),
             Record::OutcomeHoldings(row) => self.outcome_holdings.push(row),
             Record::Stakes(row) => self.stakes.push(row),
+            Record::NodeStakes(row) => self.node_stakes.push(row),
             Record::Proposals(row) => self.proposals.push(*row),
             Record::ProposalDeposits(row) => self.deposits.push(row),
             Record::ProposalElectors(row) => self.electors.push(row),

@@ -58,6 +58,10 @@ impl DataDir {
     }
 
     /// What the embedded scheduler remembers of the decisions it holds.
+    pub fn corpora(&self) -> PathBuf {
+        self.root.join("corpora")
+    }
+
     pub fn consumer_state(&self) -> PathBuf {
         self.root.join("embedded-scheduler.json")
     }

@@ -2,26 +2,31 @@
 //! completions, frozen checkpoints), the replay judge (completions on a
 //! checkpoint) and the consumer of decisions (shares).
 
+mod hosting;
+mod news;
+
 use plumbline_agents::enforce::{Applied, EnforceError, Enforcer, Gateway, Order};
 use plumbline_governance::decision::DecisionTarget;
 use plumbline_governance::{Action, Bps, Workload};
 use plumbline_oracle::exhibit::ReplaySampling;
 use plumbline_oracle_candle::{CheckpointRunner, RunnerError};
 use plumbline_service::host::{
-    Ask, FrozenCheckpoint, Generated, HostError, RunHost, Sampling, TextSink,
+    Ask, FrozenCheckpoint, Generated, HostError, HostedRun, RunHost, RunNews, Sampling, TextSink,
 };
 use plumbline_service::time::rfc3339;
 use plumbline_service::views::{
-    BanView, ContributionView, ModelView, NodeView, RoundView, TrainingView,
+    BanView, ContributionView, ModelView, NodeView, RoundView, SwarmView, TrainingView,
 };
 use plumbline_training_model::Generator;
 use plumbline_training_net::error::HostError as TrainingError;
 use plumbline_training_net::host::Host;
 use plumbline_training_net::run::{HistoryPoint, RunStats, RunStatus};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::completions::{self, completions};
+use news::News;
 
 /// The training host, seen from the rest of the service.
 #[derive(Clone)]
@@ -29,6 +34,9 @@ pub struct EmbeddedRuns {
     host: Host,
     /// What the decisions on inference let in.
     gateway: Gateway,
+    /// Where the operator keeps training data.
+    corpora: Arc<Path>,
+    news: Arc<News>,
 }
 
 /// How long a share may take to be in force before what is in force is reported as it is.
@@ -44,10 +52,15 @@ enum Model {
 }
 
 impl EmbeddedRuns {
-    pub fn new(host: Host) -> Self {
+    pub fn new(host: Host, corpora: &Path) -> Self {
+        let news = Arc::new(News::default());
+        let ears = Arc::clone(&news);
+        host.subscribe(move |event| ears.hear(event));
         Self {
             host,
             gateway: Gateway::default(),
+            corpora: corpora.into(),
+            news,
         }
     }
 
@@ -171,6 +184,34 @@ impl RunHost for EmbeddedRuns {
                 evidence: serde_json::to_value(&ban.evidence).unwrap_or_default(),
             })
             .collect()
+    }
+
+    fn examine(&self, run: &HostedRun) -> Result<u64, HostError> {
+        self.examine_run(run)
+    }
+
+    fn start(&self, run: &HostedRun) -> Result<(), HostError> {
+        self.start_run(run)
+    }
+
+    fn stop(&self, run_id: &str) -> Result<(), HostError> {
+        self.stop_run(run_id)
+    }
+
+    fn ticket(&self, run_id: &str) -> Result<String, HostError> {
+        self.ticket_of(run_id)
+    }
+
+    fn admit(&self, run_id: &str, keys: &[String]) {
+        self.admit_nodes(run_id, keys);
+    }
+
+    fn news(&self) -> Vec<RunNews> {
+        self.news.take()
+    }
+
+    fn swarm(&self, run_id: &str) -> Option<SwarmView> {
+        self.swarm_of(run_id)
     }
 
     fn freeze(&self, run_id: &str) -> Result<FrozenCheckpoint, HostError> {

@@ -22,6 +22,7 @@ mod enforce;
 mod entropy;
 mod evidence;
 mod import;
+mod job;
 mod judges;
 mod keep;
 mod keys;
@@ -34,6 +35,7 @@ mod panel;
 mod policy;
 mod proposal;
 mod remote;
+mod run;
 mod scheduler;
 mod serve;
 mod settlement;
@@ -112,6 +114,9 @@ enum Command {
     /// Jury duty: list seats, commit and reveal votes
     #[command(subcommand)]
     Panel(panel::PanelCommand),
+    /// Runs that a service trains: start, stop, tickets and stakes of nodes
+    #[command(subcommand)]
+    Run(run::RunCommand),
     /// Train a model on nodes of this machine and others, without a service
     Train(train::Train),
     /// Take part in a run that trains elsewhere
@@ -159,6 +164,7 @@ fn dispatch(command: Command) -> anyhow::Result<()> {
         Command::Mcp(command) => command.run(),
         Command::Settlement(command) => command.run(),
         Command::Panel(command) => command.run(),
+        Command::Run(command) => command.run(),
         Command::Train(command) => command.run(),
         Command::Node(command) => command.run(),
         Command::Simulate(command) => command.run(),

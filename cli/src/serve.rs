@@ -51,6 +51,12 @@ pub struct Serve {
         default_value = "models"
     )]
     models: PathBuf,
+    /// Let nodes elsewhere join runs that are trained here, at this UDP address, for example 127.0.0.1:7700
+    #[arg(long, value_name = "ADDR", env = "PLUMBLINE_SWARM_LISTEN")]
+    swarm_listen: Option<SocketAddr>,
+    /// Folder of files and folders that runs may be trained on, by name [default: corpora in the data folder]
+    #[arg(long, value_name = "FOLDER", env = "PLUMBLINE_CORPORA")]
+    corpora: Option<PathBuf>,
     #[command(flatten)]
     remote: Remote,
 }
@@ -91,6 +97,8 @@ impl Serve {
                 ..ServiceConfig::default()
             },
             web: WebConfig::default(),
+            swarm: self.swarm_listen,
+            corpora: self.corpora,
         };
         let running = wiring::start(&data, options)?;
         let url = running.server.url();

@@ -5,14 +5,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use clap::{Args, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum};
 use plumbline_training_core::aggregate::AggregatorSpec;
 use plumbline_training_core::codec::{Scheme, SparseOptions};
 use plumbline_training_core::digest::Digest;
-use plumbline_training_core::outer::OuterOptions;
-use plumbline_training_core::schedule::{Decay, LrSchedule};
-use plumbline_training_core::verify::VerifyRules;
-use plumbline_training_model::ModelConfig;
+use plumbline_training_model::{Checkpoint, Generator, Model};
 use plumbline_training_net::corpus::SourceSpec;
 use plumbline_training_net::host::{Host, HostOptions};
 use plumbline_training_net::remote::ListenOptions;
@@ -20,6 +17,7 @@ use plumbline_training_net::run::{HistoryPoint, OutsideRules, RunSpec, RunStats,
 use serde_json::json;
 
 use crate::data_dir::DataDir;
+use crate::job::{Sizes, checkpoint_every};
 use crate::stop::told_to_stop;
 
 /// How often the job is looked at.
@@ -31,7 +29,10 @@ const LINES: usize = 1_000;
 /// those that join. Started again on the same folder it goes on from its newest
 /// checkpoint.
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Train {
+    #[command(subcommand)]
+    verb: Option<Verb>,
     /// Folder for checkpoints and history
     #[arg(long, default_value = "plumbline-train")]
     data_dir: PathBuf,
@@ -92,6 +93,10 @@ pub struct Train {
     /// Blocks of the model
     #[arg(long, default_value_t = 3)]
     layers: usize,
+    /// Begin with this model instead of a fresh one: what `train export` wrote, or a checkpoint (.ckpt); its shape and
+    /// tokenizer are kept
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["width", "layers", "vocabulary"])]
+    from: Option<PathBuf>,
     /// Token ids of the model
     #[arg(long, default_value_t = 1_024)]
     vocabulary: usize,
@@ -101,6 +106,46 @@ pub struct Train {
     /// Print one JSON object for each round, and one at the end
     #[arg(long)]
     json: bool,
+}
+
+/// What else can be done with what was trained.
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Write a checkpoint's model for other programs: safetensors, config.json and tokenizer.json
+    Export(Export),
+}
+
+#[derive(Debug, Args)]
+struct Export {
+    /// The checkpoint (.ckpt)
+    checkpoint: PathBuf,
+    /// File for the weights; config.json and tokenizer.json come beside it
+    #[arg(long, value_name = "FILE", default_value = "model.safetensors")]
+    out: PathBuf,
+    /// Also write probe.json: the tokens of this text, and the logits after the last of them
+    #[arg(long, value_name = "TEXT")]
+    probe: Option<String>,
+}
+
+impl Verb {
+    fn run(self) -> Result<()> {
+        let Self::Export(export) = self;
+        let checkpoint = Checkpoint::load(&export.checkpoint)?;
+        if let Some(folder) = export.out.parent() {
+            std::fs::create_dir_all(folder)?;
+        }
+        if let Some(text) = &export.probe {
+            let (tokens, logits) = Generator::from_checkpoint(&checkpoint)?.logits(text);
+            let probe = json!({"text": text, "tokens": tokens, "logits": logits});
+            std::fs::write(
+                export.out.with_file_name("probe.json"),
+                serde_json::to_vec(&probe)?,
+            )?;
+        }
+        Model::from(checkpoint).export(&export.out)?;
+        println!("{}", export.out.display());
+        Ok(())
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -144,8 +189,11 @@ impl AggregatorName {
 
 impl Train {
     pub fn run(self) -> Result<()> {
+        if let Some(verb) = self.verb {
+            return verb.run();
+        }
         let folder = DataDir::open(&self.data_dir)?;
-        let spec = self.spec();
+        let spec = self.spec()?;
         let host = Host::start(HostOptions {
             data_dir: folder.training(),
             cores: 0,
@@ -196,61 +244,50 @@ impl Train {
         }
     }
 
-    fn spec(&self) -> RunSpec {
+    fn spec(&self) -> Result<RunSpec> {
         let source = match &self.text {
             Some(path) => SourceSpec::path("text", path),
             None => SourceSpec::registry(),
         };
+        let sizes = Sizes {
+            width: self.width,
+            layers: self.layers,
+            vocabulary: self.vocabulary,
+            tokens: self.tokens,
+            rate: self.learning_rate,
+            audit_bps: self.audit_bps,
+        };
         let every_step = self.scheme == SchemeName::EveryStep;
-        RunSpec {
-            model: ModelConfig {
-                vocabulary: self.vocabulary,
-                width: self.width,
-                hidden: (self.width * 11 / 4).max(1),
-                layers: self.layers,
-                ..ModelConfig::default()
-            },
+        let spec = sizes.spec(&self.id, &self.id, self.seed);
+        let model = match &self.from {
+            Some(path) => Model::import(path)?.config,
+            None => spec.model.clone(),
+        };
+        Ok(RunSpec {
+            model,
+            from: self.from.clone(),
             nodes: self.nodes,
             inner_steps: if every_step { 1 } else { self.inner_steps },
             batch: self.batch,
-            schedule: LrSchedule {
-                peak: self.learning_rate,
-                warm_up: self.tokens / 20,
-                decay: Decay::Cosine {
-                    until: self.tokens,
-                    floor: 0.1,
-                },
-            },
-            outer: OuterOptions {
-                rate: 1.0,
-                momentum: 0.0,
-            },
             scheme: match self.scheme {
                 SchemeName::Diloco => Scheme::DiLoCo,
                 SchemeName::Sparseloco => Scheme::SparseLoCo(SparseOptions::over(self.tokens)),
                 SchemeName::EveryStep => Scheme::EveryStep,
             },
             aggregator: self.aggregator.spec(),
-            verify: (self.audit_bps > 0).then(|| VerifyRules {
-                audit_bps: self.audit_bps,
-                ..VerifyRules::default()
-            }),
             sources: vec![source],
-            max_tokens: Some(self.tokens),
             share_bps: self.max_share,
-            // Nodes elsewhere cannot be asked to train a round again for our sake.
-            checkpoint_every: self.checkpoint_every.unwrap_or(if self.listen.is_some() {
-                1
-            } else {
-                10
-            }),
+            checkpoint_every: self
+                .checkpoint_every
+                .unwrap_or_else(|| checkpoint_every(self.listen.is_some())),
             outside: self.listen.map(|_| OutsideRules {
                 quorum: self.quorum,
                 admit: self.admit.clone(),
+                staked: false,
                 stall_ms: self.stall_seconds.saturating_mul(1_000),
             }),
-            ..RunSpec::new(&*self.id, &*self.id, self.seed)
-        }
+            ..spec
+        })
     }
 
     fn tell_ticket(&self, ticket: &str) {

@@ -1,6 +1,7 @@
 //! Puts the parts together: store, judges, training host, service, jobs, web.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -19,6 +20,7 @@ use plumbline_service::jobs::JobRunner;
 use plumbline_service::{Service, ServiceConfig, ServiceParts};
 use plumbline_store::{Store, StoreOptions};
 use plumbline_training_net::host::{Host, HostOptions};
+use plumbline_training_net::remote::ListenOptions;
 use plumbline_training_net::run::RunSpec;
 use plumbline_web::{RunningServer, WebConfig};
 
@@ -52,6 +54,10 @@ pub struct Options {
     pub remote: Option<RemoteJudge>,
     pub service: ServiceConfig,
     pub web: WebConfig,
+    /// Where nodes elsewhere reach the runs that are trained here; nowhere unless given.
+    pub swarm: Option<SocketAddr>,
+    /// Training data of runs that are trained here; `corpora` in the data folder unless given.
+    pub corpora: Option<PathBuf>,
 }
 
 /// Starts everything on `data`. The port is bound last, so that whoever can
@@ -63,10 +69,15 @@ pub fn start(data: &DataDir, options: Options) -> Result<Running> {
         data_dir: data.training(),
         cores,
     })?;
+    if let Some(address) = options.swarm {
+        let relay = None;
+        host.listen(&ListenOptions { address, relay })?;
+    }
     // Runs first: the scheduler's first order is about them, and the jobs call off
     // a market that is due when nothing knows its run.
     resume_runs(&host)?;
-    let runs = EmbeddedRuns::new(host.clone());
+    let corpora = options.corpora.clone().unwrap_or_else(|| data.corpora());
+    let runs = EmbeddedRuns::new(host.clone(), &corpora);
     assemble(data, store, options, runs, Vec::new(), host)
 }
 
@@ -110,6 +121,7 @@ where
     };
     let service = Service::open(parts).context("cannot open the service")?;
     service.connect_courier(Arc::new(HttpCourier::new(options.private_webhooks)?));
+    service.bring_up_all()?;
     let jobs = JobRunner::start(&service)?;
     let server = plumbline_web::serve(
         service.clone(),

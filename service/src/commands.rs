@@ -8,6 +8,7 @@ mod orders;
 mod panels;
 mod people;
 mod settlement;
+mod training;
 mod voting;
 mod webhooks;
 
@@ -20,6 +21,7 @@ pub use oracle::RegisterOracleVersion;
 pub use orders::PlaceOrder;
 pub use panels::*;
 pub use people::*;
+pub use training::*;
 pub use voting::*;
 pub use webhooks::CreateWebhook;
 mod outcomes;

@@ -57,6 +57,8 @@ pub struct Defences {
     pub earned_weight: bool,
     /// Only the scheduler that registered a run reports on decisions about it.
     pub bound_schedulers: bool,
+    /// A node's stake is held for a while after it left, so that it answers for work that is still looked at.
+    pub node_unbonding: bool,
     /// A one-time code is taken once.
     pub code_once: bool,
     /// After wrong one-time codes in a row the next has to wait.
@@ -91,6 +93,7 @@ impl Default for Defences {
             deposit_forfeit: true,
             earned_weight: true,
             bound_schedulers: true,
+            node_unbonding: true,
             code_once: true,
             code_waits: true,
         }
@@ -141,6 +144,7 @@ by_name!(
     deposit_forfeit,
     earned_weight,
     bound_schedulers,
+    node_unbonding,
     code_once,
     code_waits,
 );

@@ -5,7 +5,10 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use crate::views::{BanView, ContributionView, ModelView, NodeView, RoundView, TrainingView};
+use crate::commands::StartRun;
+use crate::views::{
+    BanView, ContributionView, ModelView, NodeView, RoundView, SwarmView, TrainingView,
+};
 
 /// Sampling options of a completion, OpenAI's meaning of each.
 #[derive(Debug, Clone, PartialEq)]
@@ -135,9 +138,43 @@ pub enum HostError {
     /// More is asked for than may wait.
     #[error("too many texts are asked for at once")]
     Overloaded,
+    /// Nothing trains here.
+    #[error("nothing is trained here")]
+    NoTraining,
+    /// The terms of a run make no sense here.
+    #[error("{0}")]
+    BadTerms(String),
+    /// Nodes elsewhere cannot join the run.
+    #[error("nodes elsewhere cannot join {0}")]
+    Closed(String),
+    /// The run is still reading its data, or over.
+    #[error("{0}")]
+    NotYet(String),
     /// It broke.
     #[error("{0}")]
     Failed(String),
+}
+
+/// A run that an operator has this service train.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HostedRun {
+    /// Run id.
+    pub id: String,
+    /// Run name.
+    pub name: String,
+    /// What it was started with.
+    pub terms: StartRun,
+}
+
+/// Something that happened to a run that is trained here.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunNews {
+    /// The run.
+    pub run_id: String,
+    /// `round`, `node`, `banned`, `status` or `checkpoint`.
+    pub kind: &'static str,
+    /// The details.
+    pub detail: serde_json::Value,
 }
 
 /// Whatever trains and serves the runs.
@@ -154,6 +191,33 @@ pub trait RunHost: Send + Sync {
     /// nothing removes nobody.
     fn bans(&self, _run_id: &str) -> Vec<BanView> {
         Vec::new()
+    }
+    /// How many parameters a run of these terms has. Starts nothing.
+    fn examine(&self, _run: &HostedRun) -> Result<u64, HostError> {
+        Err(HostError::NoTraining)
+    }
+    /// Starts a run, or goes on with it. One that is going goes on.
+    fn start(&self, _run: &HostedRun) -> Result<(), HostError> {
+        Err(HostError::NoTraining)
+    }
+    /// Ends a run and keeps what it has reached. One that is over stays so.
+    fn stop(&self, _run_id: &str) -> Result<(), HostError> {
+        Err(HostError::NoTraining)
+    }
+    /// What a node elsewhere needs to join the run.
+    fn ticket(&self, run_id: &str) -> Result<String, HostError> {
+        Err(HostError::Closed(run_id.to_owned()))
+    }
+    /// Lets in the nodes with these keys, 64 hexadecimal digits each, and sends others away, where the run asks for
+    /// stakes.
+    fn admit(&self, _run_id: &str, _keys: &[String]) {}
+    /// What happened since this was asked last: bounded, and of rounds only the newest now and then.
+    fn news(&self) -> Vec<RunNews> {
+        Vec::new()
+    }
+    /// How the nodes of a run work together; `None` if it is not hosted here.
+    fn swarm(&self, _run_id: &str) -> Option<SwarmView> {
+        None
     }
     /// Writes and pins a checkpoint of the run's current parameters.
     fn freeze(&self, run_id: &str) -> Result<FrozenCheckpoint, HostError>;

@@ -127,6 +127,7 @@ impl From<HostError> for ServiceError {
             },
             HostError::Overloaded => Self::Overloaded { retry_after_s: 2 },
             HostError::Failed(detail) => Self::internal(detail),
+            other => crate::hosting::refusal(other),
         }
     }
 }

@@ -176,13 +176,14 @@ impl Service {
     /// One look at the deadlines and the policy.
     pub fn tick(&self) -> Result<()> {
         type Step = fn(&Service) -> Result<()>;
-        let steps: [(Action, Step); 10] = [
+        let steps: [(Action, Step); 11] = [
             (Action::ExpireCommitments, Self::expire_commitments),
             (Action::AdvanceMarkets, Self::advance_markets),
             (Action::AdvancePanels, Self::advance_panels),
             (Action::ExpireOrders, Self::expire_orders),
             (Action::AdvanceProposals, Self::advance_proposals),
             (Action::EvaluatePolicy, Self::evaluate_policy),
+            (Action::FollowTraining, Self::follow_training),
             (Action::TidyUp, Self::close_revenue),
             (Action::TidyUp, Self::remember_time),
             (Action::KeepCheckpoint, Self::keep_checkpoint),

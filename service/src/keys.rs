@@ -70,9 +70,16 @@ pub(crate) fn hex(bytes: &[u8; 32]) -> String {
     blake3::Hash::from(*bytes).to_hex().to_string()
 }
 
-/// 32 bytes from hexadecimal.
-pub(crate) fn unhex(text: &str) -> Option<[u8; 32]> {
-    blake3::Hash::from_hex(text).ok().map(Into::into)
+/// Exactly `N` bytes from hexadecimal.
+pub(crate) fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    if text.len() != 2 * N || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    let mut bytes = [0; N];
+    for (index, byte) in bytes.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(text.get(2 * index..2 * index + 2)?, 16).ok()?;
+    }
+    Some(bytes)
 }
 
 /// The epoch of decisions that are issued now.
@@ -150,7 +157,7 @@ impl Service {
 }
 
 pub(crate) fn key_view(tx: &mut Tx, row: SigningKey) -> Result<KeyView> {
-    let public_key = unhex(&row.public_key)
+    let public_key = unhex::<32>(&row.public_key)
         .ok_or_else(|| ServiceError::internal(format!("key {} is no key", row.key_id)))?;
     let owner = match &row.owner_id {
         Some(id) => Some(accounts::get(tx, id)?.handle),

@@ -31,6 +31,7 @@ mod evidence;
 pub mod exposition;
 mod fees;
 pub mod host;
+mod hosting;
 mod inference;
 pub mod jobs;
 mod keys;
@@ -41,6 +42,7 @@ mod manipulation;
 mod markets;
 mod metering;
 mod metrics;
+mod node_stakes;
 mod operations;
 mod oracle;
 mod orders;
@@ -96,6 +98,7 @@ pub use crate::error::ServiceError;
 pub use crate::evidence::{EvidenceTerms, JudgingQueue};
 use crate::host::RunHost;
 pub use crate::keys::KeyChange;
+pub use crate::node_stakes::NodeTerms;
 pub use crate::panels::{PanelConfig, StudyPanel};
 pub use crate::people::{recovery, totp};
 pub use crate::secrets::PasswordCost;
@@ -143,6 +146,8 @@ pub struct ServiceConfig {
     pub checkpoint_every_ms: i64,
     /// How this process came by its signing key, where another one signed before.
     pub key_change: Option<KeyChange>,
+    /// Terms of nodes' stakes.
+    pub nodes: NodeTerms,
     /// What guessing a password costs whoever has its hash.
     pub password_cost: PasswordCost,
 }
@@ -167,6 +172,7 @@ impl Default for ServiceConfig {
             voting: VotingConfig::default(),
             checkpoint_every_ms: 60_000,
             key_change: None,
+            nodes: NodeTerms::default(),
             password_cost: PasswordCost::default(),
         }
     }

@@ -46,20 +46,7 @@ impl Service {
             created_at: self.now(),
         };
         self.write_once(ctx, move |tx, now| {
-            if runs::by_name(tx, &run.name)?.is_some() {
-                return Err(ServiceError::refused(
-                    "run-name-taken",
-                    format!("a run named {} exists", run.name),
-                ));
-            }
-            runs::insert(tx, &run)?;
-            publish(
-                tx,
-                now,
-                &format!("run:{}", run.id),
-                "registered",
-                &json!({"name": run.name}),
-            )?;
+            insert_run_row(tx, &run, now)?;
             Ok(run_view(run))
         })
     }
@@ -106,7 +93,7 @@ impl Service {
         self.with_live_figures(view)
     }
 
-    fn with_live_figures(&self, view: RunView) -> Result<RunView> {
+    pub(crate) fn with_live_figures(&self, view: RunView) -> Result<RunView> {
         let training = self.host.training(&view.id);
         let allocation = self.allocation_of(&view.id)?;
         let weight = self.active_policy()?.weight(&view.name);
@@ -195,7 +182,20 @@ pub(crate) fn newest_market(tx: &mut Tx, run_id: &str) -> Result<Option<markets:
     Ok(markets::newest_binary(tx, run_id, 1)?.into_iter().next())
 }
 
-fn check_run(cmd: &RegisterRun) -> Result<()> {
+/// Adds a run to the transaction, with its event.
+pub(crate) fn insert_run_row(tx: &mut Tx, run: &Run, now: Millis) -> Result<()> {
+    if runs::by_name(tx, &run.name)?.is_some() {
+        return Err(ServiceError::refused(
+            "run-name-taken",
+            format!("a run named {} exists", run.name),
+        ));
+    }
+    runs::insert(tx, run)?;
+    let topic = format!("run:{}", run.id);
+    publish(tx, now, &topic, "registered", &json!({"name": run.name}))
+}
+
+pub(crate) fn check_run(cmd: &RegisterRun) -> Result<()> {
     let name_ok = (1..=64).contains(&cmd.name.len())
         && cmd
             .name
@@ -233,7 +233,7 @@ fn check_checkpoint(cmd: &RegisterCheckpoint) -> Result<()> {
     Ok(())
 }
 
-fn run_view(run: Run) -> RunView {
+pub(crate) fn run_view(run: Run) -> RunView {
     RunView {
         id: run.id,
         name: run.name,

@@ -42,7 +42,7 @@ pub use settlement::{
     AuditView, ClaimView, ClosingView, InclusionView, LogView, SettlementRecord, SettlementView,
     WindowsView,
 };
-pub use training::{BanView, ContributionView, ModelView, NodeView, RoundView, TrainingView};
+pub use training::*;
 pub use transparency::{
     ConsistencyView, LogCheckpointView, LogEntriesView, LogEntryView, LogProofView,
 };

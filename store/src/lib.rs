@@ -45,6 +45,7 @@ pub mod export;
 pub mod fees;
 pub mod fingerprints;
 pub mod gold;
+pub mod hosted;
 pub mod idempotency;
 pub mod inference;
 pub mod invitations;

@@ -26,7 +26,7 @@ use crate::{
     attachments, ballots, comments, commitments, exhibit_challenges, fingerprints, keys, log,
     webhooks,
 };
-use crate::{inference, oracle_versions, settled_cases};
+use crate::{hosted, inference, oracle_versions, settled_cases};
 use crate::{invitations, second_factors};
 use crate::{market_outcomes, outcome_holdings, outcome_trades};
 use crate::{policy_inputs, proposals, stakes, standing};
@@ -264,6 +264,14 @@ fn every_read_of_the_machinery(tx: &mut Tx<'_>) -> Result<(), StoreError> {
     policy_inputs::between(tx, 1, 9, 10)?;
     policy_inputs::last_of_run(tx, "r1", 9)?;
     control::get(tx, "k")?;
+    hosted::get(tx, "r1")?;
+    hosted::wanted(tx, "running")?;
+    hosted::count_running(tx)?;
+    let _ = hosted::stake_row(tx, "s").is_err();
+    hosted::held(tx, "r1", 10)?;
+    hosted::stakes_of(tx, "r1", "s", 10)?;
+    hosted::any_held_of(tx, "ada")?;
+    hosted::runs_with_stakes(tx)?;
     every_read_of_votes(tx)?;
     every_read_of_juries(tx)
 }
@@ -396,6 +404,7 @@ fn every_lookup_of_a_write(tx: &mut Tx<'_>) -> Result<(), StoreError> {
     standing::update(tx, &standing_order("o", 9))?;
     let _ = fees::mark_returned(tx, "m1", "ada", 1).is_err();
     let _ = inference::release(tx, "x").is_err();
+    let _ = hosted::want(tx, "r1", "stopped", 1).is_err();
     let version = oracle_versions::NewVersion {
         id: "v".to_owned(),
         origin: "shipped".to_owned(),
@@ -494,6 +503,7 @@ fn is_meant_to_scan(sql: &str, step: &str) -> bool {
         // `list` without a filter walks the key from its start.
         "SCAN markets USING INDEX sqlite_autoindex_markets_1" => sql.contains("LIMIT"),
         // Requests that are being answered, by the key.
+        "SCAN node_stakes USING COVERING INDEX node_stakes_held" => sql.contains("DISTINCT"),
         "SCAN inference_reservations" => sql.contains("LIMIT"),
         _ => false,
     }
@@ -556,8 +566,8 @@ fn all_tables() -> Vec<(&'static str, Vec<String>)> {
         inference_reservations, inference_usage, revenue_periods,
         forecasts, evidence, commitments, fingerprints, settled_cases, oracle_versions, oracle_weights,
         exhibit_challenges, comments, attachments, attachment_owners, outbox, log_tiles, log_places, log_checkpoints,
-        signing_keys, decision_signatures, webhooks, webhook_deliveries, jobs, decisions, decision_heads, acks,
-        enforcement_reports, policies, policy_inputs, control,
+        signing_keys, decision_signatures, webhooks, webhook_deliveries, hosted_runs, node_stakes, jobs, decisions,
+        decision_heads, acks, enforcement_reports, policies, policy_inputs, control,
         stakes, delegations, proposals, proposal_deposits, proposal_electors, proposal_votes, proposal_steps, seals,
         standing_orders, jurors, draw_secrets, gold_cases, gold_views, panels, panel_seats, market_outcomes,
         outcome_holdings, outcome_trades, settlement_cases, settlement_seeds, settlement_claims, frozen_exhibits,

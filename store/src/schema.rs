@@ -201,6 +201,16 @@ table! { webhook_deliveries (seq) {
     status -> Nullable<BigInt>, error -> Nullable<Text>,
 } }
 
+table! { hosted_runs (run_id) {
+    run_id -> Text, terms -> Text, wanted -> Text, least_stake_micro -> BigInt, changed_at -> BigInt,
+} }
+
+table! { node_stakes (id) {
+    id -> Text, run_id -> Text, node_key -> Text, account_id -> Text, stake_micro -> BigInt,
+    slashed_micro -> BigInt, status -> Text, created_at -> BigInt, free_at -> Nullable<BigInt>,
+    closed_at -> Nullable<BigInt>, ban -> Nullable<Text>,
+} }
+
 table! { jobs (id) {
     id -> BigInt, kind -> Text, key -> Text, payload -> Text, run_at -> BigInt, attempts -> BigInt, status -> Text,
     last_error -> Nullable<Text>, lease_until -> Nullable<BigInt>,

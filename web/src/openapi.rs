@@ -57,6 +57,8 @@ use crate::{api, gateway};
         api::ledger::operations,
         api::log::checkpoint, api::log::checkpoints, api::log::entries, api::log::proof, api::log::consistency,
         api::training::show, api::training::rounds, api::training::nodes, api::training::contributions, api::training::bans,
+        api::training_runs::start, api::training_runs::stop, api::training_runs::resume, api::training_runs::ticket,
+        api::training_runs::swarm, api::training_runs::stakes, api::training_runs::bond, api::training_runs::release,
         api::webhooks::list, api::webhooks::create, api::webhooks::delete, api::webhooks::deliveries,
         api::health::events, api::health::alive, api::health::ready, api::health::metrics,
         gateway::models, gateway::model, gateway::complete, gateway::chat,

@@ -12,6 +12,23 @@ pub struct Stake {
     pub earned_micro: i64,
 }
 
+/// A stake that answers for a node's work in a run.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "named as in docs/audit.md")]
+pub struct NodeStake {
+    pub id: String,
+    pub run_id: String,
+    pub node_key: String,
+    pub account_id: String,
+    pub stake_micro: i64,
+    pub slashed_micro: i64,
+    pub status: String,
+    pub created_at: i64,
+    pub closed_at: Option<i64>,
+    pub ban: Option<String>,
+}
+
 /// A proposal.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -17,6 +17,8 @@ pub fn quiet_options() -> wiring::Options {
         credentials_per_minute: 0.0,
     };
     wiring::Options {
+        swarm: None,
+        corpora: None,
         private_webhooks: false,
         listen: ([127, 0, 0, 1], 0).into(),
         // It judges nothing.

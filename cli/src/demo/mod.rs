@@ -28,6 +28,9 @@ pub struct Demo {
     /// Folder for everything; a new one below data/demo by default
     #[arg(long)]
     data_dir: Option<PathBuf>,
+    /// Let nodes elsewhere join runs that are started here, at this UDP address
+    #[arg(long, value_name = "ADDR")]
+    swarm_listen: Option<std::net::SocketAddr>,
     /// Leave when the loop has closed
     #[arg(long)]
     once: bool,
@@ -67,7 +70,11 @@ impl Demo {
             folder.display(),
             folder.display()
         );
-        let running = wiring::start(&data, stage::options(self.listen))?;
+        let options = wiring::Options {
+            swarm: self.swarm_listen,
+            ..stage::options(self.listen)
+        };
+        let running = wiring::start(&data, options)?;
         let stage = Stage::set(&running, &data, &self).context("cannot set the stage")?;
         self.welcome(&running, &stage, &folder);
         let mut story = story::Story::new(&running, &stage, !self.json);

@@ -82,6 +82,8 @@ pub fn options(listen: SocketAddr) -> wiring::Options {
             ..ServiceConfig::default()
         },
         web: WebConfig::default(),
+        swarm: None,
+        corpora: None,
     }
 }
 

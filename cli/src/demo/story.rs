@@ -187,7 +187,7 @@ impl<'a> Story<'a> {
         self.told_at = Instant::now();
         let training = run.training.as_ref();
         println!(
-            "{:5.0} s  {:8} {:9}  price {:.3} [{:.2}, {:.2}]  share {:5.1} %  {:7} tokens  loss {:.2}  {:5.0} tok/s  evidence {}",
+            "{:5.0} s  {:8} {:9}  price {:.3} [{:.2}, {:.2}]  share {:5.1} %  {:7} tokens  loss {:>4}  {:5.0} tok/s  evidence {}",
             self.started.elapsed().as_secs_f64(),
             subject.name,
             market.status,
@@ -198,7 +198,7 @@ impl<'a> Story<'a> {
             training.map_or(0, |training| training.tokens),
             training
                 .and_then(|training| training.loss_last)
-                .unwrap_or(f64::NAN),
+                .map_or_else(|| "–".to_owned(), |loss| format!("{loss:.2}")),
             training.map_or(0.0, |training| training.tokens_per_second),
             market.evidence,
         );

@@ -2,7 +2,7 @@
 
 use plumbline_access::Action;
 use plumbline_store::{
-    Tx, accounts, jurors, orders, portfolio, second_factors, sessions, stakes, tokens,
+    Tx, accounts, hosted, jurors, orders, portfolio, second_factors, sessions, stakes, tokens,
 };
 use serde_json::json;
 
@@ -90,6 +90,9 @@ fn in_use(tx: &mut Tx, id: &str) -> Result<Option<&'static str>> {
     }
     if jurors::get(tx, id)?.is_some_and(|row| row.stake_micro > 0) {
         return Ok(Some("a stake as a juror"));
+    }
+    if hosted::any_held_of(tx, id)? {
+        return Ok(Some("a stake of a node"));
     }
     Ok(None)
 }

@@ -119,3 +119,89 @@ pub struct ModelView {
     /// Unix seconds.
     pub created: i64,
 }
+
+/// What a node elsewhere needs to join a run. A secret.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct TicketView {
+    /// Run id.
+    pub run_id: String,
+    /// The ticket.
+    pub ticket: String,
+    /// What to run on the machine that joins.
+    pub command: String,
+    /// Stake that a node needs before it is let in, micro-credits; 0 for none.
+    pub least_stake_micro: i64,
+}
+
+/// How the nodes of a run work together.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct SwarmView {
+    /// Nodes elsewhere may join.
+    pub open: bool,
+    /// They need a stake.
+    pub staked: bool,
+    /// Seconds that the round under way may still take, where it has a deadline.
+    pub deadline_s: Option<f64>,
+    /// Contributions recomputed since the service started.
+    pub audits: u64,
+    /// Who came and went, newest first, the last hundred.
+    pub changes: Vec<MemberChange>,
+    /// Links to nodes elsewhere that are connected now.
+    pub links: Vec<LinkView>,
+}
+
+/// A node came or went.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct MemberChange {
+    /// When, RFC 3339.
+    pub at: String,
+    /// Node id.
+    pub node: String,
+    /// `active`, `left`, `dead` or `banned`.
+    pub status: String,
+    /// What it said, or what was found, where something was.
+    pub reason: Option<String>,
+}
+
+/// The link between the coordinator and a node elsewhere.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct LinkView {
+    /// Node id.
+    pub node: String,
+    /// Round trip, milliseconds.
+    pub rtt_ms: f64,
+    /// Packets that were sent to it and lost, of all that were sent, 0 to 1.
+    pub loss: f64,
+    /// Bytes received from it on this connection.
+    pub bytes_received: u64,
+    /// Bytes sent to it on this connection.
+    pub bytes_sent: u64,
+}
+
+/// A stake that answers for a node's work in a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct NodeStakeView {
+    /// Stake id.
+    pub id: String,
+    /// Run id.
+    pub run_id: String,
+    /// The node's key, which is its name in the run.
+    pub node_key: String,
+    /// Handle of whoever answers for it.
+    pub account: String,
+    /// What was locked.
+    pub stake_micro: i64,
+    /// What a ban took of it, to the treasury.
+    pub slashed_micro: i64,
+    /// `bonded`, `leaving`, `returned` or `slashed`.
+    pub status: String,
+    /// When it was made.
+    pub created_at: String,
+    /// When a stake that is leaving goes back.
+    pub free_at: Option<String>,
+    /// When it was over.
+    pub closed_at: Option<String>,
+    /// The ban that cost it, with the evidence.
+    #[schema(value_type = Option<Object>)]
+    pub ban: Option<serde_json::Value>,
+}

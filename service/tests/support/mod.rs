@@ -5,6 +5,7 @@
 pub mod assembly;
 pub mod court;
 pub mod death;
+pub mod hosting;
 pub mod recount;
 pub mod school;
 pub mod tamper;
@@ -56,6 +57,7 @@ pub struct TestHost {
     pub readers: std::sync::atomic::AtomicUsize,
     /// No run can be reached any more.
     pub gone: std::sync::atomic::AtomicBool,
+    pub hosting: hosting::Hosting,
 }
 
 impl RunHost for TestHost {
@@ -63,7 +65,13 @@ impl RunHost for TestHost {
         Some(TrainingView {
             run_id: run_id.to_owned(),
             name: "subject".to_owned(),
-            status: "training".to_owned(),
+            status: self
+                .hosting
+                .status
+                .lock()
+                .unwrap()
+                .clone()
+                .unwrap_or_else(|| "training".to_owned()),
             parameters: 1000,
             round: 1,
             tokens: self.tokens.load(Ordering::SeqCst) as u64,
@@ -85,6 +93,39 @@ impl RunHost for TestHost {
     }
     fn contributions(&self, _: &str) -> Vec<ContributionView> {
         Vec::new()
+    }
+    fn bans(&self, _: &str) -> Vec<BanView> {
+        self.hosting.bans.lock().unwrap().clone()
+    }
+    fn examine(&self, _: &HostedRun) -> Result<u64, HostError> {
+        Ok(1_000)
+    }
+    fn start(&self, run: &HostedRun) -> Result<(), HostError> {
+        if *self.hosting.broken.lock().unwrap() {
+            return Err(HostError::BadTerms("its corpus is gone".to_owned()));
+        }
+        let mut running = self.hosting.running.lock().unwrap();
+        running.retain(|id| *id != run.id);
+        running.push(run.id.clone());
+        Ok(())
+    }
+    fn stop(&self, run_id: &str) -> Result<(), HostError> {
+        self.hosting
+            .running
+            .lock()
+            .unwrap()
+            .retain(|id| id != run_id);
+        Ok(())
+    }
+    fn ticket(&self, run_id: &str) -> Result<String, HostError> {
+        Ok(format!("ticket-{run_id}"))
+    }
+    fn admit(&self, run_id: &str, keys: &[String]) {
+        let mut admitted = self.hosting.admitted.lock().unwrap();
+        admitted.insert(run_id.to_owned(), keys.to_vec());
+    }
+    fn news(&self) -> Vec<RunNews> {
+        std::mem::take(&mut *self.hosting.news.lock().unwrap())
     }
     fn freeze(&self, run_id: &str) -> Result<FrozenCheckpoint, HostError> {
         if self.gone.load(Ordering::SeqCst) {
@@ -238,6 +279,7 @@ impl World {
             copies: std::sync::atomic::AtomicUsize::default(),
             readers: std::sync::atomic::AtomicUsize::default(),
             gone: std::sync::atomic::AtomicBool::new(false),
+            hosting: hosting::Hosting::default(),
         });
         let clock = Arc::new(TestClock(AtomicI64::new(1_790_000_000_000)));
         let service = open(&folder, &host, &clock, &config);
@@ -397,6 +439,7 @@ pub fn fresh(folder: &tempfile::TempDir) -> Service {
         copies: std::sync::atomic::AtomicUsize::default(),
         readers: std::sync::atomic::AtomicUsize::default(),
         gone: std::sync::atomic::AtomicBool::new(false),
+        hosting: hosting::Hosting::default(),
     };
     let clock = TestClock(AtomicI64::new(1_790_000_000_000));
     open(folder, &Arc::new(host), &Arc::new(clock), &config())

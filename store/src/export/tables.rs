@@ -251,6 +251,13 @@ pub(super) const TABLES: &[Table] = &[
         of_market: None,
     },
     Table {
+        name: "node_stakes",
+        columns: "id, run_id, node_key, account_id, stake_micro, slashed_micro, status, created_at, closed_at, ban",
+        order: "run_id, id",
+        rows: ALL,
+        of_market: None,
+    },
+    Table {
         name: "proposals",
         columns: "id, track, author_id, action, terms, state, tally, created_at, voting_at, ended_at",
         order: "id",

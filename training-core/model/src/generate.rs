@@ -90,6 +90,23 @@ impl Generator {
         &self.weights.decoder.config
     }
 
+    /// The tokens of a prompt, cut to the context, and the logits after the last of them, one for each token id.
+    pub fn logits(&self, prompt: &str) -> (Vec<u32>, Vec<f32>) {
+        let ids = self.prompt_ids(prompt);
+        let mut logits = vec![0.0; self.config().vocabulary];
+        self.weights.read(&ids, &mut logits);
+        (ids, logits)
+    }
+
+    /// An empty prompt begins a new document.
+    fn prompt_ids(&self, prompt: &str) -> Vec<u32> {
+        let mut ids = self.tokenizer.encode(prompt);
+        if ids.is_empty() {
+            ids.push(self.tokenizer.separator());
+        }
+        ids.split_off(ids.len().saturating_sub(self.config().sequence))
+    }
+
     /// Completes one prompt. An empty prompt starts a new document.
     ///
     /// # Errors
@@ -168,14 +185,9 @@ impl Generator {
 
     /// Reads the prompt and chooses the first token. `sampling` must be valid.
     pub(crate) fn start(&self, prompt: &str, sampling: &Arc<Sampling>) -> Result<Session> {
-        let config = self.config();
-        let mut ids = self.tokenizer.encode(prompt);
-        if ids.is_empty() {
-            ids.push(self.tokenizer.separator());
-        }
-        let ids = &ids[ids.len().saturating_sub(config.sequence)..];
-        let mut logits = vec![0.0; config.vocabulary];
-        let cache = self.weights.read(ids, &mut logits);
+        let ids = self.prompt_ids(prompt);
+        let mut logits = vec![0.0; self.config().vocabulary];
+        let cache = self.weights.read(&ids, &mut logits);
         let mut session = Session::new(cache, Arc::clone(sampling), ids.len());
         if session.finish.is_none() {
             session.accept(&self.tokenizer, &mut logits)?;

@@ -1,6 +1,6 @@
 //! A run's notice board: the coordinator writes, everybody reads.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -55,6 +55,7 @@ pub struct Control {
     share_bps: AtomicU32,
     paused: AtomicBool,
     stop: AtomicBool,
+    admitted: Mutex<BTreeSet<Digest>>,
 }
 
 impl Control {
@@ -64,7 +65,21 @@ impl Control {
             share_bps: AtomicU32::new(share_bps.min(FULL_BPS)),
             paused: AtomicBool::new(false),
             stop: AtomicBool::new(false),
+            admitted: Mutex::default(),
         }
+    }
+
+    /// Lets in the nodes elsewhere that have these keys, and no others.
+    pub fn admit(&self, keys: BTreeSet<Digest>) {
+        *self.admitted.lock().unwrap_or_else(PoisonError::into_inner) = keys;
+    }
+
+    /// Whether the node elsewhere with this key is let in.
+    pub fn admits(&self, key: &Digest) -> bool {
+        let admitted = self.admitted.lock();
+        admitted
+            .unwrap_or_else(PoisonError::into_inner)
+            .contains(key)
     }
 
     /// Sets the share, basis points of the machine; more than all is all.
@@ -121,6 +136,8 @@ pub struct BoardState {
     pub bans: Vec<Ban>,
     /// Contributions that were recomputed since this process started.
     pub audits: u64,
+    /// What is left of the round's time at the full share, while nodes train.
+    pub deadline: Option<Duration>,
     /// Closed rounds, oldest first.
     pub history: VecDeque<HistoryPoint>,
     /// The newest closed round.
@@ -141,6 +158,7 @@ impl Board {
                 nodes: BTreeMap::new(),
                 bans: Vec::new(),
                 audits: 0,
+                deadline: None,
                 history,
                 snapshot: None,
                 recent: VecDeque::new(),

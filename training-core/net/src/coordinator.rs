@@ -252,6 +252,8 @@ impl Coordinator {
             if ticked.elapsed() >= TICK {
                 ticked = Instant::now();
                 self.dispatch(&Event::Tick)?;
+                let left = self.state.time_left();
+                self.options.board.lock().deadline = left.map(|left| Duration::from_micros(left.0));
             }
             if self.state.members().is_empty()
                 && let Some(failure) = self.failure.take()

@@ -12,6 +12,7 @@
 //! way is trained again.
 
 mod life;
+mod outside;
 #[cfg(test)]
 mod tests;
 
@@ -30,7 +31,7 @@ use crate::board::{Board, Control, Snapshot};
 use crate::corpus::load_sources;
 use crate::error::HostError;
 use crate::gate::Gate;
-use crate::remote::{ListenOptions, Network, identity};
+use crate::remote::Network;
 use crate::run::{CheckpointRef, HistoryPoint, RunEvent, RunSpec, RunStats};
 use crate::serving::Serving;
 use crate::vault::{Vault, write_atomically};
@@ -138,46 +139,6 @@ impl Host {
     /// The folder given at the start.
     pub fn data_dir(&self) -> &Path {
         &self.shared.data_dir
-    }
-
-    /// Lets nodes elsewhere reach the runs started from now on that allow it.
-    /// The key that tells them whom they talk to is kept in the data folder.
-    ///
-    /// # Errors
-    /// [`HostError::Peer`] when the key or the address cannot be had;
-    /// [`HostError::Spec`] when it listens already.
-    pub fn listen(&self, options: &ListenOptions) -> Result<(), HostError> {
-        let key = identity(&self.shared.data_dir.join("coordinator.key"))?;
-        let network = Arc::new(Network::listen(key, options)?);
-        let listens = |_| HostError::Spec("this host listens already".into());
-        self.shared.network.set(network).map_err(listens)
-    }
-
-    /// Closes the sockets without a word to anybody.
-    #[cfg(test)]
-    pub(crate) fn vanish(&self) {
-        if let Some(network) = self.shared.network.get() {
-            network.vanish();
-        }
-    }
-
-    /// What a node elsewhere needs to join a run.
-    ///
-    /// # Errors
-    /// [`HostError::UnknownRun`], [`HostError::NotReady`] before its data is
-    /// prepared, [`HostError::Spec`] where nobody can join.
-    pub fn ticket(&self, run: &str) -> Result<String, HostError> {
-        let run = self.run(run)?;
-        let network = self.shared.network.get();
-        let open = || HostError::Spec(format!("nodes elsewhere cannot join run {:?}", run.spec.id));
-        let network = network
-            .filter(|_| run.spec.outside.is_some())
-            .ok_or_else(open)?;
-        if lock(&run.live).is_none() {
-            let status = run.board.lock().status.as_str();
-            return Err(HostError::NotReady(run.spec.id.clone(), status));
-        }
-        Ok(network.ticket(&run.spec.id).to_string())
     }
 
     /// Calls `callback` for every event of every run from now on, on the run's
@@ -315,6 +276,15 @@ impl Host {
     /// [`HostError::UnknownRun`].
     pub fn stop(&self, run: &str) -> Result<(), HostError> {
         self.run(run)?.halt();
+        Ok(())
+    }
+
+    /// Asks a run to end, without waiting for it.
+    ///
+    /// # Errors
+    /// [`HostError::UnknownRun`].
+    pub fn ask_to_stop(&self, run: &str) -> Result<(), HostError> {
+        self.run(run)?.control.stop();
         Ok(())
     }
 
@@ -515,6 +485,7 @@ impl Run {
             nodes: board.nodes.values().cloned().collect(),
             bans: board.bans.clone(),
             audits: board.audits,
+            deadline: board.deadline,
             checkpoint: self.vault.newest().map(|checkpoint| checkpoint.id),
         }
     }

@@ -19,6 +19,7 @@
 //! Keys are identities. There is no relay and no discovery unless an address of
 //! one is given; everything is bound to loopback unless told otherwise.
 
+mod door;
 mod error;
 mod exchange;
 mod gateway;
@@ -45,6 +46,7 @@ use plumbline_training_core::local::InnerPlan;
 use plumbline_training_model::{AdamW, ModelConfig};
 use serde::{Deserialize, Serialize};
 
+pub use door::Link;
 pub use error::PeerError;
 pub use gateway::Gateway;
 pub use member::{Member, MemberOptions};

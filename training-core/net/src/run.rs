@@ -1,6 +1,8 @@
 //! What a run is, how it is going, and what happened to it: plain data for
 //! those who start runs and those who show them.
 
+use std::time::Duration;
+
 use plumbline_training_core::aggregate::AggregatorSpec;
 use plumbline_training_core::codec::Scheme;
 use plumbline_training_core::contribution::Account;
@@ -52,6 +54,10 @@ pub struct RunSpec {
     pub outside: Option<OutsideRules>,
     /// Seeds the initial parameters, the corpus sample and the data order.
     pub seed: u64,
+    /// A model to begin with, as [`plumbline_training_model::Model::import`] reads it, instead of fresh parameters and a
+    /// tokenizer of its own. Its shape must be `model`'s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<std::path::PathBuf>,
     /// The data contributors.
     pub sources: Vec<SourceSpec>,
     /// The run finishes when this many tokens are counted.
@@ -78,6 +84,9 @@ pub struct OutsideRules {
     /// ticket. At most 1,024.
     #[serde(default)]
     pub admit: Vec<Digest>,
+    /// Of those, only keys that [`Host::admit`](crate::host::Host::admit) names.
+    #[serde(default)]
+    pub staked: bool,
     /// A node that neither steps nor promises for so long while it has work is
     /// not waited for, milliseconds, `≥ 100`.
     #[serde(default = "default_stall_ms")]
@@ -93,6 +102,7 @@ impl Default for OutsideRules {
         Self {
             quorum: 1,
             admit: Vec::new(),
+            staked: false,
             stall_ms: default_stall_ms(),
         }
     }
@@ -141,6 +151,7 @@ impl RunSpec {
             verify: None,
             outside: None,
             seed,
+            from: None,
             sources: vec![SourceSpec::registry()],
             max_tokens: None,
             share_bps: full_share(),
@@ -331,6 +342,9 @@ pub struct RunStats {
     /// Contributions recomputed since this process started.
     #[serde(default)]
     pub audits: u64,
+    /// What is left of the round's time at the full share, while nodes train.
+    #[serde(default)]
+    pub deadline: Option<Duration>,
     /// Hash of the newest checkpoint.
     pub checkpoint: Option<String>,
 }

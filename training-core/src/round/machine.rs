@@ -255,6 +255,14 @@ impl RoundState {
         Ok(())
     }
 
+    /// Allotted time that nodes may still train in this round; `None` while they do not.
+    pub fn time_left(&self) -> Option<Micros> {
+        let trains = matches!(self.phase, Phase::Train | Phase::Commit);
+        let open = self.open.as_ref().filter(|_| trains)?;
+        let elapsed = self.allotted_time();
+        Some(Micros(open.deadline.0.saturating_sub(elapsed.0)))
+    }
+
     /// Takes one transition that is due; `false` when none is.
     fn advance(&mut self, effects: &mut Vec<Effect>) -> bool {
         match self.phase {

@@ -21,6 +21,7 @@ pub(crate) mod reference;
 pub(crate) mod runs;
 pub(crate) mod settlement;
 pub(crate) mod training;
+pub(crate) mod training_runs;
 pub(crate) mod voting;
 pub(crate) mod webhooks;
 

@@ -3,15 +3,19 @@
 use actix_web::web;
 use plumbline_service::context::Context;
 use plumbline_service::views::{
-    BanView, ContributionView, NodeView, RoundView, RunView, TrainingView,
+    BanView, ContributionView, NodeStakeView, NodeView, RoundView, RunView, SwarmView, TicketView,
+    TrainingView,
 };
-use plumbline_service::{Result, Service};
+use plumbline_service::{Action, Result, Service};
 use serde::Serialize;
 
 use super::Visit;
 use super::dashboard::{state_of, tone};
+use super::form::Form;
+use super::visit::redirect_with;
 use crate::api::Answer;
 use crate::auth::State;
+use crate::blocking::blocking;
 use crate::chart::Frame;
 use crate::chart::line::{Labels, Series, draw};
 use crate::chart::shape::Chart;
@@ -24,6 +28,8 @@ const BATCH: usize = 1_000;
 const MAX_ROUNDS: u64 = 5_000;
 /// Rounds in the table.
 const LISTED: usize = 12;
+/// Stakes in the table.
+const STAKES_LISTED: usize = 100;
 
 /// The list's context.
 #[derive(Debug, Serialize)]
@@ -84,6 +90,14 @@ pub(crate) struct TrainingPage {
     pub(crate) contributions: Vec<ContributionView>,
     /// Nodes removed for good.
     pub(crate) bans: Vec<BanView>,
+    /// How its nodes work together.
+    pub(crate) swarm: Option<SwarmView>,
+    /// Stakes of nodes, newest first.
+    pub(crate) stakes: Vec<NodeStakeView>,
+    /// What lets a machine of the visitor's in, where they may have it.
+    pub(crate) join: Option<TicketView>,
+    /// The visitor may stop and resume it.
+    pub(crate) may_stop: bool,
 }
 
 impl Page for TrainingPage {
@@ -126,7 +140,15 @@ pub(crate) async fn show(state: State, visit: Visit, id: web::Path<String>) -> A
             let run = service.run(context, &id)?;
             let training = service.training(context, &run.id)?;
             let rounds = all_rounds(service, context, &run.id, training.round)?;
+            let stakes = service.node_stakes(context, &run.id, None, STAKES_LISTED)?;
             Ok(TrainingPage {
+                // A host that says nothing of it has no nodes elsewhere; no ticket is no door.
+                swarm: service.swarm(context, &run.id).ok(),
+                join: service.ticket(context, &run.id).ok(),
+                stakes: stakes.items.into_iter().rev().collect(),
+                may_stop: run.kind == "embedded"
+                    && service.may(&context.actor, Action::StopTraining)
+                    && service.is_hosted(&run.id)?,
                 tone: tone(&run),
                 state: state_of(&run),
                 saving: saving(&training),
@@ -142,6 +164,36 @@ pub(crate) async fn show(state: State, visit: Visit, id: web::Path<String>) -> A
             })
         })
         .await
+}
+
+/// `POST /training/{id}/stop`
+pub(crate) async fn stop(state: State, form: Form, id: web::Path<String>) -> Answer {
+    let context = form.writing();
+    let run = blocking(&state.service, move |service| {
+        service.stop_training(&context, &id)
+    })
+    .await?;
+    let page = format!("/training/{}", run.id);
+    Ok(redirect_with(
+        &page,
+        "done",
+        "Training has stopped; what it has reached is kept.",
+    ))
+}
+
+/// `POST /training/{id}/resume`
+pub(crate) async fn resume(state: State, form: Form, id: web::Path<String>) -> Answer {
+    let context = form.writing();
+    let run = blocking(&state.service, move |service| {
+        service.resume_training(&context, &id)
+    })
+    .await?;
+    let page = format!("/training/{}", run.id);
+    Ok(redirect_with(
+        &page,
+        "done",
+        "Training goes on as soon as a decision lets it.",
+    ))
 }
 
 fn all_rounds(

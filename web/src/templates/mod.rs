@@ -45,6 +45,7 @@ files!(
     "settlement_case.html",
     "outcomes_aside.html",
     "market_orders.html",
+    "training_swarm.html",
     "market_manipulation.html",
     "portfolio.html",
     "history.html",

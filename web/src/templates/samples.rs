@@ -83,6 +83,32 @@ pub(crate) fn bans() -> Vec<BanView> {
     )
 }
 
+pub(crate) fn swarm() -> SwarmView {
+    let key = "ab".repeat(32);
+    view(
+        json!({"open": true, "staked": true, "deadline_s": 4.2, "audits": 31,
+        "changes": [{"at": "2026-11-22T10:02:00Z", "node": "node-c", "status": "banned", "reason": "recomputed"},
+            {"at": "2026-11-22T10:01:00Z", "node": key, "status": "active", "reason": null}],
+        "links": [{"node": key, "rtt_ms": 48.7, "loss": 0.0113, "bytes_received": 1_843_201, "bytes_sent": 911_204}]}),
+    )
+}
+
+pub(crate) fn node_stakes() -> Vec<NodeStakeView> {
+    let stake = |status: &str, slashed: i64| {
+        json!({"id": format!("018f-stake-{status}"), "run_id": "018f-run-2", "node_key": "ab".repeat(32), "account": "ada",
+            "stake_micro": 20_000_000, "slashed_micro": slashed, "status": status, "created_at": "2026-11-22T10:00:30Z",
+            "free_at": null, "closed_at": null, "ban": null})
+    };
+    view(json!([stake("bonded", 0), stake("slashed", 20_000_000)]))
+}
+
+pub(crate) fn ticket() -> TicketView {
+    view(
+        json!({"run_id": "018f-run-2", "ticket": "plumb1qqsq", "command": "plumbline node --join plumb1qqsq",
+        "least_stake_micro": 5_000_000}),
+    )
+}
+
 pub(crate) fn run() -> RunView {
     view(
         json!({"id": "018f-run-2", "name": "sleeper", "kind": "embedded", "status": "training", "parameters": 1_310_720,

@@ -79,6 +79,8 @@ fn names_of(pair: &Pair) -> [String; 2] {
 fn options(condition: &Condition, terms: &Terms) -> wiring::Options {
     let usual = quiet_options();
     wiring::Options {
+        swarm: None,
+        corpora: None,
         private_webhooks: false,
         policy: terms.policy.clone(),
         service: ServiceConfig {

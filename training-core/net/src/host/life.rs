@@ -12,7 +12,7 @@ use plumbline_training_core::outer::{Nesterov, OuterStep};
 use plumbline_training_core::round::{DeadlineRule, NodeId, Origin, RoundRules};
 use plumbline_training_core::time::Micros;
 use plumbline_training_core::trainer::LocalTrainer;
-use plumbline_training_model::{Checkpoint, Layout, ModelConfig, Tokenizer, Trainer};
+use plumbline_training_model::{Checkpoint, Layout, Model, ModelConfig, Tokenizer, Trainer};
 
 use super::{Run, Subscribers, is_complete, lock};
 use crate::auditor::{Auditor, AuditorOptions};
@@ -50,7 +50,7 @@ pub(crate) struct Live {
     hub: LocalHub,
     nodes: Vec<NodeHandle>,
     named: AtomicUsize,
-    gateway: Option<Gateway>,
+    pub(super) gateway: Option<Gateway>,
 }
 
 /// The newest checkpoint of a run, if it has one that fits `spec`.
@@ -110,10 +110,7 @@ fn train(start: Start) -> Result<RunStatus, HostError> {
     let spec = &run.spec;
     let (snapshot, tokenizer) = match resumed {
         Some((snapshot, tokenizer)) => (snapshot, tokenizer),
-        None => {
-            let tokenizer = train_tokenizer(&sources, spec.model.vocabulary)?;
-            (first_snapshot(spec)?, tokenizer)
-        }
+        None => begin(spec, &sources)?,
     };
     let encode = |text: &str| tokenizer.encode(text);
     let data = Corpus::tokenise(sources, spec.seed, tokenizer.separator(), &encode)?;
@@ -139,7 +136,7 @@ fn train(start: Start) -> Result<RunStatus, HostError> {
         observer: Box::new(keeper),
     })?;
     let gateway = match network {
-        Some(network) if !complete => open_to_others(&network, spec, &hub, &data, &tokenizer)?,
+        Some(network) if !complete => open_to_others(&network, &run, &hub, &data, &tokenizer)?,
         _ => None,
     };
     let mut live = Live {
@@ -269,11 +266,12 @@ fn limits_of(spec: &RunSpec) -> TransportLimits {
 /// Publishes what nodes elsewhere need, and lets them in.
 fn open_to_others(
     network: &Network,
-    spec: &RunSpec,
+    run: &Run,
     hub: &LocalHub,
     data: &Corpus,
     tokenizer: &Tokenizer,
 ) -> Result<Option<Gateway>, HostError> {
+    let spec = &run.spec;
     let Some(rules) = spec.outside.clone() else {
         return Ok(None);
     };
@@ -289,7 +287,12 @@ fn open_to_others(
         tokenizer: hub.put(tokenizer.to_json().into_bytes())?,
         verified: spec.verify.is_some(),
     };
-    Ok(Some(network.open_run(hub.clone(), job, rules)?))
+    Ok(Some(network.open_run(
+        hub.clone(),
+        job,
+        rules,
+        Arc::clone(&run.control),
+    )?))
 }
 
 fn verification_of(
@@ -343,10 +346,25 @@ fn train_tokenizer(sources: &[RawSource], vocabulary: usize) -> Result<Tokenizer
     Ok(Tokenizer::train(texts.into_iter(), vocabulary)?)
 }
 
-fn first_snapshot(spec: &RunSpec) -> Result<Snapshot, HostError> {
-    let trainer = Trainer::new(spec.model.clone(), spec.optimizer, spec.seed)?;
-    let parameters = trainer.parameters()?;
-    Ok(Snapshot {
+/// Where a run begins that has no checkpoint: at a model that was given, or afresh.
+fn begin(spec: &RunSpec, sources: &[RawSource]) -> Result<(Snapshot, Tokenizer), HostError> {
+    let Some(path) = &spec.from else {
+        let tokenizer = train_tokenizer(sources, spec.model.vocabulary)?;
+        let trainer = Trainer::new(spec.model.clone(), spec.optimizer, spec.seed)?;
+        return Ok((first_snapshot(spec, trainer.parameters()?), tokenizer));
+    };
+    let model = Model::import(path)?;
+    if model.config != spec.model {
+        return Err(HostError::Incompatible {
+            path: path.clone(),
+            reason: "its model has another shape".to_owned(),
+        });
+    }
+    Ok((first_snapshot(spec, model.parameters), model.tokenizer))
+}
+
+fn first_snapshot(spec: &RunSpec, parameters: Vec<f32>) -> Snapshot {
+    Snapshot {
         origin: Origin {
             run_seed: spec.seed,
             round: 0,
@@ -366,7 +384,7 @@ fn first_snapshot(spec: &RunSpec) -> Result<Snapshot, HostError> {
         loss_last: None,
         bytes_sent: 0,
         bytes_every_step: 0,
-    })
+    }
 }
 
 impl Live {

@@ -41,6 +41,9 @@ pub enum PeerError {
     /// The ticket's secret is not known, or the key is not admitted.
     #[error("not admitted")]
     NotAdmitted,
+    /// The run asks for a stake, and nobody holds one for this node any more or yet.
+    #[error("this run asks for a stake; make one with `plumbline run stake`")]
+    NoStake,
     /// Everything is taken.
     #[error("no more nodes can join")]
     Full,
@@ -108,6 +111,7 @@ impl PeerError {
             Self::Unreadable => "unreadable",
             Self::TooLong(_) => "too-long",
             Self::NotAdmitted => "not-admitted",
+            Self::NoStake => "no-stake",
             Self::Full => "full",
             Self::Unexpected(_) => "unexpected",
             Self::Stalled(_) => "stalled",

@@ -18,6 +18,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::timeout;
 
 use super::Job;
+use super::door::{Door, Link};
 use super::error::PeerError;
 use super::exchange::{Fetcher, Source};
 use super::network::Inner;
@@ -28,7 +29,6 @@ use super::wire::{
 use crate::coordinator::COORDINATOR;
 use crate::host::lock;
 use crate::message::{Envelope, Message, RoundReport, bounded_reason};
-use crate::run::OutsideRules;
 use crate::transport::{LocalEndpoint, LocalHub, Transport};
 
 /// Nodes elsewhere in one run.
@@ -73,6 +73,14 @@ impl Gateway {
         }
     }
 
+    /// The links to the nodes that are connected now, by name.
+    pub fn links(&self) -> Vec<Link> {
+        let all = lock(&self.guests.all);
+        let mut links: Vec<Link> = all.values().map(|guest| guest.link()).collect();
+        links.sort_by(|a, b| a.node.cmp(&b.node));
+        links
+    }
+
     /// Pieces fetched from nodes so far.
     pub fn pieces(&self) -> u64 {
         self.guests.fetcher.pieces().0
@@ -102,8 +110,7 @@ pub(super) struct Guests {
     job: Job,
     description: String,
     hub: LocalHub,
-    rules: OutsideRules,
-    secret: [u8; 16],
+    door: Door,
     fetcher: Arc<Fetcher>,
     fetches: Semaphore,
     all: Mutex<BTreeMap<[u8; 32], Arc<Guest>>>,
@@ -154,8 +161,7 @@ impl Guests {
         fetcher: Arc<Fetcher>,
         hub: LocalHub,
         job: Job,
-        rules: OutsideRules,
-        secret: [u8; 16],
+        door: Door,
     ) -> Result<Self, PeerError> {
         let description =
             serde_json::to_string(&job).map_err(|error| PeerError::Job(error.to_string()))?;
@@ -167,8 +173,7 @@ impl Guests {
             description,
             hub,
             job,
-            rules,
-            secret,
+            door,
             fetcher,
             fetches: Semaphore::new(FETCHES),
             all: Mutex::default(),
@@ -218,14 +223,18 @@ impl Guests {
 
     /// Checks a greeting.
     fn admit(&self, key: &[u8; 32], shown: &Digest, session: &Digest) -> Result<NodeId, PeerError> {
-        let known = *shown == proof(&self.secret, session, key);
-        let listed = self.rules.admit.is_empty() || self.rules.admit.contains(&Digest(*key));
+        let known = *shown == proof(&self.door.secret, session, key);
+        let admit = &self.door.rules.admit;
+        let listed = admit.is_empty() || admit.contains(&Digest(*key));
         let id = name_of(key).ok_or(PeerError::NotAdmitted)?;
         if !known || !listed {
             return Err(PeerError::NotAdmitted);
         }
         if lock(&self.banned).contains(&id) {
             return Err(PeerError::Refused("banned from this run".into()));
+        }
+        if !self.door.has_stake(key) {
+            return Err(PeerError::NoStake);
         }
         let all = lock(&self.all);
         if all.len() >= GUESTS_MAX && !all.contains_key(key) {
@@ -337,6 +346,11 @@ impl Guest {
         lock(&self.place).take()
     }
 
+    fn link(&self) -> Link {
+        let pieces = self.pieces.borrow().clone();
+        Link::new(self.id.clone(), &self.control, pieces.as_ref())
+    }
+
     fn end(&self, error: &PeerError) {
         close(&self.control, error);
     }
@@ -398,9 +412,10 @@ pub(super) async fn control(inner: &Arc<Inner>, connection: &Connection) -> Resu
     let result = tokio::select! {
         result = listen(&guests, &guest, &mut receive, &mut opener) => result,
         result = write_frames(send, queue, sealer) => result,
-        () = stall(&guest, Duration::from_millis(guests.rules.stall_ms)) => {
+        () = stall(&guest, Duration::from_millis(guests.door.rules.stall_ms)) => {
             Err(PeerError::Stalled("it has work and does nothing"))
         }
+        () = guests.door.stake_gone(key.as_bytes()) => Err(PeerError::NoStake),
     };
     let error = match &result {
         Ok(()) => PeerError::Gone("it left".into()),

@@ -431,7 +431,13 @@ async fn reach(
 
 /// Whether the coordinator may think otherwise of a node that comes again.
 fn can_change(words: &str) -> bool {
-    let lasting = ["not-admitted", "wrong-version", "replaced", "refused"];
+    let lasting = [
+        "not-admitted",
+        "no-stake",
+        "wrong-version",
+        "replaced",
+        "refused",
+    ];
     !lasting.iter().any(|name| words.starts_with(name))
 }
 

@@ -12,12 +12,14 @@ use tokio::runtime::{Handle, Runtime};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
+use super::door::Door;
 use super::error::PeerError;
 use super::exchange::{Fetcher, Shelf, serve};
 use super::gateway::{self, Gateway, Guests};
 use super::peer::close;
 use super::wire::{CONTROL_ALPN, PIECES_ALPN, Peer, Ticket, run_name};
 use super::{Job, ListenOptions, addresses_of, open};
+use crate::board::Control;
 use crate::host::lock;
 use crate::run::OutsideRules;
 use crate::transport::LocalHub;
@@ -95,10 +97,21 @@ impl Network {
         hub: LocalHub,
         job: Job,
         rules: OutsideRules,
+        control: Arc<Control>,
     ) -> Result<Gateway, PeerError> {
         let name = run_name(&job.run);
         let secret = self.secret(&job.run);
-        let guests = Guests::new(Arc::clone(&self.inner.fetcher), hub, job, rules, secret)?;
+        let fetcher = Arc::clone(&self.inner.fetcher);
+        let guests = Guests::new(
+            fetcher,
+            hub,
+            job,
+            Door {
+                rules,
+                control,
+                secret,
+            },
+        )?;
         let guests = Arc::new(guests);
         lock(&self.inner.runs).insert(name, Arc::clone(&guests));
         let inner = Arc::clone(&self.inner);

@@ -26,6 +26,10 @@ pub(super) fn one(dress: Dress) -> TrainingPage {
         nodes: dress.many(s::nodes()),
         contributions: dress.many(s::contributions()),
         bans: dress.many(s::bans()),
+        swarm: Some(dress.one(s::swarm())),
+        stakes: dress.many(s::node_stakes()),
+        join: Some(dress.one(s::ticket())),
+        may_stop: true,
         training,
         run,
     }

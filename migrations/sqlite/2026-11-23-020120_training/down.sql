@@ -1,0 +1,2 @@
+DROP TABLE node_stakes;
+DROP TABLE hosted_runs;
