@@ -6,7 +6,7 @@ use std::process::Command;
 use crate::program::root;
 
 /// A Python 3 that can import `module`: the system's, else one in a virtual environment `target/NAME` that is made for
-/// the tests with `package` in it.
+/// the tests with `package` in it, or several separated by spaces.
 ///
 /// # Panics
 /// When there is none and none can be made; with what the programs said.
@@ -20,7 +20,8 @@ pub fn python_with(name: &str, module: &str, package: &str) -> PathBuf {
     let own = folder.join("bin").join("python3");
     if !imports(&own, module) {
         run_python(Command::new(&system).args(["-m", "venv"]).arg(&folder));
-        run_python(Command::new(&own).args(["-m", "pip", "install", "--quiet", package]));
+        let install = ["-m", "pip", "install", "--quiet"];
+        run_python(Command::new(&own).args(install).args(package.split(' ')));
     }
     own
 }

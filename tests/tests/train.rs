@@ -6,7 +6,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use plumbline_tests::HeavyLock;
-use plumbline_tests::program::{binary, run};
+use plumbline_tests::program::{binary, root, run};
+use plumbline_tests::python::{python_with, run_python};
 use serde_json::Value;
 
 const LIMIT: Duration = Duration::from_secs(240);
@@ -144,6 +145,57 @@ fn a_job_survives_being_killed_and_ends_with_a_checkpoint() {
     // Done is done.
     let again = run(&arguments, LIMIT);
     assert!(again.status.success(), "{}", again.stderr);
+}
+
+/// What is exported gives the same answers in another program, and another run begins with it.
+#[test]
+fn an_exported_model_answers_alike_elsewhere() {
+    let _alone = HeavyLock::take();
+    let scratch = tempfile::tempdir().unwrap();
+    let path = |name: &str| scratch.path().join(name).to_str().unwrap().to_owned();
+    let (text, data, out) = (write_text(scratch.path()), path("data"), path("model"));
+    let trained = run(&arguments(&data, &text, "60000"), LIMIT);
+    assert!(trained.status.success(), "{}", trained.stderr);
+    let end = lines(&trained.stdout).pop().unwrap();
+    let checkpoint = end["checkpoint"].as_str().unwrap();
+    let weights = format!("{out}/model.safetensors");
+    let probe = "fn add_3(a: u32";
+    let export = [
+        "train", "export", checkpoint, "--out", &weights, "--probe", probe,
+    ];
+    let exported = run(&export, LIMIT);
+    assert!(exported.status.success(), "{}", exported.stderr);
+    let program = root().join("tests/src/forward.py");
+    let python = python_with(
+        "python-safetensors",
+        "safetensors.numpy",
+        "safetensors==0.6.2 numpy==2.3.3",
+    );
+    let said = run_python(Command::new(python).arg(program).arg(&out));
+    let difference: f64 = said.trim().parse().unwrap();
+    assert!(difference < 1e-3, "the logits differ by {difference}");
+
+    let (more, from) = (path("more"), weights.as_str());
+    let job = "--nodes 1 --inner-steps 5 --batch 4 --learning-rate 0.0001 --tokens 4000 --json";
+    let head = [
+        "train",
+        "--data-dir",
+        &more,
+        "--text",
+        &text,
+        "--from",
+        from,
+    ];
+    let again = run(
+        &[&head[..], &job.split(' ').collect::<Vec<_>>()].concat(),
+        LIMIT,
+    );
+    assert!(again.status.success(), "{}", again.stderr);
+    let first = lines(&again.stdout).pop().unwrap()["loss_first"]
+        .as_f64()
+        .unwrap();
+    let last = end["loss_last"].as_f64().unwrap();
+    assert!(first < last + 0.3, "{first} does not go on from {last}");
 }
 
 #[test]
