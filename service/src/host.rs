@@ -237,28 +237,41 @@ pub trait RunHost: Send + Sync {
     /// Returns what names the very parameters that answer. A host that batches
     /// returns at once; this one answers text by text before it returns.
     fn generate(&self, model: &str, asks: Vec<Ask>, sink: &TextSink) -> Result<String, HostError> {
-        for (number, ask) in asks.into_iter().enumerate() {
-            let mut texts = self.complete(model, &[ask.prompt], &ask.sampling)?;
-            let Some(text) = texts.pop() else {
-                return Err(HostError::Failed("the host gave no text".to_owned()));
-            };
-            let piece = TextEvent::Piece {
-                text: text.text,
-                tokens: text.logprobs.unwrap_or_default(),
-            };
-            // It is complete already: there is nothing left to end.
-            let _ = sink(number, piece);
-            let _ = sink(
-                number,
-                TextEvent::Finished(TextEnd {
-                    finish_reason: text.finish_reason,
-                    prompt_tokens: text.prompt_tokens,
-                    completion_tokens: text.completion_tokens,
-                }),
-            );
-        }
-        Ok(model.to_owned())
+        generate_at_once(self, model, asks, sink)
     }
+}
+
+/// Answers text by text, each when it is whole: what a host does that has [`RunHost::complete`] alone.
+///
+/// # Errors
+/// Those of the host.
+pub fn generate_at_once<H: RunHost + ?Sized>(
+    host: &H,
+    model: &str,
+    asks: Vec<Ask>,
+    sink: &TextSink,
+) -> Result<String, HostError> {
+    for (number, ask) in asks.into_iter().enumerate() {
+        let mut texts = host.complete(model, &[ask.prompt], &ask.sampling)?;
+        let Some(text) = texts.pop() else {
+            return Err(HostError::Failed("the host gave no text".to_owned()));
+        };
+        let piece = TextEvent::Piece {
+            text: text.text,
+            tokens: text.logprobs.unwrap_or_default(),
+        };
+        // It is complete already: there is nothing left to end.
+        let _ = sink(number, piece);
+        let _ = sink(
+            number,
+            TextEvent::Finished(TextEnd {
+                finish_reason: text.finish_reason,
+                prompt_tokens: text.prompt_tokens,
+                completion_tokens: text.completion_tokens,
+            }),
+        );
+    }
+    Ok(model.to_owned())
 }
 
 /// A host without runs, for a service that governs outside schedulers only.

@@ -3,6 +3,7 @@
 //! Who may do an action is for the policy of `plumbline_access` to say; see `docs/authorisation.md`.
 
 mod people;
+mod swarm;
 
 use actix_web::web::ServiceConfig;
 use plumbline_service::Action;
@@ -10,7 +11,7 @@ use plumbline_service::Action;
 use crate::api::outcomes;
 use crate::api::{
     allocations, audit, evidence, health, juries, keys, ledger, log, markets, oracle, orders,
-    portfolio, reference, runs, settlement, training, training_runs,
+    portfolio, reference, runs, settlement,
 };
 use crate::api::{attachments, comments, voting, webhooks};
 use crate::routing::{Mounted, Routes, delete, get, post, resource};
@@ -341,7 +342,7 @@ fn governance(api: &mut Routes<'_>) {
         .configure(notices)
         // oracle, training, ledger
         .configure(oracle_routes)
-        .configure(training_routes)
+        .configure(swarm::api)
         .service(resource("/ledger").route(get(Action::ReadLedger).to(ledger::summary)))
         .service(
             resource("/ledger/accounts/{id}/transfers")
@@ -355,50 +356,6 @@ fn governance(api: &mut Routes<'_>) {
         )
         .service(resource("/jobs").route(get(Action::ListJobs).to(ledger::jobs)))
         .service(resource("/operations").route(get(Action::ReadOperations).to(ledger::operations)));
-}
-
-/// Runs that are trained here, and the nodes that work in them.
-fn training_routes(api: &mut Routes<'_>) {
-    api.service(
-        resource("/training/runs").route(post(Action::StartTraining).to(training_runs::start)),
-    )
-    .service(resource("/training/runs/{id}").route(get(Action::ReadTraining).to(training::show)))
-    .service(
-        resource("/training/runs/{id}/rounds").route(get(Action::ListRounds).to(training::rounds)),
-    )
-    .service(
-        resource("/training/runs/{id}/nodes").route(get(Action::ListNodes).to(training::nodes)),
-    )
-    .service(
-        resource("/training/runs/{id}/contributions")
-            .route(get(Action::ListContributions).to(training::contributions)),
-    )
-    .service(resource("/training/runs/{id}/bans").route(get(Action::ListBans).to(training::bans)))
-    .service(
-        resource("/training/runs/{id}/stop")
-            .route(post(Action::StopTraining).to(training_runs::stop)),
-    )
-    .service(
-        resource("/training/runs/{id}/resume")
-            .route(post(Action::StartTraining).to(training_runs::resume)),
-    )
-    .service(
-        resource("/training/runs/{id}/ticket")
-            .route(get(Action::ReadTicket).to(training_runs::ticket)),
-    )
-    .service(
-        resource("/training/runs/{id}/swarm")
-            .route(get(Action::ReadSwarm).to(training_runs::swarm)),
-    )
-    .service(
-        resource("/training/runs/{id}/stakes")
-            .route(get(Action::ListNodeStakes).to(training_runs::stakes))
-            .route(post(Action::BondNode).to(training_runs::bond)),
-    )
-    .service(
-        resource("/training/runs/{id}/stakes/{stake}")
-            .route(delete(Action::ReleaseNode).to(training_runs::release)),
-    );
 }
 
 fn oracle_routes(api: &mut Routes<'_>) {
@@ -444,18 +401,7 @@ fn page_routes(app: &mut Routes<'_>) {
             resource("/allocations/{id}")
                 .route(get(Action::ReadDecision).to(pages::allocations::show)),
         )
-        .service(resource("/training").route(get(Action::ReadTraining).to(pages::training::list)))
-        .service(
-            resource("/training/{id}").route(get(Action::ReadTraining).to(pages::training::show)),
-        )
-        .service(
-            resource("/training/{id}/stop")
-                .route(post(Action::StopTraining).to(pages::training::stop)),
-        )
-        .service(
-            resource("/training/{id}/resume")
-                .route(post(Action::StartTraining).to(pages::training::resume)),
-        )
+        .configure(swarm::pages)
         .service(resource("/oracle").route(get(Action::ReadOracle).to(pages::oracle::show)))
         .service(
             resource("/oracle/versions/{id}/adopt")

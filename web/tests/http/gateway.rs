@@ -200,3 +200,35 @@ async fn models_are_shown_prompts_echoed_and_tokens_metered() {
     }
     panic!("the tokens were never booked");
 }
+
+/// Hanging up ends the work, whether the text was to come piece by piece or whole.
+#[tokio::test]
+async fn a_client_that_hangs_up_is_not_worked_for() {
+    let world = World::new();
+    let ada = world.person("ada");
+    world.market().await;
+    let going = || world.host.endless.load(std::sync::atomic::Ordering::SeqCst);
+    for stream in [true, false] {
+        let body = json!({"model": "subject", "prompt": "endless", "stream": stream});
+        let asking = world
+            .request(Method::POST, "/v1/completions")
+            .bearer_auth(&ada)
+            .json(&body)
+            .send();
+        let client = tokio::spawn(async move {
+            let mut answer = asking.await.unwrap();
+            while answer.chunk().await.unwrap().is_some() {}
+        });
+        until(|| going() == 1).await;
+        client.abort();
+        until(|| going() == 0).await;
+    }
+}
+
+async fn until(done: impl Fn() -> bool) {
+    let begun = std::time::Instant::now();
+    while !done() {
+        assert!(begun.elapsed().as_secs() < 20, "waited in vain");
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+}

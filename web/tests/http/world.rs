@@ -1,6 +1,8 @@
 //! A server with a real service behind it. Only the model is scripted, so that completions are known.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use plumbline_governance::dsse::DecisionSigner;
 use plumbline_governance::policy::Policy;
@@ -10,7 +12,8 @@ use plumbline_oracle::pool::PoolConfig;
 use plumbline_service::commands::{CreateAccount, CreateToken, Login, OpenMarket};
 use plumbline_service::context::{Actor, Context, Scope};
 use plumbline_service::host::{
-    ChosenToken, FrozenCheckpoint, Generated, HostError, RunHost, Sampling, Token,
+    Ask, ChosenToken, FrozenCheckpoint, Generated, HostError, RunHost, Sampling, TextEvent,
+    TextSink, Token, generate_at_once,
 };
 use plumbline_service::jobs::JobRunner;
 use plumbline_service::views::*;
@@ -26,6 +29,8 @@ pub(crate) const PASSWORD: &str = "correct horse battery";
 #[derive(Default)]
 pub(crate) struct ScriptedHost {
     pub(crate) run_id: Mutex<String>,
+    /// Texts after the prompt `endless` that go on until nobody listens.
+    pub(crate) endless: Arc<AtomicUsize>,
 }
 
 impl RunHost for ScriptedHost {
@@ -67,6 +72,24 @@ impl RunHost for ScriptedHost {
     }
     fn run_of(&self, model: &str) -> Option<String> {
         (model == "subject").then(|| self.run_id.lock().unwrap().clone())
+    }
+    fn generate(&self, model: &str, asks: Vec<Ask>, sink: &TextSink) -> Result<String, HostError> {
+        if asks[0].prompt != "endless" {
+            return generate_at_once(self, model, asks, sink);
+        }
+        let (going, sink) = (Arc::clone(&self.endless), Arc::clone(sink));
+        going.fetch_add(1, Ordering::SeqCst);
+        std::thread::spawn(move || {
+            let piece = || TextEvent::Piece {
+                text: "on and ".to_owned(),
+                tokens: Vec::new(),
+            };
+            while sink(0, piece()).is_continue() {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            going.fetch_sub(1, Ordering::SeqCst);
+        });
+        Ok(model.to_owned())
     }
     fn complete(
         &self,
