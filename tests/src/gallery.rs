@@ -397,7 +397,7 @@ fn of_governance(made: &Made) -> Vec<Shown> {
         ),
         shown(
             "policy",
-            &"/policy?run=cluster-7b&price=85".to_owned(),
+            "/policy?run=cluster-7b&price=85",
             None,
             "The policy, and what it would do at a price.",
         ),
