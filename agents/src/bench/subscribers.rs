@@ -85,7 +85,7 @@ impl Subscribers {
             };
             // Whoever follows the same run does it in both ways.
             let runs = self.runs.len().max(1);
-            if (number / runs + number % runs) % 2 == 0 {
+            if (number / runs + number % runs).is_multiple_of(2) {
                 waiting.spawn(one.poll());
             } else {
                 waiting.spawn(one.follow());
