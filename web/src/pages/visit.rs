@@ -239,12 +239,38 @@ pub(crate) fn render<P: Page>(
     status: StatusCode,
     page: &P,
 ) -> Answer {
-    let html = state.templates.render(&facts.chrome(state), page)?;
+    let html = written(state, facts.chrome(state), page)?;
     let mut response = HttpResponse::build(status);
     if facts.flash.is_some() {
         response.insert_header((header::SET_COOKIE, flash_cookie(String::new(), 0)));
     }
     Ok(response.content_type("text/html; charset=utf-8").body(html))
+}
+
+/// The page's text. What was wrong with a form is always somewhere on it: at its field, else above the form, else, where
+/// the page has no longer such a form, above everything.
+fn written<P: Page>(
+    state: &AppState,
+    mut chrome: Chrome,
+    page: &P,
+) -> std::result::Result<String, Problem> {
+    let html = state.templates.render(&chrome, page)?;
+    let Some(refused) = &mut chrome.refused else {
+        return Ok(html);
+    };
+    if html.contains(&format!("id=\"{}-fault\"", refused.at)) {
+        return Ok(html);
+    }
+    refused.at.clear();
+    let html = state.templates.render(&chrome, page)?;
+    if html.contains("role=\"alert\"") {
+        return Ok(html);
+    }
+    chrome.flash = chrome.refused.take().map(|refused| Flash {
+        kind: "error".to_owned(),
+        text: refused.text,
+    });
+    state.templates.render(&chrome, page)
 }
 
 fn flash_cookie(value: String, max_age_s: i64) -> String {

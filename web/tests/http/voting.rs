@@ -244,11 +244,7 @@ async fn a_proposal_is_written_paid_and_voted_by_forms() {
     let wrong = [("kind", "tighten"), ("title", "x"), ("cap", "lots")];
     let wrong = browser.post("/proposals/new", &wrong).await;
     assert_eq!(wrong.status, 422);
-    assert!(
-        wrong.text.contains("class=\"form-error\""),
-        "{}",
-        wrong.text
-    );
+    assert!(wrong.text.contains("id=\"cap-fault\""), "{}", wrong.text);
     let (location, made) = follow(&browser, "/proposals/new", &fields("create")).await;
     assert!(
         made.contains("What it would do") && made.contains("Vote</h2>"),
