@@ -36,6 +36,52 @@ pub struct Shown {
     pub about: &'static str,
 }
 
+/// Every page: its name, its address with the ids of what was made, who sees it with something on it, and what it is.
+const PAGES: &str = "\
+runs | / | - | Every run with its risk, its share of compute and what changed.
+run-hosted | /runs/{hosted} | - | A run that is trained here.
+run-outside | /runs/{outside} | - | A run of somebody else's scheduler.
+tour | /tour | ada | The loop in five steps, on a market of one's own.
+markets | /markets | - | All markets.
+market-open | /markets/{open} | ada | A market that trades: the price with its evidence, trading, positions, settlement.
+market-settled | /markets/{settled} | ada | The same when it is over and paid.
+market-outcomes | /markets/{several} | ada | A market of several outcomes.
+market-disputed | /markets/{disputed} | ada | A settlement that was challenged.
+evidence-form | /markets/{open}/evidence | ada | Submitting evidence.
+evidence | /evidence/{evidence} | ada | One submission: what it says, what each judge said, what it moved.
+portfolio | /portfolio | ada | What one holds.
+history | /portfolio/history | ada | What one did.
+leaderboard | /leaderboard | - | Who was right, and by how much.
+calibration | /calibration | - | How often prices came true.
+panels | /panels | ida | Jury duty: one's seats, and panels that have ruled.
+panel | /panels/{panel} | ida | A panel as its juror sees it.
+allocations | /allocations | - | Decisions in force, and whether they are obeyed.
+decision | /allocations/{decision} | - | One signed decision.
+policy | /policy?run=cluster-7b&price=85 | - | The policy, and what it would do at a price.
+policy-version | /policy/versions/1 | - | A version of the policy.
+policy-simulation | /policy/simulation | ada | Trying a policy on what has happened.
+proposals | /proposals | ada | What is voted on.
+proposal-new | /proposals/new?kind=tighten | ada | Writing a proposal.
+proposal | /proposals/{proposal} | ada | One proposal with its effect and the count.
+stake | /stake | ada | One's stake and delegations.
+seals | /seals | ada | Emergency measures that were approved beforehand.
+training | /training | - | Runs that are trained here.
+training-run | /training/{hosted} | - | Loss, throughput and nodes of one.
+oracle | /oracle | - | The judges: how reliable, how independent, what they learnt.
+ledger | /ledger | - | Money as a whole, and the treasury.
+log | /log | - | The log that can only grow.
+api | /api/docs | - | Reference of the HTTP API.
+account | /account | ada | Balance, statement and tokens.
+security | /account/security | ada | Password, second factor, sessions.
+webhooks | /account/webhooks | ada | Addresses that are told of events.
+invitations | /invitations | operator | Inviting people.
+operations | /operations | operator | What the service is doing.
+jobs | /jobs | operator | Work in the background.
+login | /login | - | Signing in.
+signup | /signup | - | Making an account.
+setup | /setup | - | The first start.
+missing | /markets/none | - | What is not there.";
+
 /// Ids of what was made.
 #[derive(Default)]
 struct Made {
@@ -255,13 +301,6 @@ fn decision(site: &Site, run: &str) -> String {
     text(&found["decision"]["decision_id"])
 }
 
-fn pages(made: &Made) -> Vec<Shown> {
-    let mut pages = of_markets(made);
-    pages.extend(of_governance(made));
-    pages.extend(of_people());
-    pages
-}
-
 /// The address of every page, with nothing where ids would be.
 #[must_use]
 pub fn paths() -> Vec<String> {
@@ -269,235 +308,31 @@ pub fn paths() -> Vec<String> {
     pages(&made).into_iter().map(|page| page.path).collect()
 }
 
-fn shown(
-    name: &'static str,
-    path: &str,
-    viewer: Option<&'static str>,
-    about: &'static str,
-) -> Shown {
-    Shown {
-        name,
-        path: path.to_owned(),
-        viewer,
-        about,
-    }
-}
-
-fn of_markets(made: &Made) -> Vec<Shown> {
-    let market = |id: &str| format!("/markets/{id}");
-    vec![
-        shown(
-            "runs",
-            "/",
-            None,
-            "Every run with its risk, its share of compute and what changed.",
-        ),
-        shown(
-            "run-hosted",
-            &format!("/runs/{}", made.hosted),
-            None,
-            "A run that is trained here.",
-        ),
-        shown(
-            "run-outside",
-            &format!("/runs/{}", made.outside),
-            None,
-            "A run of somebody else's scheduler.",
-        ),
-        shown(
-            "tour",
-            "/tour",
-            Some("ada"),
-            "The loop in five steps, on a market of one's own.",
-        ),
-        shown("markets", "/markets", None, "All markets."),
-        shown(
-            "market-open",
-            &market(&made.open),
-            Some("ada"),
-            "A market that trades: the price with its evidence, trading, positions, settlement.",
-        ),
-        shown(
-            "market-settled",
-            &market(&made.settled),
-            Some("ada"),
-            "The same when it is over and paid.",
-        ),
-        shown(
-            "market-outcomes",
-            &market(&made.several),
-            Some("ada"),
-            "A market of several outcomes.",
-        ),
-        shown(
-            "market-disputed",
-            &market(&made.disputed),
-            Some("ada"),
-            "A settlement that was challenged.",
-        ),
-        shown(
-            "evidence-form",
-            &format!("/markets/{}/evidence", made.open),
-            Some("ada"),
-            "Submitting evidence.",
-        ),
-        shown(
-            "evidence",
-            &format!("/evidence/{}", made.evidence),
-            Some("ada"),
-            "One submission: what it says, what each judge said, what it moved.",
-        ),
-        shown("portfolio", "/portfolio", Some("ada"), "What one holds."),
-        shown(
-            "history",
-            "/portfolio/history",
-            Some("ada"),
-            "What one did.",
-        ),
-        shown(
-            "leaderboard",
-            "/leaderboard",
-            None,
-            "Who was right, and by how much.",
-        ),
-        shown(
-            "calibration",
-            "/calibration",
-            None,
-            "How often prices came true.",
-        ),
-        shown(
-            "panels",
-            "/panels",
-            Some("ida"),
-            "Jury duty: one's seats, and panels that have ruled.",
-        ),
-        shown(
-            "panel",
-            &format!("/panels/{}", made.panel),
-            Some("ida"),
-            "A panel as its juror sees it.",
-        ),
-    ]
-}
-
-fn of_governance(made: &Made) -> Vec<Shown> {
-    vec![
-        shown(
-            "allocations",
-            "/allocations",
-            None,
-            "Decisions in force, and whether they are obeyed.",
-        ),
-        shown(
-            "decision",
-            &format!("/allocations/{}", made.decision),
-            None,
-            "One signed decision.",
-        ),
-        shown(
-            "policy",
-            "/policy?run=cluster-7b&price=85",
-            None,
-            "The policy, and what it would do at a price.",
-        ),
-        shown(
-            "policy-version",
-            "/policy/versions/1",
-            None,
-            "A version of the policy.",
-        ),
-        shown(
-            "policy-simulation",
-            "/policy/simulation",
-            Some("ada"),
-            "Trying a policy on what has happened.",
-        ),
-        shown("proposals", "/proposals", Some("ada"), "What is voted on."),
-        shown(
-            "proposal-new",
-            "/proposals/new?kind=tighten",
-            Some("ada"),
-            "Writing a proposal.",
-        ),
-        shown(
-            "proposal",
-            &format!("/proposals/{}", made.proposal),
-            Some("ada"),
-            "One proposal with its effect and the count.",
-        ),
-        shown(
-            "stake",
-            "/stake",
-            Some("ada"),
-            "One's stake and delegations.",
-        ),
-        shown(
-            "seals",
-            "/seals",
-            Some("ada"),
-            "Emergency measures that were approved beforehand.",
-        ),
-        shown("training", "/training", None, "Runs that are trained here."),
-        shown(
-            "training-run",
-            &format!("/training/{}", made.hosted),
-            None,
-            "Loss, throughput and nodes of one.",
-        ),
-        shown(
-            "oracle",
-            "/oracle",
-            None,
-            "The judges: how reliable, how independent, what they learnt.",
-        ),
-        shown(
-            "ledger",
-            "/ledger",
-            None,
-            "Money as a whole, and the treasury.",
-        ),
-        shown("log", "/log", None, "The log that can only grow."),
-        shown("api", "/api/docs", None, "Reference of the HTTP API."),
-    ]
-}
-
-fn of_people() -> Vec<Shown> {
-    vec![
-        shown(
-            "account",
-            "/account",
-            Some("ada"),
-            "Balance, statement and tokens.",
-        ),
-        shown(
-            "security",
-            "/account/security",
-            Some("ada"),
-            "Password, second factor, sessions.",
-        ),
-        shown(
-            "webhooks",
-            "/account/webhooks",
-            Some("ada"),
-            "Addresses that are told of events.",
-        ),
-        shown(
-            "invitations",
-            "/invitations",
-            Some("operator"),
-            "Inviting people.",
-        ),
-        shown(
-            "operations",
-            "/operations",
-            Some("operator"),
-            "What the service is doing.",
-        ),
-        shown("jobs", "/jobs", Some("operator"), "Work in the background."),
-        shown("login", "/login", None, "Signing in."),
-        shown("signup", "/signup", None, "Making an account."),
-        shown("setup", "/setup", None, "The first start."),
-        shown("missing", "/markets/none", None, "What is not there."),
-    ]
+/// The rows of the table, with ids.
+fn pages(made: &Made) -> Vec<Shown> {
+    let ids = [
+        ("{hosted}", &made.hosted),
+        ("{outside}", &made.outside),
+        ("{open}", &made.open),
+        ("{settled}", &made.settled),
+        ("{several}", &made.several),
+        ("{disputed}", &made.disputed),
+        ("{panel}", &made.panel),
+        ("{evidence}", &made.evidence),
+        ("{proposal}", &made.proposal),
+        ("{decision}", &made.decision),
+    ];
+    let row = |line: &'static str| {
+        let mut cells = line.splitn(4, " | ");
+        let mut cell = || cells.next().expect("a row has four cells");
+        let (name, path, viewer) = (cell(), cell(), cell());
+        let with_ids = |path: String, (mark, id): &(&str, &String)| path.replace(mark, id);
+        Shown {
+            name,
+            path: ids.iter().fold(path.to_owned(), with_ids),
+            viewer: (viewer != "-").then_some(viewer),
+            about: cell(),
+        }
+    };
+    PAGES.lines().map(row).collect()
 }

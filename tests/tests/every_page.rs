@@ -151,10 +151,15 @@ fn every_page_is_sound_for_everybody() {
 /// The path patterns of all pages, from the table of contents of the web crate.
 fn page_patterns() -> Vec<String> {
     let mut patterns = Vec::new();
-    for file in ["web/src/routes.rs", "web/src/routes/people.rs"] {
-        let source = fs::read_to_string(root().join(file)).unwrap();
-        let pages = ["fn page_routes", "/// The pages."];
-        let start = pages.iter().find_map(|mark| source.find(mark)).unwrap();
+    let listed = fs::read_dir(root().join("web/src/routes")).unwrap();
+    let mut files: Vec<_> = listed.map(|entry| entry.unwrap().path()).collect();
+    files.push(root().join("web/src/routes.rs"));
+    for file in files {
+        let source = fs::read_to_string(file).unwrap();
+        let pages = ["fn page_routes", "fn pages("];
+        let Some(start) = pages.iter().find_map(|mark| source.find(mark)) else {
+            continue;
+        };
         for one in source[start..].split("resource(\"").skip(1) {
             let (path, rest) = one.split_once('"').unwrap();
             if rest.contains("get(") {

@@ -2,6 +2,7 @@
 //! see move the price, sitting on a panel, voting, seeing a throttle enforced, trying a price on the policy.
 #![allow(clippy::unwrap_used)]
 
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -302,6 +303,20 @@ fn a_participant_proposes_votes_and_sees_the_count() {
     );
 }
 
+/// A scheduler that obeys decisions on `cluster-7b` by reading them.
+fn enforcer(site: &Site, state: &Path) -> Running {
+    let scopes = ["read", "schedule"];
+    let access = sign_in(&site.server.http(), "operator", PASSWORD, &scopes);
+    let mut command = Command::new(binary());
+    command.args(["enforce", "exec", "--url", site.server.url()]);
+    command.args(["--token", access.token().unwrap(), "--scheduler", "east"]);
+    command.args(["--run", "cluster-7b", "--every", "1", "--state"]);
+    command.args([state.to_str().unwrap(), "--", "/bin/cat"]);
+    let quiet = || Stdio::null();
+    let command = command.stdin(quiet()).stdout(quiet()).stderr(quiet());
+    Running(command.spawn().unwrap())
+}
+
 #[test]
 fn a_price_throttles_a_run_and_its_scheduler_is_seen_to_obey() {
     let _machine = HeavyLock::take();
@@ -309,41 +324,8 @@ fn a_price_throttles_a_run_and_its_scheduler_is_seen_to_obey() {
     let site = Site::with(&["--policy", demo.to_str().unwrap()]);
     let run = site.run("cluster-7b");
     let market = site.market(&run, HOUR);
-    let access = sign_in(
-        &site.server.http(),
-        "operator",
-        PASSWORD,
-        &["read", "schedule"],
-    );
     let folder = tempfile::tempdir().unwrap();
-    let state = folder.path().join("state");
-    let mut enforcer = Command::new(binary());
-    enforcer.args(["enforce", "exec", "--url", site.server.url()]);
-    enforcer.args([
-        "--token",
-        access.token().unwrap(),
-        "--scheduler",
-        "east",
-        "--run",
-        "cluster-7b",
-    ]);
-    enforcer.args([
-        "--state",
-        state.to_str().unwrap(),
-        "--every",
-        "1",
-        "--",
-        "/bin/cat",
-    ]);
-    let quiet = || Stdio::null();
-    let _enforcer = Running(
-        enforcer
-            .stdin(quiet())
-            .stdout(quiet())
-            .stderr(quiet())
-            .spawn()
-            .unwrap(),
-    );
+    let _enforcer = enforcer(&site, &folder.path().join("state"));
     let (browser, url) = (Browser::open(), site.server.url());
     browser.go(&format!("{url}/runs/{run}"));
     says(&browser, "main", "enforced");
