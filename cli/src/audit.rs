@@ -9,6 +9,8 @@ use base64::Engine as _;
 use clap::{Args, Subcommand};
 use plumbline_audit::{Report, draws, hashes};
 
+use crate::progress::spinner;
+
 #[derive(Debug, Subcommand)]
 pub enum Audit {
     /// Write the whole books of a service as JSON lines; it may be running
@@ -126,6 +128,7 @@ impl Export {
 
 impl Verify {
     fn run(self) -> Result<()> {
+        let bar = spinner("recomputing the books", self.json);
         let export = read(&self.file)?;
         let mut report = plumbline_audit::check(&export);
         if let Some(earlier) = &self.previous {
@@ -139,6 +142,7 @@ impl Verify {
         if !self.keys.is_empty() {
             plumbline_audit::check_keys(&export, &self.keys, &mut report);
         }
+        bar.finish_and_clear();
         if self.json {
             println!("{}", serde_json::to_string(&report)?);
         } else {

@@ -12,10 +12,12 @@ use plumbline_oracle::Exhibit;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::access::{Desk, amount, block_on, micro, plain, price, read_json, text};
+use crate::access::{Desk, amount, block_on, micro, plain, price, text};
 use crate::entropy::random_hex;
+use crate::exhibit_file::ExhibitFile;
 use crate::import::ImportLog;
 use crate::keep;
+use crate::progress::spinner;
 
 /// Largest file read, bytes: as large as a request may be.
 const MAX_FILE: u64 = 4 * 1024 * 1024;
@@ -44,7 +46,8 @@ pub enum EvidenceCommand {
 pub struct Submit {
     #[command(flatten)]
     desk: Desk,
-    /// JSON: an exhibit, a list of exhibits, or an object with the fields of a submission; - is standard input
+    /// JSON: exhibits, a conversation, or an object with the fields of a submission; or plain text, .txt or .md. - is
+    /// JSON on standard input
     file: PathBuf,
     /// Market id
     #[arg(long)]
@@ -52,7 +55,7 @@ pub struct Submit {
     /// The most that the submission may lose, in credits
     #[arg(long, value_parser = micro)]
     stake: i64,
-    /// One line that says what it is
+    /// One line that says what it is; the file's title, heading or name unless given
     #[arg(long)]
     title: Option<String>,
     /// `transcript`, `measurement`, `report` or `log`; follows from the exhibit unless given
@@ -145,30 +148,25 @@ impl Submit {
         }
         let path = ["markets", &self.market, "evidence"];
         let made = client.make(&path, &evidence).await?;
-        let made = judged(&client, made, self.wait).await?;
+        let made = judged(&client, made, self.wait, self.desk.json).await?;
         self.desk.print(&made, line)
     }
 
     /// The submission that the file and the options describe.
     fn evidence(&self) -> Result<NewEvidence> {
-        let read = read_json(&self.file, MAX_FILE)?;
-        let whole = read.get("exhibits").is_some();
-        let exhibits = match (&read, whole) {
-            (Value::Array(list), _) => list.clone(),
-            (_, true) => read["exhibits"].as_array().cloned().unwrap_or_default(),
-            _ => vec![read.clone()],
-        };
+        let read = ExhibitFile::read(&self.file, MAX_FILE)?;
         let field = |given: &Option<String>, name: &str| {
             given
                 .clone()
-                .or_else(|| read.get(name)?.as_str().map(str::to_owned))
+                .or_else(|| read.whole.get(name)?.as_str().map(str::to_owned))
         };
+        let title = self.title.clone().or_else(|| read.title(&self.file));
         Ok(NewEvidence {
-            kind: field(&self.kind, "kind").unwrap_or_else(|| usual_kind(&exhibits).to_owned()),
-            title: field(&self.title, "title")
-                .context("give --title: one line that says what it is")?,
+            title: title.context("give --title: one line that says what it is")?,
+            kind: field(&self.kind, "kind")
+                .unwrap_or_else(|| usual_kind(&read.exhibits).to_owned()),
             body: field(&None, "body").unwrap_or_default(),
-            exhibits,
+            exhibits: read.exhibits,
             stake_micro: self.stake,
             ..NewEvidence::default()
         })
@@ -236,7 +234,7 @@ impl Reveal {
         submission["nonce"] = Value::from(kept.nonce);
         let path = ["markets", &kept.market, "evidence"];
         let made = client.make(&path, &submission).await?;
-        let made = judged(&client, made, self.wait).await?;
+        let made = judged(&client, made, self.wait, self.desk.json).await?;
         self.desk.print(&made, line)
     }
 }
@@ -301,13 +299,15 @@ impl Show {
 }
 
 /// The submission once it is judged, where that is waited for.
-async fn judged(client: &Client, made: Value, wait: bool) -> Result<Value> {
+async fn judged(client: &Client, made: Value, wait: bool, quiet: bool) -> Result<Value> {
     let mut made = made;
+    let bar = spinner("waiting for the judges", quiet || !wait);
     while wait && text(&made, "status") == "pending" {
         tokio::time::sleep(PAUSE).await;
         let id = text(&made, "id").to_owned();
         made = client.document(&["evidence", &id]).await?;
     }
+    bar.finish_and_clear();
     Ok(made)
 }
 

@@ -21,11 +21,13 @@ mod embedded;
 mod enforce;
 mod entropy;
 mod evidence;
+mod exhibit_file;
 mod import;
 mod job;
 mod judges;
 mod keep;
 mod keys;
+mod manual;
 mod market;
 mod mcp;
 mod node;
@@ -33,11 +35,13 @@ mod oracle;
 mod order;
 mod panel;
 mod policy;
+mod progress;
 mod proposal;
 mod remote;
 mod run;
 mod scheduler;
 mod serve;
+mod settings;
 mod settlement;
 mod simulate;
 mod stop;
@@ -52,6 +56,12 @@ use clap::{Parser, Subcommand};
 #[derive(Debug, Parser)]
 #[command(name = "plumbline", version, propagate_version = true)]
 struct Cli {
+    /// Settings in place of options that are not given; $PLUMBLINE_CONFIG or ~/.config/plumbline/plumbline.toml unless
+    /// named
+    #[arg(long, global = true, value_name = "FILE")]
+    // Read by `settings`, before the rest of the line can be.
+    #[allow(dead_code)]
+    config: Option<std::path::PathBuf>,
     #[command(subcommand)]
     command: Command,
 }
@@ -126,10 +136,14 @@ enum Command {
     /// Reproducible benchmarks, each beside a peer measured in the same run
     #[command(subcommand)]
     Bench(bench::Bench),
+    /// Print what makes a shell complete commands and options
+    Completions(manual::Completions),
+    /// Write manual pages, one for each command
+    Man(manual::Man),
 }
 
 fn main() -> std::process::ExitCode {
-    let cli = Cli::parse();
+    let cli: Cli = settings::parse();
     start_log();
     match dispatch(cli.command) {
         Ok(()) => std::process::ExitCode::SUCCESS,
@@ -169,6 +183,8 @@ fn dispatch(command: Command) -> anyhow::Result<()> {
         Command::Node(command) => command.run(),
         Command::Simulate(command) => command.run(),
         Command::Bench(command) => command.run(),
+        Command::Completions(command) => command.run(),
+        Command::Man(command) => command.run(),
     }
 }
 

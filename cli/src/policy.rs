@@ -18,6 +18,8 @@ pub enum PolicyCommand {
     /// Print the policy that a new service starts with
     Show,
     /// What a policy would grant now, and which recorded decisions would have been others
+    // `--version` is the policy's here.
+    #[command(disable_version_flag = true)]
     Simulate(Simulate),
     /// The versions that were in force, newest first
     Versions(Desk),

@@ -107,6 +107,8 @@ fn spawn(args: &[&str]) -> Child {
     Command::new(binary())
         .args(args)
         .env("RUST_LOG", "warn")
+        // Whatever the machine's owner prefers.
+        .env("PLUMBLINE_CONFIG", "")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -199,7 +199,7 @@ fn a_researcher_commits_reveals_and_disputes() {
     );
     let untitled = line(&market, &[]);
     let untitled: Vec<&str> = untitled.iter().map(String::as_str).collect();
-    assert!(other.refused(&untitled).contains("--title"));
+    assert_eq!(text(&other.json(&untitled)["title"]), "exhibit");
     assert_eq!(whole(&site.ledger()["sum_micro"]), 0);
 }
 

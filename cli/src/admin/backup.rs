@@ -8,6 +8,8 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde_json::json;
 
+use crate::progress::spinner;
+
 use super::manifest::{self, DATABASE, Entry, MANIFEST, Manifest};
 
 /// Copies a data folder. Writes beside `--out` first and renames at the end, so that a backup that is there is whole.
@@ -35,7 +37,10 @@ impl Backup {
         let partial = beside(&self.out, "partial")?;
         fs::create_dir_all(&partial)
             .with_context(|| format!("cannot make {}", partial.display()))?;
-        let manifest = match self.copy(&partial) {
+        let bar = spinner("copying", self.json);
+        let copied = self.copy(&partial);
+        bar.finish_and_clear();
+        let manifest = match copied {
             Ok(manifest) => manifest,
             Err(error) => {
                 // What is half done is of no use to anybody.

@@ -10,6 +10,8 @@ use plumbline_audit::Report;
 use plumbline_service::restore::{self, Restored};
 use serde_json::json;
 
+use crate::progress::spinner;
+
 use super::backup::{beside, sync_folder};
 use super::manifest::{self, DATABASE, Entry, Manifest};
 
@@ -50,7 +52,9 @@ impl Restore {
         let partial = beside(&self.data_dir, "restoring")?;
         fs::create_dir_all(&partial)
             .with_context(|| format!("cannot make {}", partial.display()))?;
+        let bar = spinner("copying, then recomputing the books", self.json);
         let outcome = self.fill(&partial, &manifest);
+        bar.finish_and_clear();
         let outcome = match outcome {
             Ok(outcome) if !self.dry_run => self.put_in_place(&partial).map(|()| outcome),
             other => other,

@@ -157,13 +157,3 @@ pub fn read_set(file: &Path) -> Result<Dataset> {
     }
     Ok(set)
 }
-
-/// A sign of life on a terminal; silent for JSON and pipes.
-pub fn spinner(message: &str, quiet: bool) -> indicatif::ProgressBar {
-    if quiet {
-        return indicatif::ProgressBar::hidden();
-    }
-    let spinner = indicatif::ProgressBar::new_spinner().with_message(message.to_owned());
-    spinner.enable_steady_tick(std::time::Duration::from_millis(120));
-    spinner
-}

@@ -4,7 +4,8 @@ use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use plumbline_oracle::{EvaluateOptions, EvaluationRow, Protocol, TrainOptions, evaluate_judges};
 
-use super::contest::{Cases, Learner, spinner, with_contenders};
+use super::contest::{Cases, Learner, with_contenders};
+use crate::progress::spinner;
 
 /// The pool of the judges that are there is what a price follows, so it is what is measured unless a judge is named.
 #[derive(Debug, Args)]

@@ -7,8 +7,9 @@ use clap::Args;
 use plumbline_oracle::Row;
 use plumbline_oracle::robustness::{RobustnessRow, measure};
 
-use super::contest::{read_set, spinner};
+use super::contest::read_set;
 use crate::judges::text_judges;
+use crate::progress::spinner;
 
 /// Each input is JSON lines of `{id, claim_type, prompt, response, label, group}`.
 #[derive(Debug, Args)]

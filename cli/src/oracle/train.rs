@@ -10,8 +10,9 @@ use plumbline_oracle::{
 };
 use plumbline_oracle_candle::{LearnOptions, TrainedReader, learn, left_to_heads};
 
-use super::contest::{Cases, Learner, spinner, with_contenders};
+use super::contest::{Cases, Learner, with_contenders};
 use super::settled::FromSettled;
+use crate::progress::spinner;
 
 /// Weights are reproduced byte for byte by the same files in the same order, seed and models.
 #[derive(Debug, Args)]
