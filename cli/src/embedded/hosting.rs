@@ -34,7 +34,12 @@ impl EmbeddedRuns {
         if stats.is_ok_and(|stats| stats.status == RunStatus::Finished) {
             return Ok(());
         }
-        match self.host.start_run(self.spec(run)?) {
+        let spec = self.spec(run)?;
+        let failed = |error: TrainingError| HostError::Failed(error.to_string());
+        if self.host.is_ending(&run.id) {
+            self.host.stop(&run.id).map_err(failed)?;
+        }
+        match self.host.start_run(spec) {
             Ok(()) | Err(TrainingError::AlreadyRunning(_)) => Ok(()),
             Err(error) => Err(HostError::BadTerms(error.to_string())),
         }
@@ -50,7 +55,7 @@ impl EmbeddedRuns {
         } else {
             self.host.stop(run_id)
         };
-        stopped.map_err(|error| HostError::Failed(error.to_string()))
+        stopped.map_err(|error: TrainingError| HostError::Failed(error.to_string()))
     }
 
     pub(super) fn ticket_of(&self, run_id: &str) -> Result<String, HostError> {

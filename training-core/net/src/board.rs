@@ -55,7 +55,7 @@ pub struct Control {
     share_bps: AtomicU32,
     paused: AtomicBool,
     stop: AtomicBool,
-    admitted: Mutex<BTreeSet<Digest>>,
+    admitted: Mutex<Option<BTreeSet<Digest>>>,
 }
 
 impl Control {
@@ -71,15 +71,14 @@ impl Control {
 
     /// Lets in the nodes elsewhere that have these keys, and no others.
     pub fn admit(&self, keys: BTreeSet<Digest>) {
-        *self.admitted.lock().unwrap_or_else(PoisonError::into_inner) = keys;
+        *self.admitted.lock().unwrap_or_else(PoisonError::into_inner) = Some(keys);
     }
 
-    /// Whether the node elsewhere with this key is let in.
-    pub fn admits(&self, key: &Digest) -> bool {
+    /// Whether the node elsewhere with this key is let in; `None` before anybody has said who is.
+    pub fn admits(&self, key: &Digest) -> Option<bool> {
         let admitted = self.admitted.lock();
-        admitted
-            .unwrap_or_else(PoisonError::into_inner)
-            .contains(key)
+        let admitted = admitted.unwrap_or_else(PoisonError::into_inner);
+        admitted.as_ref().map(|keys| keys.contains(key))
     }
 
     /// Sets the share, basis points of the machine; more than all is all.

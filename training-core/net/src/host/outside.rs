@@ -1,4 +1,4 @@
-//! What a host has to do with nodes elsewhere.
+//! What a host has to do with nodes elsewhere, and ends of runs that nobody waits for.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -48,6 +48,12 @@ impl Host {
             return Err(HostError::NotReady(run.spec.id.clone(), status));
         }
         Ok(network.ticket(&run.spec.id).to_string())
+    }
+
+    /// Whether a run was asked to end and has not ended yet.
+    pub fn is_ending(&self, run: &str) -> bool {
+        self.run(run)
+            .is_ok_and(|run| run.control.stopping() && !run.board.lock().status.is_over())
     }
 
     /// Lets in the nodes elsewhere that have these keys, and sends others away, where the run asks for stakes.

@@ -7,6 +7,7 @@ use iroh::endpoint::Connection;
 use plumbline_training_core::digest::Digest;
 use plumbline_training_core::round::NodeId;
 
+use super::error::PeerError;
 use crate::board::Control;
 use crate::run::OutsideRules;
 
@@ -23,13 +24,22 @@ pub(super) struct Door {
 }
 
 impl Door {
-    pub(super) fn has_stake(&self, key: &[u8; 32]) -> bool {
-        !self.rules.staked || self.control.admits(&Digest(*key))
+    /// Refuses a node that needs a stake and has none.
+    pub(super) fn check_stake(&self, key: &[u8; 32]) -> Result<(), PeerError> {
+        if !self.rules.staked {
+            return Ok(());
+        }
+        match self.control.admits(&Digest(*key)) {
+            Some(true) => Ok(()),
+            Some(false) => Err(PeerError::NoStake),
+            // So it comes again: a process that has just started may know in a moment.
+            None => Err(PeerError::Gone("who has a stake is not known yet".into())),
+        }
     }
 
     /// Ends when the node's stake is held no more.
     pub(super) async fn stake_gone(&self, key: &[u8; 32]) {
-        while self.has_stake(key) {
+        while self.check_stake(key) != Err(PeerError::NoStake) {
             tokio::time::sleep(LOOK).await;
         }
     }

@@ -233,9 +233,7 @@ impl Guests {
         if lock(&self.banned).contains(&id) {
             return Err(PeerError::Refused("banned from this run".into()));
         }
-        if !self.door.has_stake(key) {
-            return Err(PeerError::NoStake);
-        }
+        self.door.check_stake(key)?;
         let all = lock(&self.all);
         if all.len() >= GUESTS_MAX && !all.contains_key(key) {
             return Err(PeerError::Full);
