@@ -24,6 +24,7 @@ actions! {
     [Open Own Secure Read Trade Evidence Govern Schedule Node Admin]
     [ReadHealth FetchFile ReadReference SignIn SignOut SetUp ChooseTheme MissPage SignUp]
     [ReadOwnAccount ListTokens CreateToken RevokeToken ListWebhooks CreateWebhook DeleteWebhook]
+    [Follow ReadNotices ManageNotices ManageMail Unsubscribe]
     [ListSessions RevokeSession ChangePassword ManageSecondFactor ExportAccount CloseAccount]
     [ReadDashboard FollowEvents ReadMetrics]
     [ListRuns ReadRun ListCheckpoints]

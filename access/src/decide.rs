@@ -309,7 +309,16 @@ impl Access {
             }
             return account(OTHER, &Person::default());
         }
-        let owned = ["Session", "Token", "Statement", "Comment", "Key", "Webhook"].contains(&kind);
+        let owned = [
+            "Session",
+            "Token",
+            "Statement",
+            "Comment",
+            "Key",
+            "Webhook",
+            "Notice",
+        ]
+        .contains(&kind);
         let owner = owned.then(|| uid("Account", owner)).transpose()?;
         let attributes = owner.map(|owner| {
             (

@@ -13,7 +13,7 @@ use crate::people::password::check_password;
 use crate::secrets::{TOKEN_PREFIX, fingerprint, hash_password};
 use crate::time::{Millis, rfc3339};
 use crate::views::{MeView, TokenCreated, TokenView};
-use crate::{Result, Service, ServiceError};
+use crate::{Result, Service, ServiceError, notices};
 
 const MAX_TOKEN_DAYS: u32 = 3_650;
 const DAY: Millis = 24 * 3_600_000;
@@ -211,7 +211,10 @@ impl Service {
                     "revoke a token first: 50 are in use",
                 ));
             }
-            Ok(tokens::insert(tx, &row)?)
+            tokens::insert(tx, &row)?;
+            let title = format!("A token was made: {}", row.name);
+            let body = "If it was not you, revoke it and change your password.";
+            notices::warn(tx, &account_id, &row.id, &title, body, now)
         })?;
         Ok(created)
     }

@@ -3,6 +3,7 @@
 
 mod evidence;
 mod keys;
+mod notices;
 mod oracle;
 mod orders;
 mod panels;
@@ -17,6 +18,7 @@ use utoipa::ToSchema;
 
 pub use evidence::{ChallengeExhibit, CommitEvidence, SubmitEvidence, WriteComment};
 pub use keys::{AddSignature, RegisterKey};
+pub use notices::*;
 pub use oracle::RegisterOracleVersion;
 pub use orders::PlaceOrder;
 pub use panels::*;

@@ -1,6 +1,8 @@
 //! Whether decisions are obeyed: who is silent, who holds more than decided, and how much of the compute
 //! could be stopped.
 
+use std::collections::HashMap;
+
 use plumbline_access::Action;
 use plumbline_governance::decision::AllocationDecision;
 use plumbline_store::acks::{self, Ack};
@@ -140,13 +142,19 @@ fn is_embedded(tx: &mut Tx, run: &Run, account: &str) -> Result<bool> {
     Ok(own && run.kind == RunKind::Embedded)
 }
 
+/// A decision that a target has had the time to obey.
+type Due = (Decision, AllocationDecision);
+
+/// A bounded number of queries, however many targets there are: this is part of every scrape of the figures.
 fn look(tx: &mut Tx, now: Millis) -> Result<EnforcementView> {
-    let mut targets = Vec::new();
-    for row in decisions::current(tx)? {
-        if let Some(target) = target(tx, &row, now)? {
-            targets.push(target);
-        }
-    }
+    let current = decisions::current(tx)?;
+    let due = due_decisions(tx, &current, now)?;
+    let reports = Reports::read(tx, &due)?;
+    let targets: Vec<TargetEnforcement> = current
+        .iter()
+        .zip(due)
+        .filter_map(|(current, due)| Some(target(current, due?, &reports, now)))
+        .collect();
     let granted: i64 = targets.iter().map(|one| one.share_bps).sum();
     let covered: i64 = targets
         .iter()
@@ -163,45 +171,115 @@ fn look(tx: &mut Tx, now: Millis) -> Result<EnforcementView> {
     })
 }
 
-/// How one target does; `None` where no decision on it has had time yet, or none of them binds.
-fn target(tx: &mut Tx, current: &Decision, now: Millis) -> Result<Option<TargetEnforcement>> {
-    let mut due = None;
-    for row in decisions::by_target(tx, &current.target_uid, LOOKED_AT)? {
-        let decision = payload_of(&row)?;
-        let over = decision.enforce_by.as_millisecond() <= now;
-        if over
-            && row.workload == current.workload
-            && decision.effective(decision.not_before).binding
-        {
-            due = Some((row, decision));
-            break;
-        }
+/// The decision if its time to be enforced is over and it binds.
+fn if_due(row: &Decision, now: Millis) -> Result<Option<Due>> {
+    let decision = payload_of(row)?;
+    let over = decision.enforce_by.as_millisecond() <= now;
+    let due = over && decision.effective(decision.not_before).binding;
+    Ok(due.then(|| (row.clone(), decision)))
+}
+
+/// For each current decision the newest one of its target and workload that is due; `None` where no decision has had
+/// time yet, or none of them binds.
+fn due_decisions(tx: &mut Tx, current: &[Decision], now: Millis) -> Result<Vec<Option<Due>>> {
+    let due: Result<Vec<Option<Due>>> = current.iter().map(|row| if_due(row, now)).collect();
+    let mut due = due?;
+    let missing = due.iter().zip(current).filter(|(due, _)| due.is_none());
+    let young: Vec<String> = missing.map(|(_, row)| row.target_uid.clone()).collect();
+    if young.is_empty() {
+        return Ok(due);
     }
-    let Some((row, decision)) = due else {
-        return Ok(None);
-    };
-    let reports = acks::list(tx, &row.decision_id)?;
+    // Where all are decided in turn, the latest of each reach as far back as this.
+    let newest = current.iter().map(|row| row.version).max().unwrap_or(0);
+    let from = newest - LOOKED_AT * current.len() as i64;
+    let mut earlier: HashMap<String, Vec<Decision>> = HashMap::new();
+    for row in decisions::of_targets_since(tx, &young, from)? {
+        earlier.entry(row.target_uid.clone()).or_default().push(row);
+    }
+    for (found, row) in due.iter_mut().zip(current).filter(|(due, _)| due.is_none()) {
+        let mut rows = earlier.remove(&row.target_uid).unwrap_or_default();
+        // One that is decided less often than others reaches further back.
+        if (rows.len() as i64) < row.generation.min(LOOKED_AT) {
+            rows = decisions::by_target(tx, &row.target_uid, LOOKED_AT)?;
+        }
+        for earlier in rows.iter().take(LOOKED_AT as usize) {
+            if earlier.workload == row.workload && found.is_none() {
+                *found = if_due(earlier, now)?;
+            }
+        }
+        earlier.insert(row.target_uid.clone(), rows);
+    }
+    Ok(due)
+}
+
+/// What schedulers reported, and the names of what they reported on.
+struct Reports {
+    of_decision: HashMap<String, Vec<Ack>>,
+    last_of_target: HashMap<String, Ack>,
+    /// By target and workload.
+    regular: HashMap<(String, String), Vec<EnforcementReport>>,
+    names: HashMap<String, String>,
+}
+
+impl Reports {
+    fn read(tx: &mut Tx, due: &[Option<Due>]) -> Result<Self> {
+        let rows = due.iter().flatten().map(|(row, _)| row);
+        let ids: Vec<String> = rows.clone().map(|row| row.decision_id.clone()).collect();
+        let targets: Vec<String> = rows.map(|row| row.target_uid.clone()).collect();
+        let mut of_decision: HashMap<String, Vec<Ack>> = HashMap::new();
+        for ack in acks::of_decisions(tx, &ids)? {
+            let reports = of_decision.entry(ack.decision_id.clone()).or_default();
+            reports.push(ack);
+        }
+        let mut last_of_target: HashMap<String, Ack> = HashMap::new();
+        for (target, ack) in acks::latest_of_targets(tx, &targets)? {
+            let last = last_of_target.entry(target).or_insert_with(|| ack.clone());
+            if (last.at, &last.scheduler) <= (ack.at, &ack.scheduler) {
+                *last = ack;
+            }
+        }
+        let mut regular: HashMap<_, Vec<EnforcementReport>> = HashMap::new();
+        for report in enforcement_reports::of_targets(tx, &targets)? {
+            let of = (report.target_uid.clone(), report.workload.clone());
+            regular.entry(of).or_default().push(report);
+        }
+        let names = runs::list(tx)?.into_iter().map(|run| (run.id, run.name));
+        Ok(Self {
+            of_decision,
+            last_of_target,
+            regular,
+            names: names.collect(),
+        })
+    }
+}
+
+/// How one target does.
+fn target(current: &Decision, due: Due, reports: &Reports, now: Millis) -> TargetEnforcement {
+    let (row, decision) = due;
     let obeyed = |ack: &&Ack| matches!(ack.phase.as_str(), "enforced" | "released");
-    let enforced = reports.iter().rev().find(obeyed);
-    let newest = acks::latest_by_scheduler(tx, &row.target_uid)?;
-    let regular = enforcement_reports::of_target(tx, &row.target_uid, &row.workload)?;
-    // Acknowledgements first: of two words at one instant the regular one is the later.
-    let told = newest.iter().map(|ack| (ack.at, ack.actual_bps));
+    let on_it = reports.of_decision.get(&row.decision_id);
+    let enforced = on_it.and_then(|acks| acks.iter().find(obeyed));
+    let key = (row.target_uid.clone(), row.workload.clone());
+    let regular = reports.regular.get(&key).map_or(&[][..], Vec::as_slice);
+    // The acknowledgement first: of two words at one instant the regular one is the later.
+    let told = reports.last_of_target.get(&row.target_uid);
+    let told = told.map(|ack| (ack.at, ack.actual_bps));
     let again = regular.iter().map(|one| (one.at, Some(one.actual_bps)));
-    let last = told.chain(again).max_by_key(|(at, _)| *at);
+    let last = told.into_iter().chain(again).max_by_key(|(at, _)| *at);
     let held = last.and_then(|(_, held)| held);
     let overdue = regular.iter().any(|one| is_overdue(one, now));
-    Ok(Some(TargetEnforcement {
-        target_name: name_of(tx, &row.target_uid)?,
+    let name = reports.names.get(&row.target_uid);
+    TargetEnforcement {
+        target_name: name.unwrap_or(&row.target_uid).clone(),
+        silent: enforced.is_none() || overdue,
+        overdue,
         target_uid: row.target_uid,
         decision_id: row.decision_id,
         share_bps: current.share_bps,
         held_bps: held,
         last_report_at: last.map(|(at, _)| rfc3339(at)),
-        silent: enforced.is_none() || overdue,
-        overdue,
         diverges: held.is_some_and(|held| held > allowed(&decision, now)),
-    }))
+    }
 }
 
 fn is_overdue(report: &EnforcementReport, now: Millis) -> bool {
@@ -213,12 +291,4 @@ fn is_overdue(report: &EnforcementReport, now: Millis) -> bool {
 fn allowed(decision: &AllocationDecision, now: Millis) -> i64 {
     let at = jiff::Timestamp::from_millisecond(now).unwrap_or(decision.not_before);
     decision.effective(at).share_bps.get().into()
-}
-
-fn name_of(tx: &mut Tx, run_id: &str) -> Result<String> {
-    match runs::get(tx, run_id) {
-        Ok(run) => Ok(run.name),
-        Err(plumbline_store::StoreError::NotFound { .. }) => Ok(run_id.to_owned()),
-        Err(error) => Err(error.into()),
-    }
 }

@@ -7,11 +7,11 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use plumbline_access::{Action, Job as Acting};
 use plumbline_store::jobs::{self, Job};
-use plumbline_store::{Tx, idempotency, policy_inputs, sessions};
+use plumbline_store::{Tx, control, idempotency, policy_inputs, sessions};
 
 use crate::authorise::work_of;
 use crate::context::Context;
@@ -45,6 +45,10 @@ const LEARNING: &[&str] = &[LEARN_ORACLE];
 const DEADLINES: &str = "deadlines";
 /// A turn of it that takes longer hangs.
 const LONGEST_TURN: Duration = Duration::from_secs(60);
+/// A write that takes longer than this says that the service is not ready.
+const LONGEST_WRITE: Duration = Duration::from_secs(2);
+/// A write that went well says so for this long.
+const WRITTEN_FOR: Duration = Duration::from_secs(1);
 /// A job is tried this often before it is given up and shown as failed.
 const MAX_ATTEMPTS: i64 = 6;
 /// A job whose worker died is taken over after this long.
@@ -112,6 +116,8 @@ impl JobRunner {
         runner.spawn("orders", |service| service.work(ORDERS))?;
         runner.spawn("learning", |service| service.work(LEARNING))?;
         runner.spawn("webhooks", |service| service.deliver_webhooks())?;
+        runner.spawn("notices", |service| service.tell_notices())?;
+        runner.spawn("mail", |service| service.send_mail())?;
         Ok(runner)
     }
 
@@ -168,9 +174,11 @@ impl Service {
             // A job may have queued one of a kind that was already looked at.
             let due = self.read(|tx| Ok(jobs::next_run_at(tx, JUDGING)?))?;
             if due.is_none_or(|due| due > self.now()) {
-                return Ok(());
+                break;
             }
         }
+        self.tell_notices()?;
+        self.send_mail()
     }
 
     /// One look at the deadlines and the policy.
@@ -232,6 +240,10 @@ impl Service {
 
     /// Runs a job, and claims the next one in the transaction that finishes it.
     fn run_job(&self, job: &Job, kinds: &'static [&'static str]) -> Result<Option<Job>> {
+        // Whatever is logged meanwhile names the job, as what a request causes names the request.
+        let span =
+            tracing::error_span!("job", kind = %job.kind, key = %job.key, attempt = job.attempts);
+        let _within = span.enter();
         if let Err(error) = self.perform(job) {
             self.job_failed(job, &error)?;
             return Ok(None);
@@ -314,7 +326,24 @@ impl Service {
             ));
         }
         self.read(|tx| Ok(plumbline_store::outbox::last_id(tx)?))?;
-        self.write(|_| Ok(()))
+        self.has_written()
+    }
+
+    /// Whether something can be written now: a row is, so that a full disk and a writer that waits for one show. Who
+    /// asks need not be known here, so it is written once a second at most.
+    fn has_written(&self) -> Result<()> {
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        if written.is_some_and(|at| at.elapsed() < WRITTEN_FOR) {
+            return Ok(());
+        }
+        let now = self.now();
+        let answer = self.store.write_within(LONGEST_WRITE, move |tx| {
+            control::put(tx, "ready", &now.to_string(), now)
+        });
+        let answered = answer.map_err(ServiceError::from)?;
+        answered.ok_or_else(|| ServiceError::internal("the writer does not answer"))?;
+        *written = Some(Instant::now());
+        Ok(())
     }
 }
 

@@ -43,6 +43,7 @@ mod markets;
 mod metering;
 mod metrics;
 mod node_stakes;
+pub mod notices;
 mod operations;
 mod oracle;
 mod orders;
@@ -150,6 +151,8 @@ pub struct ServiceConfig {
     pub nodes: NodeTerms,
     /// What guessing a password costs whoever has its hash.
     pub password_cost: PasswordCost,
+    /// Where people reach the service, for links in mail: scheme, host and port, without a slash at the end.
+    pub public_url: String,
 }
 
 impl Default for ServiceConfig {
@@ -174,6 +177,7 @@ impl Default for ServiceConfig {
             key_change: None,
             nodes: NodeTerms::default(),
             password_cost: PasswordCost::default(),
+            public_url: "http://127.0.0.1:8600".to_owned(),
         }
     }
 }
@@ -226,8 +230,11 @@ pub struct Inner {
     policy_memory: policy_facts::Memory,
     board: quotes::Board,
     webhooks: webhooks::Desk,
+    notices: notices::Desk,
     clerk: metering::Clerk,
     revenue_closed: AtomicI64,
+    /// When a probe of readiness last wrote something.
+    written: Mutex<Option<std::time::Instant>>,
 }
 
 /// The running service; cheap to clone.
@@ -310,8 +317,10 @@ impl Service {
             policy_memory: policy_facts::Memory::default(),
             board: quotes::Board::default(),
             webhooks: webhooks::Desk::default(),
+            notices: notices::Desk::default(),
             clerk: metering::Clerk::default(),
             revenue_closed: AtomicI64::new(0),
+            written: Mutex::new(None),
         });
         let weak = Arc::downgrade(&inner);
         inner.store.on_commit(move |_last| {

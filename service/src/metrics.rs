@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use plumbline_store::{decisions, jobs, ledger, outbox, runs};
+use plumbline_store::{decisions, jobs, ledger, mails, outbox, runs, webhooks};
 
 use crate::exposition::Exposition;
 use crate::views::{JudgeView, NodeView};
@@ -132,12 +132,50 @@ impl Service {
             let late = row.oldest_run_at.map_or(0, |due| (now - due).max(0));
             text.sample(name, &[("kind", &row.kind)], late as f64 / 1e3);
         }
+        self.write_notices(text)?;
         let help = "Sum of all balances in micro-credits; anything but 0 is an error.";
         text.single("plumbline_ledger_sum_micro", kind, help, sum as f64);
         let help = "Number of the newest event.";
         text.single("plumbline_outbox_last_event", kind, help, events as f64);
         let help = "Version of the newest allocations.";
         text.single("plumbline_allocations_version", kind, help, version as f64);
+        Ok(())
+    }
+
+    fn write_notices(&self, text: &mut Exposition) -> Result<()> {
+        let (now, untold) = (self.now(), self.untold_events()?);
+        let (waiting, failing) =
+            self.read(|tx| Ok((mails::backlog(tx)?, webhooks::count_failing(tx)?)))?;
+        let late = waiting.first_due_at.map_or(0, |due| (now - due).max(0));
+        for (name, help, value) in [
+            (
+                "plumbline_notices_behind_events",
+                "Events that nobody was told of yet.",
+                untold as f64,
+            ),
+            (
+                "plumbline_mails_waiting",
+                "Mails that wait to be sent.",
+                waiting.mails as f64,
+            ),
+            (
+                "plumbline_mails_failing",
+                "Mails that the server did not take yet.",
+                waiting.failing as f64,
+            ),
+            (
+                "plumbline_mail_overdue_seconds",
+                "How long the first mail that waits has been due.",
+                late as f64 / 1e3,
+            ),
+            (
+                "plumbline_webhooks_failing",
+                "Webhooks whose receiver does not take notices.",
+                failing as f64,
+            ),
+        ] {
+            text.single(name, "gauge", help, value);
+        }
         Ok(())
     }
 

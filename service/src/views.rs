@@ -5,6 +5,7 @@ mod calibration;
 mod enforcement;
 mod evidence;
 mod inference;
+mod notices;
 mod operations;
 mod oracle;
 mod orders;
@@ -31,6 +32,7 @@ pub use evidence::{
     ExhibitChallengeView, JudgementView,
 };
 pub use inference::*;
+pub use notices::*;
 pub use operations::*;
 pub use oracle::*;
 pub use orders::{BookView, LevelView, OrderView};

@@ -4,6 +4,7 @@ use diesel::dsl::sql;
 use diesel::prelude::*;
 use diesel::sql_types::{Bool, Text};
 
+use crate::decisions::TOGETHER;
 use crate::schema::{acks, decisions};
 use crate::{StoreError, Tx, found};
 
@@ -95,6 +96,56 @@ pub fn list(tx: &mut Tx<'_>, decision_id: &str) -> Result<Vec<Ack>, StoreError> 
     })?;
     rows.sort_by_key(|(seq, _)| *seq);
     Ok(rows.into_iter().map(|(_, ack)| ack).collect())
+}
+
+/// The reports on any of these decisions, in the order they came.
+///
+/// # Errors
+/// Those of the database.
+pub fn of_decisions(tx: &mut Tx<'_>, ids: &[String]) -> Result<Vec<Ack>, StoreError> {
+    let mut rows: Vec<(i64, Ack)> = Vec::new();
+    for some in ids.chunks(TOGETHER) {
+        let found: Vec<(i64, Ack)> = tx.run(|conn| {
+            acks::table
+                .filter(acks::decision_id.eq_any(some))
+                .select((acks::seq, Ack::as_select()))
+                .load(conn)
+        })?;
+        rows.extend(found);
+    }
+    rows.sort_by_key(|(seq, _)| *seq);
+    Ok(rows.into_iter().map(|(_, ack)| ack).collect())
+}
+
+/// The last report of each scheduler on any decision about any of these targets, with the target.
+///
+/// # Errors
+/// Those of the database.
+pub fn latest_of_targets(
+    tx: &mut Tx<'_>,
+    targets: &[String],
+) -> Result<Vec<(String, Ack)>, StoreError> {
+    let mut rows = Vec::new();
+    for some in targets.chunks(TOGETHER) {
+        let newest: Vec<Option<i64>> = tx.run(|conn| {
+            acks::table
+                .filter(acks::target_uid.eq_any(some))
+                .group_by((acks::target_uid, acks::scheduler))
+                .select(diesel::dsl::max(acks::seq))
+                .load(conn)
+        })?;
+        let newest: Vec<i64> = newest.into_iter().flatten().collect();
+        for seqs in newest.chunks(TOGETHER) {
+            let found: Vec<(String, Ack)> = tx.run(|conn| {
+                acks::table
+                    .filter(acks::seq.eq_any(seqs))
+                    .select((acks::target_uid, Ack::as_select()))
+                    .load(conn)
+            })?;
+            rows.extend(found);
+        }
+    }
+    Ok(rows)
 }
 
 /// The last report of each scheduler on any decision about a target, by scheduler.

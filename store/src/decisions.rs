@@ -5,6 +5,9 @@ use diesel::prelude::*;
 use crate::schema::{decision_heads, decisions};
 use crate::{StoreError, Tx, found};
 
+/// Keys in one query.
+pub(crate) const TOGETHER: usize = 500;
+
 /// An allocation decision.
 #[derive(Debug, Clone, PartialEq, Queryable, Selectable, Insertable)]
 #[diesel(table_name = decisions)]
@@ -201,6 +204,30 @@ pub fn shares(
             .select(Given::as_select())
             .load(conn)
     })
+}
+
+/// Decisions on any of these targets after `version`, newest first: at most as many as there are versions.
+///
+/// # Errors
+/// Those of the database.
+pub fn of_targets_since(
+    tx: &mut Tx<'_>,
+    targets: &[String],
+    version: i64,
+) -> Result<Vec<Decision>, StoreError> {
+    let mut found = Vec::new();
+    for some in targets.chunks(TOGETHER) {
+        let rows: Vec<Decision> = tx.run(|conn| {
+            decisions::table
+                .filter(decisions::target_uid.eq_any(some))
+                .filter(decisions::version.gt(version))
+                .select(Decision::as_select())
+                .load(conn)
+        })?;
+        found.extend(rows);
+    }
+    found.sort_by_key(|row| std::cmp::Reverse(row.version));
+    Ok(found)
 }
 
 /// Version of the newest decision; 0 before the first.

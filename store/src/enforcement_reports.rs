@@ -42,23 +42,28 @@ pub fn put(tx: &mut Tx<'_>, report: &EnforcementReport) -> Result<(), StoreError
     Ok(())
 }
 
-/// The newest reports on a target, one for each scheduler, in the order of their names.
+/// Targets of one query.
+const TOGETHER: usize = 500;
+
+/// The newest reports on these targets, one for each scheduler and workload.
 ///
 /// # Errors
 /// Those of the database.
-pub fn of_target(
+pub fn of_targets(
     tx: &mut Tx<'_>,
-    target_uid: &str,
-    workload: &str,
+    targets: &[String],
 ) -> Result<Vec<EnforcementReport>, StoreError> {
-    tx.run(|conn| {
-        enforcement_reports::table
-            .filter(enforcement_reports::target_uid.eq(target_uid))
-            .filter(enforcement_reports::workload.eq(workload))
-            .order(enforcement_reports::scheduler)
-            .select(EnforcementReport::as_select())
-            .load(conn)
-    })
+    let mut found = Vec::new();
+    for some in targets.chunks(TOGETHER) {
+        let rows: Vec<EnforcementReport> = tx.run(|conn| {
+            enforcement_reports::table
+                .filter(enforcement_reports::target_uid.eq_any(some))
+                .select(EnforcementReport::as_select())
+                .load(conn)
+        })?;
+        found.extend(rows);
+    }
+    Ok(found)
 }
 
 #[cfg(test)]
@@ -84,9 +89,10 @@ mod tests {
             put(tx, &report("b", 1))?;
             put(tx, &report("a", 2))?;
             put(tx, &report("b", 3))?;
-            let kept = of_target(tx, "r", "training")?;
+            let mut kept = of_targets(tx, &["r".to_owned(), "s".to_owned()])?;
+            kept.sort_by(|a, b| a.scheduler.cmp(&b.scheduler));
             assert_eq!(kept, [report("a", 2), report("b", 3)]);
-            assert_eq!(of_target(tx, "r", "inference")?, []);
+            assert_eq!(of_targets(tx, &["s".to_owned()])?, []);
             Ok(())
         })
         .unwrap();

@@ -193,6 +193,31 @@ pub fn due(tx: &mut Tx<'_>, now: i64, limit: i64) -> Result<Vec<String>, StoreEr
     })
 }
 
+/// Up to `limit` panels whose next deadline is after `now` and at or before `soon`, the nearest first.
+///
+/// # Errors
+/// Those of the database.
+pub fn closing(tx: &mut Tx<'_>, now: i64, soon: i64, limit: i64) -> Result<Vec<Panel>, StoreError> {
+    tx.look(|conn| {
+        let mut found: Vec<Panel> = panels::table
+            .filter(panels::status.eq("revealing"))
+            .filter(panels::reveal_by.gt(now).and(panels::reveal_by.le(soon)))
+            .order(panels::reveal_by)
+            .limit(limit)
+            .select(Panel::as_select())
+            .load(conn)?;
+        let commits: Vec<Panel> = panels::table
+            .filter(panels::status.eq("committing"))
+            .filter(panels::commit_by.gt(now).and(panels::commit_by.le(soon)))
+            .order(panels::commit_by)
+            .limit(limit)
+            .select(Panel::as_select())
+            .load(conn)?;
+        found.extend(commits);
+        Ok(found)
+    })
+}
+
 /// Panels on cases of a market whose jurors are not paid yet, by id.
 ///
 /// # Errors

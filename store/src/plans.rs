@@ -26,6 +26,7 @@ use crate::{
     attachments, ballots, comments, commitments, exhibit_challenges, fingerprints, keys, log,
     webhooks,
 };
+use crate::{follows, mails, notices};
 use crate::{hosted, inference, oracle_versions, settled_cases};
 use crate::{invitations, second_factors};
 use crate::{market_outcomes, outcome_holdings, outcome_trades};
@@ -53,7 +54,7 @@ fn every_read(tx: &mut Tx<'_>) -> Result<(), StoreError> {
     accounts::locked_micro(tx, "ada")?;
     sessions::get(tx, "x")?;
     sessions::of_account(tx, "ada")?;
-    enforcement_reports::of_target(tx, "r1", "training")?;
+    enforcement_reports::of_targets(tx, &["r1".to_owned(), "r2".to_owned()])?;
     invitations::by_code(tx, "x")?;
     invitations::list(tx, Some("x"), 10)?;
     second_factors::get(tx, "ada")?;
@@ -108,6 +109,25 @@ fn every_read(tx: &mut Tx<'_>) -> Result<(), StoreError> {
     every_read_about_evidence(tx)?;
     every_read_of_the_oracle(tx)?;
     every_read_of_the_machinery(tx)
+}
+
+/// What people follow and are told.
+fn every_read_of_notices(tx: &mut Tx<'_>) -> Result<(), StoreError> {
+    follows::get(tx, "ada", "market:m1")?;
+    follows::of_account(tx, "ada", None, 10)?;
+    follows::of_account(tx, "ada", Some("m"), 10)?;
+    follows::of_topic(tx, "market:m1", "", 10)?;
+    follows::count(tx, "ada")?;
+    notices::list(tx, "ada", None, false, 10)?;
+    notices::list(tx, "ada", Some(9), true, 10)?;
+    notices::unread(tx, "ada")?;
+    notices::choices(tx, "ada")?;
+    panels::closing(tx, 5, 10, 10)?;
+    mails::address(tx, "ada")?;
+    mails::due(tx, 5, 10)?;
+    mails::waiting(tx, "ada", 10)?;
+    mails::backlog(tx)?;
+    Ok(())
 }
 
 /// Orders, fees and standings.
@@ -242,7 +262,9 @@ fn every_read_of_the_machinery(tx: &mut Tx<'_>) -> Result<(), StoreError> {
     let _ = webhooks::get(tx, "w").is_err();
     webhooks::of_account(tx, "ada")?;
     webhooks::due(tx, 5, 10)?;
+    webhooks::count_failing(tx)?;
     webhooks::deliveries(tx, "w", 10)?;
+    every_read_of_notices(tx)?;
     jobs::claim(tx, &["judge", "settle"], 5, 10, 10)?;
     jobs::next_run_at(tx, &["judge", "settle"])?;
     jobs::list(tx, None, 10)?;
@@ -255,6 +277,9 @@ fn every_read_of_the_machinery(tx: &mut Tx<'_>) -> Result<(), StoreError> {
     decisions::by_target(tx, "r1", 10)?;
     decisions::shares(tx, "r1", "training", 10)?;
     decisions::last_version(tx)?;
+    decisions::of_targets_since(tx, &["r1".to_owned(), "r2".to_owned()], 3)?;
+    acks::of_decisions(tx, &["x".to_owned(), "y".to_owned()])?;
+    acks::latest_of_targets(tx, &["r1".to_owned(), "r2".to_owned()])?;
     acks::list(tx, "x")?;
     acks::latest_by_scheduler(tx, "r1")?;
     policies::active(tx)?;
@@ -485,6 +510,8 @@ fn is_meant_to_scan(sql: &str, step: &str) -> bool {
     match step {
         // The current decision of each target: as many rows as there are targets.
         "SCAN decision_heads" => true,
+        // Mails that wait: counted for the figures, and bounded by the accounts that gave an address.
+        "SCAN mails USING COVERING INDEX mails_due" => true,
         // A few.
         "SCAN signing_keys USING INDEX signing_keys_by_time" => true,
         // One row for each table with a growing key; asked once, then remembered.
@@ -571,6 +598,7 @@ fn all_tables() -> Vec<(&'static str, Vec<String>)> {
         stakes, delegations, proposals, proposal_deposits, proposal_electors, proposal_votes, proposal_steps, seals,
         standing_orders, jurors, draw_secrets, gold_cases, gold_views, panels, panel_seats, market_outcomes,
         outcome_holdings, outcome_trades, settlement_cases, settlement_seeds, settlement_claims, frozen_exhibits,
+        follows, notices, notice_choices, mail_addresses, mail_items, mails,
     };
     tables.into()
 }

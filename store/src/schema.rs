@@ -291,6 +291,7 @@ table! { outcome_trades (seq) {
 } }
 
 diesel::allow_tables_to_appear_in_same_query!(transfers, entries);
+diesel::allow_tables_to_appear_in_same_query!(mail_items, notices);
 diesel::allow_tables_to_appear_in_same_query!(decisions, decision_heads);
 
 table! { settlement_cases (market_id) {
@@ -354,4 +355,30 @@ table! { standing_orders (id) {
 
 table! { policy_inputs (seq) {
     seq -> BigInt, at -> BigInt, run_id -> Text, decision_id -> Nullable<Text>, entry -> Text,
+} }
+
+table! { follows (account_id, topic) {
+    account_id -> Text, topic -> Text, since -> BigInt, how -> Text, told -> Nullable<Double>,
+} }
+
+table! { notices (seq) {
+    seq -> BigInt, account_id -> Text, source -> Text, kind -> Text, title -> Text, body -> Text, link -> Text,
+    at -> BigInt, listed -> Bool, read_at -> Nullable<BigInt>,
+} }
+
+table! { notice_choices (account_id, kind, channel) {
+    account_id -> Text, kind -> Text, channel -> Text, wanted -> Bool,
+} }
+
+table! { mail_addresses (account_id) {
+    account_id -> Text, address -> Text, pace -> Text, verified_at -> Nullable<BigInt>, code -> Nullable<Text>,
+    code_until -> BigInt, guesses -> BigInt, coded_at -> BigInt, unsubscribe_key -> Binary,
+} }
+
+table! { mail_items (account_id, notice_seq) {
+    account_id -> Text, notice_seq -> BigInt,
+} }
+
+table! { mails (account_id, sort) {
+    account_id -> Text, sort -> Text, due_at -> BigInt, attempts -> BigInt, last_error -> Nullable<Text>,
 } }

@@ -3,10 +3,10 @@
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::path::Path;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{JoinHandle, ThreadId};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use diesel::connection::SimpleConnection;
 use tokio::sync::oneshot;
@@ -147,6 +147,31 @@ impl Store {
         answer
             .recv()
             .unwrap_or_else(|_| Err(StoreError::Panicked.into()))
+    }
+
+    /// As [`Store::write`], waiting for so long at most: `None` where the writer has not answered by then. What was
+    /// asked for still happens.
+    ///
+    /// # Errors
+    /// As [`Store::write`].
+    pub fn write_within<T, E, F>(&self, longest: Duration, f: F) -> Result<Option<T>, E>
+    where
+        F: FnOnce(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        self.refuse_writer()?;
+        let (reply, answer) = sync_channel(1);
+        self.enqueue(Box::new(Call {
+            closure: Some(f),
+            result: None,
+            reply,
+        }))?;
+        match answer.recv_timeout(longest) {
+            Ok(answer) => answer.map(Some),
+            Err(RecvTimeoutError::Timeout) => Ok(None),
+            Err(RecvTimeoutError::Disconnected) => Err(StoreError::Panicked.into()),
+        }
     }
 
     /// As [`Store::write`], for a task instead of a thread: nothing blocks.

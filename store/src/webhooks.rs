@@ -126,6 +126,20 @@ pub fn due(tx: &mut Tx<'_>, now: i64, limit: i64) -> Result<Vec<Webhook>, StoreE
     })
 }
 
+/// Webhooks that fail and have not ended.
+///
+/// # Errors
+/// Those of the database.
+pub fn count_failing(tx: &mut Tx<'_>) -> Result<i64, StoreError> {
+    tx.look(|conn| {
+        webhooks::table
+            .filter(webhooks::failures.gt(0))
+            .filter(webhooks::due_at.is_not_null())
+            .count()
+            .get_result(conn)
+    })
+}
+
 /// Takes a webhook of `account_id` back, with the record of its deliveries.
 ///
 /// # Errors

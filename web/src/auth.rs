@@ -31,6 +31,8 @@ pub(crate) struct Session {
     pub(crate) secret: String,
     /// Token that its writes must carry.
     pub(crate) csrf: String,
+    /// Notifications that were not read.
+    pub(crate) unread: u64,
 }
 
 /// Who was let in to a route, as found by [`admit`].
@@ -130,13 +132,25 @@ async fn identify(req: &HttpRequest) -> Result<(Actor, Option<Session>), Problem
     let secret = cookie.value().to_owned();
     let looked_up = secret.clone();
     let found = blocking(&state.service, move |service| {
-        service.actor_of_session(&looked_up)
+        let Some((actor, csrf)) = service.actor_of_session(&looked_up)? else {
+            return Ok(None);
+        };
+        let account = actor.account_id.as_deref();
+        let unread = account.map_or(Ok(0), |account| service.unread_notices(account))?;
+        Ok(Some((actor, csrf, unread)))
     })
     .await?;
     // A cookie that outlived its session is a visitor's, so that people see the page and not an error.
     Ok(found.map_or_else(
         || (Actor::visitor(), None),
-        |(actor, csrf)| (actor, Some(Session { secret, csrf })),
+        |(actor, csrf, unread)| {
+            let session = Session {
+                secret,
+                csrf,
+                unread,
+            };
+            (actor, Some(session))
+        },
     ))
 }
 

@@ -59,6 +59,9 @@ use crate::{api, gateway};
         api::training::show, api::training::rounds, api::training::nodes, api::training::contributions, api::training::bans,
         api::training_runs::start, api::training_runs::stop, api::training_runs::resume, api::training_runs::ticket,
         api::training_runs::swarm, api::training_runs::stakes, api::training_runs::bond, api::training_runs::release,
+        api::notices::list, api::notices::mark, api::notices::choices, api::notices::choose, api::notices::follows,
+        api::notices::follow, api::notices::unfollow, api::notices::mail, api::notices::set_mail,
+        api::notices::verify_mail, api::notices::remove_mail,
         api::webhooks::list, api::webhooks::create, api::webhooks::delete, api::webhooks::deliveries,
         api::health::events, api::health::alive, api::health::ready, api::health::metrics,
         gateway::models, gateway::model, gateway::complete, gateway::chat,
@@ -67,6 +70,7 @@ use crate::{api, gateway};
     modifiers(&Security, &Common),
     tags(
         (name = "accounts", description = "Sign-up, sessions, second factors, API tokens, invitations"),
+        (name = "notifications", description = "What you follow and are told, and by which way"),
         (name = "runs", description = "Governed runs and their checkpoints"),
         (name = "markets", description = "Claims, prices, trades, settlement"),
         (name = "evidence", description = "Exhibits, judgements, replay"),

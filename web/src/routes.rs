@@ -2,6 +2,7 @@
 //!
 //! Who may do an action is for the policy of `plumbline_access` to say; see `docs/authorisation.md`.
 
+mod notices;
 mod people;
 mod swarm;
 
@@ -13,7 +14,7 @@ use crate::api::{
     allocations, audit, evidence, health, juries, keys, ledger, log, markets, oracle, orders,
     portfolio, reference, runs, settlement,
 };
-use crate::api::{attachments, comments, voting, webhooks};
+use crate::api::{attachments, comments, voting};
 use crate::routing::{Mounted, Routes, delete, get, post, resource};
 use crate::{gateway, pages, static_files};
 
@@ -292,20 +293,6 @@ fn signers(api: &mut Routes<'_>) {
     );
 }
 
-/// One's own addresses that are told of events.
-fn notices(api: &mut Routes<'_>) {
-    api.service(
-        resource("/webhooks")
-            .route(get(Action::ListWebhooks).to(webhooks::list))
-            .route(post(Action::CreateWebhook).to(webhooks::create)),
-    )
-    .service(resource("/webhooks/{id}").route(delete(Action::DeleteWebhook).to(webhooks::delete)))
-    .service(
-        resource("/webhooks/{id}/deliveries")
-            .route(get(Action::ListWebhooks).to(webhooks::deliveries)),
-    );
-}
-
 fn transparency_log(api: &mut Routes<'_>) {
     api.service(resource("/log/checkpoint").route(get(Action::ReadLog).to(log::checkpoint)))
         .service(resource("/log/checkpoints").route(get(Action::ReadLog).to(log::checkpoints)))
@@ -339,7 +326,7 @@ fn governance(api: &mut Routes<'_>) {
                 .route(get(Action::ListPolicyVersions).to(allocations::policy_versions)),
         )
         .configure(transparency_log)
-        .configure(notices)
+        .configure(notices::api)
         // oracle, training, ledger
         .configure(oracle_routes)
         .configure(swarm::api)
@@ -415,15 +402,7 @@ fn page_routes(app: &mut Routes<'_>) {
         )
         .service(resource("/log").route(get(Action::ReadLog).to(pages::log::show)))
         .configure(trading_pages)
-        .service(
-            resource("/account/webhooks")
-                .route(get(Action::ListWebhooks).to(pages::webhooks::show))
-                .route(post(Action::CreateWebhook).to(pages::webhooks::create)),
-        )
-        .service(
-            resource("/account/webhooks/{id}/delete")
-                .route(post(Action::DeleteWebhook).to(pages::webhooks::delete)),
-        )
+        .configure(notices::pages)
         .configure(people::pages)
         .configure(jury_pages)
         .service(resource("/theme").route(get(Action::ChooseTheme).to(pages::theme::choose)));

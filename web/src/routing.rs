@@ -149,6 +149,7 @@ macro_rules! methods {
 methods! {
     get = GET;
     post = POST;
+    put = PUT;
     delete = DELETE;
 }
 

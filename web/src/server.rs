@@ -154,6 +154,7 @@ async fn run(
     );
     let follower = actix_web::rt::spawn(follower);
     let tail = Arc::<Tail>::default();
+    let noticing = service.clone();
     let events = tail::follow_events(
         service.clone(),
         commits,
@@ -161,6 +162,11 @@ async fn run(
         Arc::clone(&tail),
     );
     let events = actix_web::rt::spawn(events);
+    let told = Arc::downgrade(&tail);
+    noticing.on_notices(move |account| {
+        let told = told.upgrade();
+        told.inspect(|tail| tail.wake_reader(account)).is_some()
+    });
     let workers = config.workers.max(1);
     let state = web::Data::new(state(
         service,

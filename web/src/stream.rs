@@ -26,6 +26,9 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 /// A stream ends after this long; the client resumes with its last id, perhaps with newer rights.
 const LIFETIME: Duration = Duration::from_secs(3_600);
 
+/// Says that the reader's own notifications changed. It has no id: it is no event, and is not sent again.
+const TOLD: &str = "data: {\"topic\":\"notices\",\"kind\":\"changed\",\"data\":{}}\n\n";
+
 /// One client's place in the outbox.
 struct Feed {
     service: Service,
@@ -37,6 +40,8 @@ struct Feed {
     stopping: watch::Receiver<bool>,
     until: Instant,
     greeted: bool,
+    /// Whoever reads it in a browser, and how often their notifications had changed.
+    reader: Option<(String, u64)>,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -50,10 +55,23 @@ pub(crate) fn open(
     after: i64,
 ) -> Result<HttpResponse, Problem> {
     let permit = permit(state)?;
+    // Programs read events and nothing else; a page shows a count beside its bell.
+    let reader = context
+        .actor
+        .account_id
+        .clone()
+        .filter(|_| context.actor.session);
+    let reader = reader.map(|account| {
+        let changes = state.service.notice_changes(&account);
+        (account, changes)
+    });
+    let mut awaited = topics.clone();
+    awaited.extend(reader.iter().map(|(account, _)| notices_of(account)));
     let feed = Feed {
         service: state.service.clone(),
+        reader,
         context,
-        waiter: state.tail.wait_for(&topics),
+        waiter: state.tail.wait_for(&awaited),
         topics,
         after,
         tail: Arc::clone(&state.tail),
@@ -175,6 +193,9 @@ impl Feed {
             if !frames.is_empty() {
                 return Some(frames);
             }
+            if self.has_new_notices() {
+                return Some(Bytes::from_static(TOLD.as_bytes()));
+            }
             tokio::select! {
                 () = self.waiter.woken() => {}
                 _ = self.stopping.changed() => return None,
@@ -193,6 +214,15 @@ impl Feed {
         }
         let events = self.query().await?;
         Some(events.iter().map(encode).collect::<String>().into())
+    }
+
+    /// Whether the reader's notifications changed since it was asked last.
+    fn has_new_notices(&mut self) -> bool {
+        let Some((account, seen)) = &mut self.reader else {
+            return false;
+        };
+        let changes = self.service.notice_changes(account);
+        std::mem::replace(seen, changes) != changes
     }
 
     async fn query(&mut self) -> Option<Vec<EventView>> {
@@ -227,6 +257,11 @@ pub(crate) fn narrow(topics: &[String]) -> Vec<String> {
         return Vec::new();
     }
     topics.to_vec()
+}
+
+/// What a reader waits for whose notifications may change. No event has such a topic.
+pub(crate) fn notices_of(account: &str) -> String {
+    format!("notices:{account}")
 }
 
 /// Whether `topic` is among `patterns`; a pattern that ends in `*` stands for all topics that start so.

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use crate::blocking::blocking;
 use crate::problem::Problem;
-use crate::stream::{encode, wanted};
+use crate::stream::{encode, notices_of, wanted};
 use crate::waiters::{Waiter, Waiters};
 use crate::wake::house_reader;
 
@@ -64,6 +64,11 @@ impl Tail {
             }
         };
         Some((frames, recent.newest))
+    }
+
+    /// Wakes whoever shows how many notifications an account has.
+    pub(crate) fn wake_reader(&self, account: &str) {
+        self.waiters.wake([notices_of(account).as_str()]);
     }
 
     fn newest(&self) -> i64 {

@@ -18,7 +18,7 @@ use super::snapshot::{Snapshot, case_of};
 use super::{Subject, TOPIC, panel_error, time};
 use crate::events::publish;
 use crate::time::Millis;
-use crate::{Result, Service, ServiceConfig, ServiceError};
+use crate::{Result, Service, ServiceConfig, ServiceError, notices};
 
 /// Most jurors there can be, so that a draw stays one short transaction.
 pub(super) const MAX_JURORS: i64 = 2_000;
@@ -137,6 +137,9 @@ pub(super) fn seat(
         seats.push(waiting_seat(&row.id, account_id, ordinal, deposit_micro));
     }
     panels::insert(tx, &row, &seats)?;
+    for account_id in jury {
+        notices::tell_of_seat(tx, account_id, &row.id, row.commit_by, now)?;
+    }
     // Named nothing: whoever knew who sits could buy them, and whoever could count a panel's
     // events could tell a known case by them.
     let told = if config.defences.secret_draw {

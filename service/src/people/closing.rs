@@ -12,7 +12,7 @@ use crate::commands::CloseAccount;
 use crate::context::Context;
 use crate::events::publish;
 use crate::ledger::{TREASURY, post};
-use crate::{Result, Service, ServiceError, roles};
+use crate::{Result, Service, ServiceError, notices, roles};
 
 impl Service {
     /// Closes the actor's account. Credentials go, the handle becomes a tombstone, and what is left of the
@@ -104,6 +104,7 @@ fn forget(tx: &mut Tx, id: &str) -> Result<()> {
     }
     tokens::forget(tx, id)?;
     second_factors::remove(tx, id)?;
+    notices::forget(tx, id)?;
     for delegation in stakes::of_delegator(tx, id)? {
         stakes::undelegate(tx, id, &delegation.track)?;
     }

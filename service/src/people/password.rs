@@ -7,7 +7,7 @@ use crate::accounts::account_of;
 use crate::commands::ChangePassword;
 use crate::context::Context;
 use crate::secrets::{fingerprint, hash_password};
-use crate::{Result, Service, ServiceError};
+use crate::{Result, Service, ServiceError, notices};
 
 /// Guesses that a clever guesser needs at least, as powers of ten: with Argon2id at some 50 a second and core,
 /// six years of a core.
@@ -51,8 +51,17 @@ impl Service {
         check_password(&cmd.new, &ctx.actor.handle)?;
         let hash = hash_password(&cmd.new, self.config.password_cost, self.entropy.as_ref())?;
         let (id, keep) = (account_of(&ctx.actor)?, keep.map(fingerprint));
+        let (notice, now) = (self.new_id(), self.now());
         self.write(move |tx| {
             accounts::set_password(tx, &id, &hash)?;
+            notices::warn(
+                tx,
+                &id,
+                &notice,
+                "Your password was changed",
+                "All other sessions were ended. If it was not you, ask an operator for help.",
+                now,
+            )?;
             for session in sessions::of_account(tx, &id)? {
                 if keep.as_deref() != Some(session.id_hash.as_str()) {
                     sessions::delete(tx, &session.id_hash)?;

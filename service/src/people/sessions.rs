@@ -1,7 +1,7 @@
 //! Signing in and out, and the sessions that an account has.
 
 use plumbline_access::Action;
-use plumbline_store::{accounts, sessions};
+use plumbline_store::{Tx, accounts, sessions};
 
 use super::second_factor::check_code;
 use crate::accounts::{account_of, actor_of};
@@ -11,13 +11,15 @@ use crate::context::{Actor, Context};
 use crate::secrets::{fingerprint, verify_password};
 use crate::time::{Millis, rfc3339};
 use crate::views::{SessionInfo, SessionOpened};
-use crate::{Result, Service, ServiceError};
+use crate::{Result, Service, ServiceError, notices};
 
 const SESSION_SECONDS: i64 = 14 * 24 * 3600;
 /// Sessions of an account; past it, the oldest ends.
 const MOST_SESSIONS: usize = 50;
 /// A session's last use is written at most this often: it is for people, not for audit.
 const SEEN_EVERY: Millis = 10 * 60_000;
+/// Nobody is told of signing in to an account that they have just made.
+const SETTLING_IN: Millis = 10 * 60_000;
 /// Longest name of a browser that is kept, in characters.
 const MAX_AGENT: usize = 160;
 /// Digits of the hash that name a session to its owner.
@@ -93,6 +95,9 @@ impl Service {
                     sessions::delete(tx, &old.id_hash)?;
                 }
                 sessions::insert(tx, &session)?;
+                if now - account.created_at > SETTLING_IN {
+                    warn_of_sign_in(tx, &session, now)?;
+                }
             }
             Ok(refused)
         })?;
@@ -153,6 +158,22 @@ impl Service {
             Ok(sessions::delete(tx, &row.id_hash)?)
         })
     }
+}
+
+/// Tells the account that somebody signed in.
+fn warn_of_sign_in(tx: &mut Tx, session: &sessions::Session, now: Millis) -> Result<()> {
+    let from = match session.agent.as_str() {
+        "" => "From a program.".to_owned(),
+        agent => format!("From {agent}."),
+    };
+    notices::warn(
+        tx,
+        &session.account_id,
+        name_of(&session.id_hash),
+        "Somebody signed in as you",
+        &format!("{from} If it was not you, end that session and change your password."),
+        now,
+    )
 }
 
 /// What its owner calls a session: part of a hash of the secret, from which nobody gets the secret.

@@ -12,6 +12,7 @@ pub(crate) mod keys;
 pub(crate) mod ledger;
 pub(crate) mod log;
 pub(crate) mod markets;
+pub(crate) mod notices;
 pub(crate) mod oracle;
 pub(crate) mod orders;
 pub(crate) mod outcomes;

@@ -120,6 +120,9 @@ pub(crate) struct Step {
 
 impl Page for MarketPage {
     const TEMPLATE: &'static str = "market.html";
+    fn about(&self) -> Option<String> {
+        Some(format!("market:{}", self.market.id))
+    }
     fn topics(&self) -> String {
         format!("market:{},run:{}", self.market.id, self.market.run_id)
     }

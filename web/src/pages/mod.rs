@@ -22,6 +22,7 @@ pub(crate) mod ledger;
 pub(crate) mod log;
 pub(crate) mod market;
 pub(crate) mod markets;
+pub(crate) mod notices;
 pub(crate) mod operations;
 pub(crate) mod oracle;
 pub(crate) mod orders;

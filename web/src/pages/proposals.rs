@@ -101,6 +101,9 @@ pub(crate) struct ProposalPage {
 
 impl Page for ProposalPage {
     const TEMPLATE: &'static str = "proposal.html";
+    fn about(&self) -> Option<String> {
+        Some(format!("proposal:{}", self.proposal.id))
+    }
     fn topics(&self) -> String {
         "proposals".to_owned()
     }

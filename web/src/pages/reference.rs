@@ -133,7 +133,7 @@ fn items<'a>(value: &'a Value, path: &str) -> &'a [Value] {
 pub(crate) fn page(document: &Value) -> ReferencePage {
     let mut by_tag: BTreeMap<String, Vec<Operation>> = BTreeMap::new();
     for (path, item) in entries(document, "/paths") {
-        for method in ["get", "post", "delete"] {
+        for method in ["get", "post", "put", "delete"] {
             if let Some(found) = item.get(method) {
                 by_tag
                     .entry(text(found, "/tags/0"))

@@ -27,6 +27,9 @@ pub(crate) struct RunPage {
 
 impl Page for RunPage {
     const TEMPLATE: &'static str = "run.html";
+    fn about(&self) -> Option<String> {
+        Some(format!("run:{}", self.run.id))
+    }
     fn topics(&self) -> String {
         format!("run:{0},training:{0},allocations,market:*", self.run.id)
     }

@@ -58,6 +58,19 @@ pub(crate) struct Chrome {
     pub(crate) sign_up: &'static str,
     /// Version of the program.
     pub(crate) version: &'static str,
+    /// Notifications that the viewer has not read.
+    pub(crate) unread: u64,
+    /// Whether the viewer follows what the page is about.
+    pub(crate) follow: Option<Follow>,
+}
+
+/// What a page is about, for whoever wants to be told of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Follow {
+    /// Its topic.
+    pub(crate) topic: String,
+    /// The viewer follows it.
+    pub(crate) following: bool,
 }
 
 /// Who is signed in.
@@ -100,6 +113,8 @@ pub(crate) struct Facts {
     refused: Option<Refused>,
     toured: bool,
     after: Option<i64>,
+    unread: u64,
+    follow: Option<Follow>,
 }
 
 impl Facts {
@@ -134,6 +149,8 @@ impl Facts {
             refused: None,
             toured: req.cookie(TOUR_COOKIE).is_some(),
             after: None,
+            unread: 0,
+            follow: None,
         }
     }
 
@@ -165,6 +182,7 @@ impl Facts {
             .as_ref()
             .map(|session| session.csrf.clone())
             .unwrap_or_default();
+        self.unread = caller.session.as_ref().map_or(0, |session| session.unread);
         self
     }
 
@@ -184,6 +202,8 @@ impl Facts {
             assets: static_files::version(),
             sign_up: state.service.sign_up().as_str(),
             version: env!("CARGO_PKG_VERSION"),
+            unread: self.unread,
+            follow: self.follow.clone(),
         }
     }
 }
@@ -212,20 +232,27 @@ impl FromRequest for Visit {
 
 impl Visit {
     /// Loads a page on a blocking thread and renders it.
-    pub(crate) async fn page<P, F>(self, state: &State, load: F) -> Answer
+    pub(crate) async fn page<P, F>(mut self, state: &State, load: F) -> Answer
     where
         P: Page + Send + 'static,
         F: FnOnce(&Service, &Context) -> plumbline_service::Result<P> + Send + 'static,
     {
         let context = self.caller.context();
-        let (after, page) = blocking(&state.service, move |service| {
+        let (after, page, follow) = blocking(&state.service, move |service| {
             // Read first: what happens while the page is loaded, or before its script listens, is then told to it.
             let after = service.last_event_id()?;
-            Ok((after, load(service, &context)?))
+            let page = load(service, &context)?;
+            let topic = page.about().filter(|_| context.actor.session);
+            let follow = topic.map(|topic| {
+                let following = service.is_following(&context, &topic)?;
+                plumbline_service::Result::Ok(Follow { topic, following })
+            });
+            Ok((after, page, follow.transpose()?))
         })
         .await?;
         let facts = Facts {
             after: Some(after),
+            follow,
             ..self.facts
         };
         render(state, &facts, StatusCode::OK, &page)

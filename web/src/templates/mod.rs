@@ -73,6 +73,10 @@ files!(
     "security.html",
     "invitations.html",
     "webhooks.html",
+    "notifications.html",
+    "unsubscribe.html",
+    "bell.html",
+    "follow.html",
     "login.html",
     "signup.html",
     "setup.html",
@@ -87,6 +91,10 @@ pub(crate) trait Page: Serialize {
     /// Event topics that make the page worth reloading, comma-separated; empty for a page that does not change.
     fn topics(&self) -> String {
         String::new()
+    }
+    /// The topic of what the page is about, where people can follow it.
+    fn about(&self) -> Option<String> {
+        None
     }
     /// Seconds after which the page is worth reloading even without an event; 0 for never. Training figures change
     /// continuously and are no facts of the outbox.

@@ -3,6 +3,7 @@
 
 mod juries;
 mod log;
+mod notices;
 mod oracle;
 mod people;
 mod training;
@@ -32,7 +33,7 @@ use crate::pages::run::RunPage;
 use crate::pages::session::{LoginPage, SetUpPage, SignUpPage};
 use crate::pages::settlement::CasePart;
 use crate::pages::verdict::replays_of;
-use crate::pages::visit::{Chrome, Flash, Viewer};
+use crate::pages::visit::{Chrome, Flash, Follow, Viewer};
 use crate::pages::{ErrorPage, reference};
 use crate::problem::Problem;
 use plumbline_service::views::*;
@@ -102,6 +103,11 @@ fn chrome(dress: Dress, theme: &str, path: &str) -> Chrome {
         assets: "test",
         sign_up: "open",
         version: "0.1.0",
+        unread: if dress == Dress::Hostile { 120 } else { 3 },
+        follow: (dress != Dress::Empty).then(|| Follow {
+            topic: dress.text("market:m1"),
+            following: dress == Dress::Hostile,
+        }),
     }
 }
 
@@ -473,6 +479,12 @@ fn add_account_pages(g: &mut Gallery, dress: Dress) {
     people::add(g, dress);
     voting::add(g, dress);
     g.add("account", "/account", &account(dress));
+    g.add("notifications", "/notifications", &notices::page(dress));
+    g.add(
+        "unsubscribe",
+        "/notifications/unsubscribe/x",
+        &notices::unsubscribe(dress),
+    );
     g.add("webhooks", "/account/webhooks", &log::webhooks(dress));
     let needs_setup = dress == Dress::Empty;
     g.add(

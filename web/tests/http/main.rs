@@ -8,6 +8,7 @@ mod evidence;
 mod gateway;
 mod juries;
 mod live;
+mod notices;
 mod operations;
 mod oracle;
 mod outcomes;

@@ -122,6 +122,7 @@ async fn every_page_answers_with_and_without_data() {
         "/jobs".to_owned(),
         "/account".to_owned(),
         "/account/webhooks".to_owned(),
+        "/notifications".to_owned(),
     ];
     for path in empty.iter().map(|path| (*path).to_owned()).chain(paths) {
         let page = operator.get(&path).await;
