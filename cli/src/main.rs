@@ -31,10 +31,12 @@ mod manual;
 mod market;
 mod mcp;
 mod node;
+mod notifications;
 mod oracle;
 mod order;
 mod panel;
 mod policy;
+mod postman;
 mod progress;
 mod proposal;
 mod remote;
@@ -127,6 +129,9 @@ enum Command {
     /// Runs that a service trains: start, stop, tickets and stakes of nodes
     #[command(subcommand)]
     Run(run::RunCommand),
+    /// What happened to what you follow: list, mark as read, follow, leave
+    #[command(subcommand)]
+    Notifications(notifications::NotificationsCommand),
     /// Train a model on nodes of this machine and others, without a service
     Train(train::Train),
     /// Take part in a run that trains elsewhere
@@ -179,6 +184,7 @@ fn dispatch(command: Command) -> anyhow::Result<()> {
         Command::Settlement(command) => command.run(),
         Command::Panel(command) => command.run(),
         Command::Run(command) => command.run(),
+        Command::Notifications(command) => command.run(),
         Command::Train(command) => command.run(),
         Command::Node(command) => command.run(),
         Command::Simulate(command) => command.run(),

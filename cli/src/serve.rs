@@ -10,6 +10,7 @@ use plumbline_service::{EvidenceTerms, PanelConfig, ServiceConfig, SignUp, Votin
 use plumbline_web::WebConfig;
 
 use crate::data_dir::DataDir;
+use crate::postman::Mail;
 use crate::remote::Remote;
 use crate::wiring;
 
@@ -40,6 +41,8 @@ pub struct Serve {
     /// Webhooks may go to private addresses, and without TLS: for receivers beside the service
     #[arg(long)]
     allow_private_webhooks: bool,
+    #[command(flatten)]
+    mail: Mail,
     /// Seconds in which a commitment to evidence must be revealed
     #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u32).range(1..=86_400))]
     reveal_window: u32,
@@ -77,11 +80,13 @@ impl Serve {
             listen: self.listen,
             models: self.models,
             private_webhooks: self.allow_private_webhooks,
+            postman: self.mail.postman()?,
             remote: self.remote.judge()?,
             policy,
             service: ServiceConfig {
                 sign_up: self.sign_up,
                 public_read: !self.private,
+                public_url: self.mail.public_url(self.listen),
                 evidence: EvidenceTerms {
                     reveal_window_ms: i64::from(self.reveal_window) * 1_000,
                     ..EvidenceTerms::default()

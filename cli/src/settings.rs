@@ -170,7 +170,8 @@ impl File<'_> {
         let below: Vec<Command> = command.get_subcommands().cloned().collect();
         for one in below {
             let one = self.spread(one, name, value, found)?;
-            command = command.mut_subcommand(one.get_name().to_owned(), |_| one);
+            let named = one.get_name().to_owned();
+            command = command.mut_subcommand(named, |_| one);
         }
         Ok(command)
     }

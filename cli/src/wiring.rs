@@ -29,6 +29,7 @@ use crate::data_dir::DataDir;
 use crate::embedded::EmbeddedRuns;
 use crate::entropy::random_hex;
 use crate::judges;
+use crate::postman::SmtpPostman;
 use crate::scheduler::EmbeddedScheduler;
 use crate::stop::told_to_stop;
 
@@ -50,6 +51,8 @@ pub struct Options {
     pub models: std::path::PathBuf,
     /// Webhooks may go to private addresses.
     pub private_webhooks: bool,
+    /// Who sends mail, where somebody does.
+    pub postman: Option<SmtpPostman>,
     /// A judge behind an endpoint, besides those of this program.
     pub remote: Option<RemoteJudge>,
     pub service: ServiceConfig,
@@ -121,6 +124,9 @@ where
     };
     let service = Service::open(parts).context("cannot open the service")?;
     service.connect_courier(Arc::new(HttpCourier::new(options.private_webhooks)?));
+    if let Some(postman) = options.postman {
+        service.connect_postman(Arc::new(postman));
+    }
     service.bring_up_all()?;
     let jobs = JobRunner::start(&service)?;
     let server = plumbline_web::serve(

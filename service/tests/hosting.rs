@@ -68,7 +68,7 @@ fn what_is_wanted_of_a_run_outlives_the_program() {
     assert_eq!(stopped.id, run.id);
     assert_eq!(
         *world.host.hosting.running.lock().unwrap(),
-        [first.id.clone()]
+        std::slice::from_ref(&first.id)
     );
     // The program dies, and whatever trains has forgotten everything.
     world.host.hosting.running.lock().unwrap().clear();
@@ -76,7 +76,7 @@ fn what_is_wanted_of_a_run_outlives_the_program() {
     world.service.bring_up_all().unwrap();
     assert_eq!(
         *world.host.hosting.running.lock().unwrap(),
-        [first.id.clone()]
+        std::slice::from_ref(&first.id)
     );
     world
         .service

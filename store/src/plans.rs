@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod notices;
+
 use std::sync::{Arc, Mutex};
 
 use diesel::connection::InstrumentationEvent;
@@ -26,7 +28,6 @@ use crate::{
     attachments, ballots, comments, commitments, exhibit_challenges, fingerprints, keys, log,
     webhooks,
 };
-use crate::{follows, mails, notices};
 use crate::{hosted, inference, oracle_versions, settled_cases};
 use crate::{invitations, second_factors};
 use crate::{market_outcomes, outcome_holdings, outcome_trades};
@@ -109,25 +110,6 @@ fn every_read(tx: &mut Tx<'_>) -> Result<(), StoreError> {
     every_read_about_evidence(tx)?;
     every_read_of_the_oracle(tx)?;
     every_read_of_the_machinery(tx)
-}
-
-/// What people follow and are told.
-fn every_read_of_notices(tx: &mut Tx<'_>) -> Result<(), StoreError> {
-    follows::get(tx, "ada", "market:m1")?;
-    follows::of_account(tx, "ada", None, 10)?;
-    follows::of_account(tx, "ada", Some("m"), 10)?;
-    follows::of_topic(tx, "market:m1", "", 10)?;
-    follows::count(tx, "ada")?;
-    notices::list(tx, "ada", None, false, 10)?;
-    notices::list(tx, "ada", Some(9), true, 10)?;
-    notices::unread(tx, "ada")?;
-    notices::choices(tx, "ada")?;
-    panels::closing(tx, 5, 10, 10)?;
-    mails::address(tx, "ada")?;
-    mails::due(tx, 5, 10)?;
-    mails::waiting(tx, "ada", 10)?;
-    mails::backlog(tx)?;
-    Ok(())
 }
 
 /// Orders, fees and standings.
@@ -264,7 +246,7 @@ fn every_read_of_the_machinery(tx: &mut Tx<'_>) -> Result<(), StoreError> {
     webhooks::due(tx, 5, 10)?;
     webhooks::count_failing(tx)?;
     webhooks::deliveries(tx, "w", 10)?;
-    every_read_of_notices(tx)?;
+    notices::every_read(tx)?;
     jobs::claim(tx, &["judge", "settle"], 5, 10, 10)?;
     jobs::next_run_at(tx, &["judge", "settle"])?;
     jobs::list(tx, None, 10)?;

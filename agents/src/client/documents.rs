@@ -86,6 +86,16 @@ impl Client {
             .await?
             .json()
     }
+
+    /// Removes something, where the answer has no body.
+    ///
+    /// # Errors
+    /// As every call: see [`ClientError`].
+    pub async fn remove(&self, path: &[&str]) -> Result<(), ClientError> {
+        let path = below(path);
+        self.send(&self.request(Method::DELETE, &path)).await?;
+        Ok(())
+    }
 }
 
 fn below<'a>(path: &[&'a str]) -> Vec<&'a str> {

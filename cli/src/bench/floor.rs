@@ -20,6 +20,7 @@ pub fn quiet_options() -> wiring::Options {
         swarm: None,
         corpora: None,
         private_webhooks: false,
+        postman: None,
         listen: ([127, 0, 0, 1], 0).into(),
         // It judges nothing.
         models: std::path::PathBuf::new(),

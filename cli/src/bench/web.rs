@@ -278,7 +278,8 @@ impl Measuring<'_> {
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());
         for _ in 0..TURNS {
             for (server, turns) in [(&self.running.server, &mut ours), (&constant, &mut theirs)] {
-                let read = gets_for(&server.url(), self.token, &asked, connections, seconds);
+                let url = server.url();
+                let read = gets_for(&url, self.token, &asked, connections, seconds);
                 turns.push(self.runtime.block_on(read).context(path)?);
             }
         }

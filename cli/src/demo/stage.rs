@@ -56,6 +56,7 @@ pub struct Stage {
 pub fn options(listen: SocketAddr) -> wiring::Options {
     wiring::Options {
         private_webhooks: false,
+        postman: None,
         listen,
         models: "models".into(),
         remote: None,

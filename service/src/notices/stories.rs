@@ -202,72 +202,65 @@ fn of_evidence(tx: &mut Tx, id: &str, kind: &str, payload: &Value) -> Result<Rea
     })
 }
 
-fn of_life(tx: &mut Tx, id: &str, kind: &str, payload: &Value) -> Result<Reading> {
-    let market = markets::get(tx, id)?;
-    let claim = cut(&market.claim, QUOTED);
-    let run = runs::get(tx, &market.run_id)?.name;
-    let both = vec![format!("market:{id}"), format!("run:{}", market.run_id)];
-    let own = vec![format!("market:{id}")];
-    let said = |title: String, body: &str| What::Said {
-        title,
-        body: body.to_owned(),
-    };
+/// What a step in a market's life is to people: its sort, the words before the claim, and what follows.
+fn of_step(kind: &str, payload: &Value) -> (Kind, &'static str, String) {
     let as_found = match (text(payload, "settled_as"), payload["settlement"].as_f64()) {
         ("", Some(pi)) => format!("Settled at {}.", percent(pi)),
         ("", None) => "Payouts follow.".to_owned(),
         (name, _) => format!("Settled as {name}."),
     };
-    let (topics, sort, what) = match kind {
-        "opened" => (
-            vec![format!("run:{}", market.run_id)],
-            Kind::Market,
-            said(format!("A market opened on {run}"), &claim),
-        ),
+    let (sort, words, body) = match kind {
         "proposed" => (
-            own,
             Kind::Settled,
-            said(
-                format!("A settlement was proposed: {claim}"),
-                "It can be challenged until its window ends.",
-            ),
+            "A settlement was proposed",
+            "It can be challenged until its window ends.",
         ),
         "challenged" => (
-            own,
             Kind::Challenge,
-            said(
-                format!("A settlement was challenged: {claim}"),
-                "It goes to the next instance.",
-            ),
+            "A settlement was challenged",
+            "It goes to the next instance.",
         ),
         "ruled" => (
-            own,
             Kind::Challenge,
-            said(
-                format!("A jury ruled: {claim}"),
-                "The ruling can be challenged until its window ends.",
-            ),
-        ),
-        "settled" => (
-            both,
-            Kind::Settled,
-            said(format!("Settled: {claim}"), &as_found),
+            "A jury ruled",
+            "The ruling can be challenged until its window ends.",
         ),
         "void" => (
-            both,
             Kind::Settled,
-            said(
-                format!("Called off: {claim}"),
-                "Everybody gets back what they paid in.",
-            ),
+            "Called off",
+            "Everybody gets back what they paid in.",
         ),
-        _ => (
-            own,
-            Kind::Settled,
-            What::Paid {
-                claim,
-                market_id: id.to_owned(),
-            },
-        ),
+        _ => (Kind::Settled, "Settled", as_found.as_str()),
+    };
+    (sort, words, body.to_owned())
+}
+
+fn of_life(tx: &mut Tx, id: &str, kind: &str, payload: &Value) -> Result<Reading> {
+    let market = markets::get(tx, id)?;
+    let claim = cut(&market.claim, QUOTED);
+    let (own, run_topic) = (format!("market:{id}"), format!("run:{}", market.run_id));
+    let (topics, sort, what) = match kind {
+        "opened" => {
+            let run = runs::get(tx, &market.run_id)?.name;
+            let title = format!("A market opened on {run}");
+            let what = What::Said { title, body: claim };
+            (vec![run_topic], Kind::Market, what)
+        }
+        "paid" => {
+            let market_id = id.to_owned();
+            (vec![own], Kind::Settled, What::Paid { claim, market_id })
+        }
+        _ => {
+            let (sort, words, body) = of_step(kind, payload);
+            let title = format!("{words}: {claim}");
+            let ends = matches!(kind, "settled" | "void");
+            let topics = if ends {
+                vec![own, run_topic]
+            } else {
+                vec![own]
+            };
+            (topics, sort, What::Said { title, body })
+        }
     };
     Ok(Reading {
         joins: Vec::new(),

@@ -250,11 +250,11 @@ fn plan(tx: &mut Tx, place: &Place, memory: &Memory) -> Result<Plan> {
         let superseded = newest.get(event.topic.as_str());
         let is_old_price =
             superseded.is_some_and(|newest| event.kind == "price" && *newest > event.id);
-        if let Some(story) = reading.story.filter(|_| !is_old_price) {
-            if let Some(part) = tell(tx, event, &story, begun, &mut plan)? {
-                plan.place.part = Some(part);
-                return Ok(plan);
-            }
+        if let Some(story) = reading.story.filter(|_| !is_old_price)
+            && let Some(part) = tell(tx, event, &story, begun, &mut plan)?
+        {
+            plan.place.part = Some(part);
+            return Ok(plan);
         }
         plan.read += 1;
         plan.place.done = event.id;

@@ -37,6 +37,14 @@ impl Service {
             let page = self.history(ctx, cursor, page::MAX_LIMIT)?;
             Ok((json!(page.items), page.next_cursor))
         })?;
+        let follows = all("follows", &|cursor| {
+            let page = self.follows(ctx, cursor, page::MAX_LIMIT)?;
+            Ok((json!(page.items), page.next_cursor))
+        })?;
+        let notifications = all("notifications", &|cursor| {
+            let page = self.notices(ctx, false, cursor, page::MAX_LIMIT)?;
+            Ok((json!(page.items), page.next_cursor))
+        })?;
         let account = id.clone();
         let (tokens, comments) = self.read(move |tx| {
             let tokens = tokens::list(tx, &account)?;
@@ -65,6 +73,9 @@ impl Service {
             orders,
             history,
             comments: comments.collect(),
+            follows,
+            notifications,
+            mail: self.mail_address(ctx)?,
             complete,
         })
     }

@@ -115,6 +115,14 @@ pub struct AccountExport {
     /// Its comments.
     #[schema(value_type = Vec<Object>)]
     pub comments: Vec<serde_json::Value>,
+    /// What it follows.
+    #[schema(value_type = Vec<Object>)]
+    pub follows: Vec<serde_json::Value>,
+    /// What it was told, newest first.
+    #[schema(value_type = Vec<Object>)]
+    pub notifications: Vec<serde_json::Value>,
+    /// Where that is mailed.
+    pub mail: super::MailView,
     /// Whether nothing was left out for its length.
     pub complete: bool,
 }

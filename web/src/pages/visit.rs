@@ -232,7 +232,7 @@ impl FromRequest for Visit {
 
 impl Visit {
     /// Loads a page on a blocking thread and renders it.
-    pub(crate) async fn page<P, F>(mut self, state: &State, load: F) -> Answer
+    pub(crate) async fn page<P, F>(self, state: &State, load: F) -> Answer
     where
         P: Page + Send + 'static,
         F: FnOnce(&Service, &Context) -> plumbline_service::Result<P> + Send + 'static,

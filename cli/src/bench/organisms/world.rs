@@ -82,6 +82,7 @@ fn options(condition: &Condition, terms: &Terms) -> wiring::Options {
         swarm: None,
         corpora: None,
         private_webhooks: false,
+        postman: None,
         policy: terms.policy.clone(),
         service: ServiceConfig {
             tick_ms: 250,
