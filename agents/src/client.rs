@@ -4,6 +4,7 @@
 //! `Idempotency-Key` that stays the same over its retries, so that a lost
 //! answer never makes a second trade.
 
+mod completions;
 mod documents;
 mod exhibit;
 mod http;
@@ -11,14 +12,14 @@ mod jury;
 mod retry;
 mod types;
 
+pub use completions::{Choice, CompletionRequest, Completions, Logprobs, Model, Usage};
 pub use exhibit::{content_hash, fresh_nonce, usual_kind};
 pub use jury::{Opening, Panel, Seat};
 pub use retry::RetryPolicy;
 pub use types::{
-    Ack, Allocations, Checkpoint, Choice, Commitment, CompletionRequest, Completions, Decision,
-    Dispute, EnforcementReport, Evidence, EvidenceFee, HeldShare, Judgement, Key, Logprobs, Market,
-    Me, Model, NewEvidence, NewToken, Order, Outcome, Page, Polled, Price, Quote, Run, Settlement,
-    Trade, Training, Usage, evidence_commitment,
+    Ack, Allocations, Checkpoint, Commitment, Decision, Dispute, EnforcementReport, Evidence,
+    EvidenceFee, HeldShare, Judgement, Key, Market, Me, NewEvidence, NewToken, Order, Outcome,
+    Page, Polled, Price, Quote, Run, Settlement, Trade, Training, evidence_commitment,
 };
 
 use std::time::Duration;

@@ -215,7 +215,8 @@ fn due_decisions(tx: &mut Tx, current: &[Decision], now: Millis) -> Result<Vec<O
 /// What schedulers reported, and the names of what they reported on.
 struct Reports {
     of_decision: HashMap<String, Vec<Ack>>,
-    last_of_target: HashMap<String, Ack>,
+    /// By target and workload.
+    last_of_target: HashMap<(String, String), Ack>,
     /// By target and workload.
     regular: HashMap<(String, String), Vec<EnforcementReport>>,
     names: HashMap<String, String>,
@@ -231,9 +232,10 @@ impl Reports {
             let reports = of_decision.entry(ack.decision_id.clone()).or_default();
             reports.push(ack);
         }
-        let mut last_of_target: HashMap<String, Ack> = HashMap::new();
-        for (target, ack) in acks::latest_of_targets(tx, &targets)? {
-            let last = last_of_target.entry(target).or_insert_with(|| ack.clone());
+        let mut last_of_target: HashMap<_, Ack> = HashMap::new();
+        for (target, workload, ack) in acks::latest_of_targets(tx, &targets)? {
+            let last = last_of_target.entry((target, workload));
+            let last = last.or_insert_with(|| ack.clone());
             if (last.at, &last.scheduler) <= (ack.at, &ack.scheduler) {
                 *last = ack;
             }
@@ -262,7 +264,7 @@ fn target(current: &Decision, due: Due, reports: &Reports, now: Millis) -> Targe
     let key = (row.target_uid.clone(), row.workload.clone());
     let regular = reports.regular.get(&key).map_or(&[][..], Vec::as_slice);
     // The acknowledgement first: of two words at one instant the regular one is the later.
-    let told = reports.last_of_target.get(&row.target_uid);
+    let told = reports.last_of_target.get(&key);
     let told = told.map(|ack| (ack.at, ack.actual_bps));
     let again = regular.iter().map(|one| (one.at, Some(one.actual_bps)));
     let last = told.into_iter().chain(again).max_by_key(|(at, _)| *at);
@@ -274,6 +276,7 @@ fn target(current: &Decision, due: Due, reports: &Reports, now: Millis) -> Targe
         silent: enforced.is_none() || overdue,
         overdue,
         target_uid: row.target_uid,
+        workload: row.workload,
         decision_id: row.decision_id,
         share_bps: current.share_bps,
         held_bps: held,

@@ -178,7 +178,8 @@ fn a_scheduler_that_stops_its_regular_reports_is_silent_and_one_that_holds_too_m
     run(&world, "subject");
     world.service.tick().unwrap();
     let state = world.service.allocations(&world.operator).unwrap();
-    let view = &state.items[0];
+    let training = |view: &&DecisionView| view.decision["target"]["workload"] == "training";
+    let view = state.items.iter().find(training).unwrap();
     let uid = view.decision["target"]["uid"].as_str().unwrap().to_owned();
     let share = view.decision["share_bps"].as_i64().unwrap();
     let report = |actual_bps| ReportEnforcement {
@@ -208,8 +209,8 @@ fn a_scheduler_that_stops_its_regular_reports_is_silent_and_one_that_holds_too_m
     world.pass(60000);
     let seen = || {
         let found = service.enforcement(&world.operator).unwrap();
-        let one = found.targets.into_iter().find(|one| one.target_uid == uid);
-        let one = one.unwrap();
+        let own = |one: &TargetEnforcement| one.target_uid == uid && one.workload == "training";
+        let one = found.targets.into_iter().find(own).unwrap();
         (one.held_bps, one.silent, one.overdue, one.diverges)
     };
     assert_eq!(seen(), (Some(share), false, false, false));

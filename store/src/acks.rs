@@ -1,8 +1,6 @@
 //! What schedulers report about decisions.
 
-use diesel::dsl::sql;
 use diesel::prelude::*;
-use diesel::sql_types::{Bool, Text};
 
 use crate::decisions::TOGETHER;
 use crate::schema::{acks, decisions};
@@ -67,17 +65,18 @@ pub fn put(tx: &mut Tx<'_>, ack: &Ack) -> Result<Put, StoreError> {
             },
         );
     }
-    let target: Option<String> = tx.run(|conn| {
+    let about: Option<(String, String)> = tx.run(|conn| {
         decisions::table
             .filter(decisions::decision_id.eq(&ack.decision_id))
-            .select(decisions::target_uid)
+            .select((decisions::target_uid, decisions::workload))
             .get_result(conn)
             .optional()
     })?;
-    let target = found(target, "decision", &ack.decision_id)?;
+    let (target, workload) = found(about, "decision", &ack.decision_id)?;
+    let about = (acks::target_uid.eq(target), acks::workload.eq(workload));
     tx.run(|conn| {
         diesel::insert_into(acks::table)
-            .values((ack, acks::target_uid.eq(target)))
+            .values((ack, about))
             .execute(conn)
     })?;
     Ok(Put::Inserted)
@@ -117,53 +116,34 @@ pub fn of_decisions(tx: &mut Tx<'_>, ids: &[String]) -> Result<Vec<Ack>, StoreEr
     Ok(rows.into_iter().map(|(_, ack)| ack).collect())
 }
 
-/// The last report of each scheduler on any decision about any of these targets, with the target.
+/// A scheduler's last report with the target and the workload that it is about.
+pub type Latest = (String, String, Ack);
+
+/// The last report of each scheduler on any decision about any of these targets, for each workload.
 ///
 /// # Errors
 /// Those of the database.
-pub fn latest_of_targets(
-    tx: &mut Tx<'_>,
-    targets: &[String],
-) -> Result<Vec<(String, Ack)>, StoreError> {
+pub fn latest_of_targets(tx: &mut Tx<'_>, targets: &[String]) -> Result<Vec<Latest>, StoreError> {
     let mut rows = Vec::new();
     for some in targets.chunks(TOGETHER) {
         let newest: Vec<Option<i64>> = tx.run(|conn| {
             acks::table
                 .filter(acks::target_uid.eq_any(some))
-                .group_by((acks::target_uid, acks::scheduler))
+                .group_by((acks::target_uid, acks::workload, acks::scheduler))
                 .select(diesel::dsl::max(acks::seq))
                 .load(conn)
         })?;
         let newest: Vec<i64> = newest.into_iter().flatten().collect();
         for seqs in newest.chunks(TOGETHER) {
-            let found: Vec<(String, Ack)> = tx.run(|conn| {
+            let found: Vec<Latest> = tx.run(|conn| {
                 acks::table
                     .filter(acks::seq.eq_any(seqs))
-                    .select((acks::target_uid, Ack::as_select()))
+                    .select((acks::target_uid, acks::workload, Ack::as_select()))
                     .load(conn)
             })?;
             rows.extend(found);
         }
     }
-    Ok(rows)
-}
-
-/// The last report of each scheduler on any decision about a target, by scheduler.
-///
-/// # Errors
-/// Those of the database.
-pub fn latest_by_scheduler(tx: &mut Tx<'_>, target_uid: &str) -> Result<Vec<Ack>, StoreError> {
-    let mut rows: Vec<Ack> = tx.run(|conn| {
-        acks::table
-            .filter(
-                sql::<Bool>("seq IN (SELECT MAX(seq) FROM acks WHERE target_uid = ")
-                    .bind::<Text, _>(target_uid)
-                    .sql(" GROUP BY scheduler)"),
-            )
-            .select(Ack::as_select())
-            .load(conn)
-    })?;
-    rows.sort_by(|a, b| a.scheduler.cmp(&b.scheduler));
     Ok(rows)
 }
 
@@ -231,20 +211,25 @@ mod tests {
             decisions::insert(tx, &decision("d1", "r1", 1))?;
             decisions::insert(tx, &decision("d2", "r1", 2))?;
             decisions::insert(tx, &decision("d3", "r2", 1))?;
+            let mut inference = decision("d4", "r1", 1);
+            inference.workload = "inference".to_owned();
+            decisions::insert(tx, &inference)?;
             // The order they came in decides, not the time that they bear.
             let rows = [
                 ack("d1", "slurm", "enforced", 9),
                 ack("d1", "core", "received", 1),
                 ack("d2", "core", "enforced", 3),
                 ack("d3", "core", "failed", 4),
+                ack("d4", "core", "enforced", 5),
             ];
             for row in &rows {
                 put(tx, row)?;
             }
-            assert_eq!(
-                latest_by_scheduler(tx, "r1")?,
-                [rows[2].clone(), rows[0].clone()]
-            );
+            let mut latest = latest_of_targets(tx, &["r1".to_owned()])?;
+            latest.sort_by_key(|(_, _, ack)| ack.at);
+            let [first, second, third] = [(2, "training"), (4, "inference"), (0, "training")]
+                .map(|(row, workload)| ("r1".to_owned(), workload.to_owned(), rows[row].clone()));
+            assert_eq!(latest, [first, second, third]);
             Ok(())
         })
         .unwrap();

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod governance;
 mod notices;
 
 use std::sync::{Arc, Mutex};
@@ -263,7 +264,6 @@ fn every_read_of_the_machinery(tx: &mut Tx<'_>) -> Result<(), StoreError> {
     acks::of_decisions(tx, &["x".to_owned(), "y".to_owned()])?;
     acks::latest_of_targets(tx, &["r1".to_owned(), "r2".to_owned()])?;
     acks::list(tx, "x")?;
-    acks::latest_by_scheduler(tx, "r1")?;
     policies::active(tx)?;
     policies::list(tx, None, 10)?;
     policies::list(tx, Some(5), 10)?;
@@ -279,70 +279,7 @@ fn every_read_of_the_machinery(tx: &mut Tx<'_>) -> Result<(), StoreError> {
     hosted::stakes_of(tx, "r1", "s", 10)?;
     hosted::any_held_of(tx, "ada")?;
     hosted::runs_with_stakes(tx)?;
-    every_read_of_votes(tx)?;
-    every_read_of_juries(tx)
-}
-
-/// Stakes, proposals, ballots, seals and what they put on runs.
-fn every_read_of_votes(tx: &mut Tx<'_>) -> Result<(), StoreError> {
-    stakes::get(tx, "ada")?;
-    stakes::list(tx, 10)?;
-    stakes::count(tx)?;
-    stakes::delegation(tx, "ada", "treasury")?;
-    stakes::on_track(tx, "treasury", 10)?;
-    stakes::count_on_track(tx, "treasury")?;
-    stakes::of_delegator(tx, "ada")?;
-    stakes::of_delegate(tx, "ada", 10)?;
-    let _ = proposals::get(tx, "p").is_err();
-    for (track, state) in [
-        (None, None),
-        (Some("treasury"), None),
-        (None, Some("voting")),
-        (Some("treasury"), Some("voting")),
-    ] {
-        proposals::list(tx, track, state, None, 10)?;
-        proposals::list(tx, track, state, Some("p"), 10)?;
-    }
-    proposals::due(tx, 5, 10)?;
-    proposals::count_of_author(tx, "ada", &["draft", "voting"])?;
-    proposals::count_on_track(tx, "treasury", &["draft", "voting"])?;
-    proposals::about(tx, "m1", &["draft", "voting"])?;
-    proposals::deposits(tx, "p")?;
-    proposals::steps(tx, "p")?;
-    ballots::electors(tx, "p")?;
-    ballots::elector(tx, "p", "ada")?;
-    ballots::votes(tx, "p", None, 10)?;
-    ballots::vote_of(tx, "p", "ada")?;
-    let _ = standing::get(tx, "o").is_err();
-    standing::ending_after(tx, 5)?;
-    standing::of_run(tx, "r1", 10)?;
-    let _ = standing::seal(tx, "s").is_err();
-    standing::seals(tx, None, 10)?;
-    standing::seals(tx, Some("s"), 10)?;
-    Ok(())
-}
-
-/// Jurors, panels and their cases.
-fn every_read_of_juries(tx: &mut Tx<'_>) -> Result<(), StoreError> {
-    jurors::get(tx, "ada")?;
-    jurors::sitting(tx, Some("a"), 10)?;
-    jurors::count_sitting(tx)?;
-    let _ = panels::get(tx, "p").is_err();
-    panels::seats(tx, "p")?;
-    panels::due(tx, 5, 10)?;
-    panels::unsettled(tx, "m1")?;
-    panels::any_on_settlement(tx, "m1")?;
-    panels::listed(tx, None, 10)?;
-    panels::listed(tx, Some("p"), 10)?;
-    panels::of_juror(tx, "ada", None, 10)?;
-    panels::of_juror(tx, "ada", Some("p"), 10)?;
-    let _ = gold::get(tx, "g").is_err();
-    gold::in_use(tx, true, None, 10)?;
-    gold::in_use(tx, true, Some("g"), 10)?;
-    gold::has_seen(tx, "ada", "g")?;
-    gold::unused_secrets(tx, 10)?;
-    let _ = gold::secret(tx, 1).is_err();
-    Ok(())
+    governance::every_read(tx)
 }
 
 /// The writes about accounts that look rows up.
@@ -511,8 +448,10 @@ fn is_meant_to_scan(sql: &str, step: &str) -> bool {
         "SCAN stakes" => true,
         // `list` without a filter walks the key from its start.
         "SCAN markets USING INDEX sqlite_autoindex_markets_1" => sql.contains("LIMIT"),
+        // The stakes that are held, and only those: the index has no others.
+        "SCAN node_stakes USING INDEX node_stakes_held"
+        | "SCAN node_stakes USING COVERING INDEX node_stakes_held" => sql.contains("DISTINCT"),
         // Requests that are being answered, by the key.
-        "SCAN node_stakes USING COVERING INDEX node_stakes_held" => sql.contains("DISTINCT"),
         "SCAN inference_reservations" => sql.contains("LIMIT"),
         _ => false,
     }

@@ -228,7 +228,7 @@ table! { decision_heads (target_uid, workload) {
 
 table! { acks (seq) {
     seq -> BigInt, decision_id -> Text, scheduler -> Text, phase -> Text, at -> BigInt, observed_generation -> BigInt,
-    actual_bps -> Nullable<BigInt>, body -> Text, target_uid -> Text,
+    actual_bps -> Nullable<BigInt>, body -> Text, target_uid -> Text, workload -> Text,
 } }
 
 table! { enforcement_reports (target_uid, workload, scheduler) {

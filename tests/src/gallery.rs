@@ -74,6 +74,7 @@ api | /api/docs | - | Reference of the HTTP API.
 account | /account | ada | Balance, statement and tokens.
 security | /account/security | ada | Password, second factor, sessions.
 webhooks | /account/webhooks | ada | Addresses that are told of events.
+notifications | /notifications | ada | What happened to what one follows, and what one follows.
 invitations | /invitations | operator | Inviting people.
 operations | /operations | operator | What the service is doing.
 jobs | /jobs | operator | Work in the background.

@@ -137,49 +137,9 @@ async fn run(
     stopped: oneshot::Receiver<()>,
 ) -> Result<(), WebError> {
     let (stopping_sender, stopping) = watch::channel(false);
-    let newest = service
-        .allocations_version(&wake::house_reader())
-        .map_err(|error| WebError::Server(error.to_string()))?;
-    let (news, allocations) = watch::channel(Arc::new(News::none_since(newest)));
-    let followed = Arc::new(AtomicU64::new(0));
-    let concerned = Arc::<Waiters>::default();
-    let commits = wake::commits(&service);
-    let follower = wake::follow_allocations(
-        service.clone(),
-        commits.clone(),
-        stopping.clone(),
-        news,
-        Arc::clone(&concerned),
-        Arc::clone(&followed),
-    );
-    let follower = actix_web::rt::spawn(follower);
-    let tail = Arc::<Tail>::default();
-    let noticing = service.clone();
-    let events = tail::follow_events(
-        service.clone(),
-        commits,
-        stopping.clone(),
-        Arc::clone(&tail),
-    );
-    let events = actix_web::rt::spawn(events);
-    let told = Arc::downgrade(&tail);
-    noticing.on_notices(move |account| {
-        let told = told.upgrade();
-        told.inspect(|tail| tail.wake_reader(account)).is_some()
-    });
+    let (feeds, followers) = follow(&service, stopping)?;
     let workers = config.workers.max(1);
-    let state = web::Data::new(state(
-        service,
-        config,
-        templates,
-        Feeds {
-            tail,
-            allocations,
-            concerned,
-            followed,
-            stopping,
-        },
-    ));
+    let state = web::Data::new(state(service, config, templates, feeds));
     let server = HttpServer::new(move || {
         App::new()
             .app_data(state.clone())
@@ -208,9 +168,53 @@ async fn run(
         .await
         .map_err(|error| WebError::Server(error.to_string()));
     stopper.abort();
-    follower.abort();
-    events.abort();
+    for follower in followers {
+        follower.abort();
+    }
     ended
+}
+
+/// Starts to follow what the service commits, for those who wait for it.
+fn follow(
+    service: &Service,
+    stopping: watch::Receiver<bool>,
+) -> Result<(Feeds, [tokio::task::JoinHandle<()>; 2]), WebError> {
+    let newest = service
+        .allocations_version(&wake::house_reader())
+        .map_err(|error| WebError::Server(error.to_string()))?;
+    let (news, allocations) = watch::channel(Arc::new(News::none_since(newest)));
+    let feeds = Feeds {
+        tail: Arc::default(),
+        allocations,
+        concerned: Arc::default(),
+        followed: Arc::default(),
+        stopping,
+    };
+    let commits = wake::commits(service);
+    let decided = wake::follow_allocations(
+        service.clone(),
+        commits.clone(),
+        feeds.stopping.clone(),
+        news,
+        Arc::clone(&feeds.concerned),
+        Arc::clone(&feeds.followed),
+    );
+    let happened = tail::follow_events(
+        service.clone(),
+        commits,
+        feeds.stopping.clone(),
+        Arc::clone(&feeds.tail),
+    );
+    let told = Arc::downgrade(&feeds.tail);
+    service.on_notices(move |account| {
+        let told = told.upgrade();
+        told.inspect(|tail| tail.wake_reader(account)).is_some()
+    });
+    let followers = [
+        actix_web::rt::spawn(decided),
+        actix_web::rt::spawn(happened),
+    ];
+    Ok((feeds, followers))
 }
 
 /// What requests that wait are woken by.

@@ -26,6 +26,8 @@ pub struct TargetEnforcement {
     pub target_uid: String,
     /// Run's name.
     pub target_name: String,
+    /// `training` or `inference`: they are decided and obeyed apart.
+    pub workload: String,
     /// The newest decision whose time to be enforced is over.
     pub decision_id: String,
     /// Share that is decided now.

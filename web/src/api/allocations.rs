@@ -39,6 +39,10 @@ pub(crate) struct Since {
     changes: Option<bool>,
     /// Only these targets: up to 64 ids of runs or pools with commas between them. A poll then waits for a decision on
     /// one of them.
+    #[param(
+        pattern = r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}(,[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}){0,63}$",
+        example = "01961c5e-3f2a-7cc1-9d7e-2b1f6a0c4d11"
+    )]
     targets: Option<String>,
 }
 
@@ -188,6 +192,10 @@ pub(crate) struct From {
     /// Begin after this version; what is new from now on by default. `Last-Event-ID` does the same.
     since: Option<i64>,
     /// Only these targets: up to 64 ids of runs or pools with commas between them.
+    #[param(
+        pattern = r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}(,[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}){0,63}$",
+        example = "01961c5e-3f2a-7cc1-9d7e-2b1f6a0c4d11"
+    )]
     targets: Option<String>,
 }
 

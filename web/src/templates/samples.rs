@@ -404,10 +404,10 @@ pub(crate) fn share_changes() -> Vec<ShareChange> {
 pub(crate) fn enforcement() -> EnforcementView {
     view(
         json!({"at": "2026-11-22T10:04:20Z", "stop_coverage_bps": 5_000, "silent": 1, "diverging": 1, "targets": [
-        {"target_uid": "018f-run-2", "target_name": "sleeper", "decision_id": "018f-decision-9", "share_bps": 500, "held_bps": 5_000,
-            "last_report_at": "2026-11-22T10:04:02Z", "silent": false, "diverges": true},
-        {"target_uid": "018f-run-3", "target_name": "outside", "decision_id": "018f-decision-8", "share_bps": 500, "held_bps": null,
-            "last_report_at": null, "silent": true, "diverges": false}]}),
+        {"target_uid": "018f-run-2", "target_name": "sleeper", "workload": "training", "decision_id": "018f-decision-9", "share_bps": 500, "held_bps": 5_000,
+            "last_report_at": "2026-11-22T10:04:02Z", "silent": false, "overdue": false, "diverges": true},
+        {"target_uid": "018f-run-3", "target_name": "outside", "workload": "inference", "decision_id": "018f-decision-8", "share_bps": 500, "held_bps": null,
+            "last_report_at": null, "silent": true, "overdue": true, "diverges": false}]}),
     )
 }
 
