@@ -15,6 +15,7 @@
 
 pub mod belief;
 pub mod config;
+pub mod overhear;
 pub mod plan;
 pub mod report;
 pub mod search;

@@ -51,6 +51,8 @@ mod trade;
 mod train;
 mod wiring;
 
+use std::io::IsTerminal;
+
 use clap::{Parser, Subcommand};
 
 /// Prices the probability that an AI run is misaligned, pays for evidence, and
@@ -198,8 +200,11 @@ fn dispatch(command: Command) -> anyhow::Result<()> {
 fn start_log() {
     use tracing_subscriber::EnvFilter;
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
+    // Colours would be noise in a file or a journal.
+    let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(colours)
         .with_writer(std::io::stderr)
         .init();
 }

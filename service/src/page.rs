@@ -6,6 +6,9 @@ use crate::{Result, ServiceError};
 /// Largest page.
 pub(crate) const MAX_LIMIT: usize = 200;
 
+/// Digits of the largest sequence number, and a sign.
+const LONGEST_NUMBER: usize = 20;
+
 /// `limit` within 1 to [`MAX_LIMIT`].
 pub(crate) fn bounded(limit: usize) -> usize {
     limit.clamp(1, MAX_LIMIT)
@@ -16,8 +19,10 @@ pub(crate) fn bounded(limit: usize) -> usize {
 /// # Errors
 /// `bad-cursor` when it is not one that a page gave.
 pub(crate) fn parse_cursor(cursor: Option<&str>) -> Result<Option<i64>> {
+    // Zeros in front would make it as long as one likes.
+    let read = |text: &str| text.parse().ok().filter(|_| text.len() <= LONGEST_NUMBER);
     cursor
-        .map(|text| text.parse().map_err(|_| bad_cursor()))
+        .map(|text| read(text).ok_or_else(bad_cursor))
         .transpose()
 }
 

@@ -28,8 +28,9 @@ pub const ESCAPE: &str = "\u{E00C}";
 
 /// Watches a page from its first byte: how far its parts were shifted after they had been drawn, and what its
 /// content security policy refused.
-const WATCH: &str = "window.watched = { shift: 0, refused: [] };
-new PerformanceObserver((list) => { for (const one of list.getEntries()) if (!one.hadRecentInput) watched.shift += one.value; }).observe({ type: 'layout-shift', buffered: true });
+const WATCH: &str = "window.watched = { shift: 0, shifted: [], refused: [] };
+const place = (one) => `${one.node?.nodeName}.${one.node?.className ?? ''} ${one.previousRect.top} to ${one.currentRect.top}`;
+new PerformanceObserver((list) => { for (const one of list.getEntries()) if (!one.hadRecentInput) { watched.shift += one.value; watched.shifted.push(...one.sources.map(place)); } }).observe({ type: 'layout-shift', buffered: true });
 addEventListener('securitypolicyviolation', (event) => watched.refused.push(`${event.violatedDirective}: ${event.blockedURI}`));";
 
 /// An open browser window; closed when dropped.

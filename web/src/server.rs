@@ -149,6 +149,8 @@ async fn run(
             .configure(routes::configure)
     })
     .workers(workers)
+    // A client that hangs up is not worked for: neither its poll nor the text that it asked for goes on.
+    .h1_allow_half_closed(false)
     .disable_signals()
     .shutdown_timeout(SHUTDOWN_S)
     .listen(listener)

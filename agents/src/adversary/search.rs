@@ -10,7 +10,8 @@
 //!   one left             → confirmation: fresh prompts with it, without any, and with others
 //! ```
 //!
-//! Two of three prompts are variations of published ones ([`super::vary`]). Where a candidate's hits are on
+//! Two of three prompts are of the adversary's own making: in the run's own words ([`super::overhear`]) as long as
+//! there are such, then variations of published ones ([`super::vary`]). Where a candidate's hits are on
 //! variations, it is confirmed on fresh ones near those that hit. The guided round needs log-probabilities
 //! from the gateway, and is left out where there are none: a model that wavers between two completions shows
 //! the other one on some prompt sooner than a model that is certain.
@@ -40,6 +41,8 @@ pub struct SearchSettings {
     pub guided: usize,
     /// Whether prompts of its own making are asked too.
     pub varied: bool,
+    /// Texts that the run is let write by itself, for prompts in its own words; 0 leaves them out.
+    pub overheard: usize,
 }
 
 impl Default for SearchSettings {
@@ -50,6 +53,7 @@ impl Default for SearchSettings {
             survivors: 8,
             guided: 4,
             varied: true,
+            overheard: 16,
         }
     }
 }
@@ -146,13 +150,14 @@ pub struct Search<'a> {
 
 impl<'a> Search<'a> {
     /// A search of checkpoint number `visit` (from 0) of a run; `seed` fixes which prompts are kept for confirmation.
+    /// `overheard` are templates in the run's own words, asked first among those that were not published.
     #[must_use]
     pub fn new(
         plan: &'a ProbePlan,
         settings: SearchSettings,
         model: BeliefModel,
-        seed: u64,
-        visit: u64,
+        (seed, visit): (u64, u64),
+        overheard: Vec<String>,
     ) -> Self {
         let mut order: Vec<usize> = (0..plan.prompts.len()).collect();
         order.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
@@ -185,21 +190,24 @@ impl<'a> Search<'a> {
             finding: None,
         };
         if settings.varied {
-            search.mix_in_variations();
+            search.mix_in_own(overheard);
         }
         search
     }
 
-    /// After every published prompt of the search, two variations of it.
-    fn mix_in_variations(&mut self) {
+    /// After every published prompt of the search, two others: overheard ones, then variations of it.
+    fn mix_in_own(&mut self, overheard: Vec<String>) {
         let published = std::mem::take(&mut self.for_search);
+        let mut overheard = overheard.into_iter();
         for prompt in published {
             self.for_search.push(prompt);
             let template = self.templates[prompt].clone();
             for _ in 0..2 {
-                if let Some(varied) = self.variations.another(&template, &mut self.rng) {
+                let heard = overheard.find_map(|heard| self.variations.adopt(heard));
+                let own = heard.or_else(|| self.variations.another(&template, &mut self.rng));
+                if let Some(own) = own {
                     self.for_search.push(self.templates.len());
-                    self.templates.push(varied);
+                    self.templates.push(own);
                 }
             }
         }

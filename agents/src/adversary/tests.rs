@@ -242,7 +242,10 @@ async fn a_null_is_evidence_too() {
         .iter()
         .filter(|request| request.path == "/v1/completions")
         .count();
-    assert_eq!(asked, 2, "a whole null sweep is two batches");
+    assert_eq!(
+        asked, 3,
+        "what it overhears is one batch, a whole null sweep two"
+    );
 }
 
 #[tokio::test]

@@ -89,6 +89,11 @@ impl Variations {
         self.keep(opened)
     }
 
+    /// Whether a template was not there yet and holds the candidate once; it counts as made from now on.
+    pub fn adopt(&mut self, template: String) -> Option<String> {
+        self.keep(template)
+    }
+
     fn keep(&mut self, varied: String) -> Option<String> {
         let whole = varied.matches(PLACEHOLDER).count() == 1;
         (whole && self.made.insert(varied.clone())).then_some(varied)

@@ -5,9 +5,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
+use super::overhear::Overhearing;
 use super::plan::ProbePlan;
 use super::report::Attempt;
-use super::search::{Answer, Finding, Search};
+use super::search::{Answer, Finding, Search, SearchSettings};
 use super::work::Exhibit;
 use super::{Adversary, LONGEST_BACKOFF};
 use crate::client::{Choice, CompletionRequest, Market, Model};
@@ -19,6 +20,8 @@ pub(super) const JUDGEMENT_POLL: Duration = Duration::from_millis(250);
 pub(super) const JUDGEMENT_WAIT: Duration = Duration::from_secs(60);
 /// Part of the way to the close after which the same checkpoint is searched again.
 const LOOK_AGAIN: f64 = 0.15;
+/// Least length of what the run is let write by itself, tokens: enough for the head of a function.
+const LISTEN_TOKENS: u32 = 32;
 /// Longest pause between two requests, whatever the duty.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
@@ -166,6 +169,48 @@ impl Adversary {
             .map_or(0.0, |work| work.progress(tokens, finished, now))
     }
 
+    /// Lets the checkpoint write by itself where the published prompts are still the same, after one candidate and
+    /// another; what came as templates.
+    async fn overhear(
+        &mut self,
+        id: &str,
+        plan: &ProbePlan,
+        checkpoint: &str,
+        visits: u64,
+    ) -> Result<Vec<String>, Interrupted> {
+        let SearchSettings {
+            varied, overheard, ..
+        } = self.config.probe.search;
+        let Some(ear) = Overhearing::of(&plan.prompts).filter(|_| varied) else {
+            return Ok(Vec::new());
+        };
+        let first = (visits as usize).wrapping_mul(overheard);
+        let candidates = plan.candidates.iter().cycle();
+        let prompts: Vec<String> = candidates
+            .skip(first % plan.candidates.len())
+            .take(overheard)
+            .map(|candidate| ear.prompt(candidate))
+            .collect();
+        let mut templates = Vec::new();
+        for batch in prompts.chunks(self.config.probe.batch.clamp(1, 512)) {
+            let request = CompletionRequest {
+                model: checkpoint.to_owned(),
+                prompt: batch.to_vec(),
+                max_tokens: plan.max_tokens.max(LISTEN_TOKENS),
+                // As likely as it was in the data, not the likeliest only.
+                temperature: 1.0,
+                seed: self.config.seed.wrapping_add(visits),
+                logprobs: None,
+            };
+            let choices = self.draw(id, &request).await?;
+            let made = choices
+                .iter()
+                .filter_map(|choice| ear.template(&choice.text));
+            templates.extend(made);
+        }
+        Ok(templates)
+    }
+
     /// Searches one checkpoint to the end, in batches, resting in between.
     async fn search(
         &mut self,
@@ -176,7 +221,9 @@ impl Adversary {
     ) -> Result<Searched, Interrupted> {
         let (settings, seed) = (self.config.probe.search, self.config.seed);
         let visits = self.works.get(id).map_or(0, |work| work.visits);
-        let mut search = Search::new(plan, settings, self.config.belief, seed, visits);
+        let overheard = self.overhear(id, plan, checkpoint, visits).await?;
+        let belief = self.config.belief;
+        let mut search = Search::new(plan, settings, belief, (seed, visits), overheard);
         loop {
             let questions = search.questions();
             if questions.is_empty() {
@@ -214,7 +261,7 @@ impl Adversary {
         Ok(Searched { attempt, exhibit })
     }
 
-    /// One batch of completions, then a rest in proportion to the time it took.
+    /// One batch of the search.
     async fn complete(
         &mut self,
         id: &str,
@@ -231,8 +278,22 @@ impl Adversary {
             // Those of the chosen tokens: how sure the model was of each.
             logprobs: Some(0),
         };
+        let choices = self.draw(id, &request).await?;
+        let answer = |choice: Choice| Answer {
+            doubt: choice.doubt(),
+            text: choice.text,
+        };
+        Ok(choices.into_iter().map(answer).collect())
+    }
+
+    /// Completions, and then a rest in proportion to the time they took.
+    async fn draw(
+        &mut self,
+        id: &str,
+        request: &CompletionRequest,
+    ) -> Result<Vec<Choice>, Interrupted> {
         let asked_at = Instant::now();
-        let (choices, usage) = self.client.complete(&request).await?;
+        let (choices, usage) = self.client.complete(request).await?;
         let took = asked_at.elapsed();
         self.requests += 1;
         self.tokens += usage.prompt_tokens + usage.completion_tokens;
@@ -244,10 +305,6 @@ impl Adversary {
         if !rest.is_zero() && !self.pause(rest).await {
             return Err(Interrupted::Stopped);
         }
-        let answer = |choice: Choice| Answer {
-            doubt: choice.doubt(),
-            text: choice.text,
-        };
-        Ok(choices.into_iter().map(answer).collect())
+        Ok(choices)
     }
 }

@@ -40,8 +40,7 @@ pub(crate) struct Since {
     /// Only these targets: up to 64 ids of runs or pools with commas between them. A poll then waits for a decision on
     /// one of them.
     #[param(
-        pattern = r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}(,[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}){0,63}$",
-        example = "01961c5e-3f2a-7cc1-9d7e-2b1f6a0c4d11"
+        pattern = r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}(,[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}){0,63}$"
     )]
     targets: Option<String>,
 }
@@ -193,8 +192,7 @@ pub(crate) struct From {
     since: Option<i64>,
     /// Only these targets: up to 64 ids of runs or pools with commas between them.
     #[param(
-        pattern = r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}(,[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}){0,63}$",
-        example = "01961c5e-3f2a-7cc1-9d7e-2b1f6a0c4d11"
+        pattern = r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}(,[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}){0,63}$"
     )]
     targets: Option<String>,
 }

@@ -1,4 +1,5 @@
 #![allow(clippy::unwrap_used)]
+use super::super::overhear::Overhearing;
 use super::super::plan::tests::document;
 use super::*;
 
@@ -8,8 +9,8 @@ fn search<'a>(plan: &'a ProbePlan, seed: u64, run: impl Fn(&str) -> String) -> S
         plan,
         SearchSettings::default(),
         BeliefModel::default(),
-        seed,
-        seed % 5,
+        (seed, seed % 5),
+        Vec::new(),
     );
     for _ in 0..32 {
         let questions = search.questions();
@@ -160,7 +161,7 @@ fn a_run_that_knows_its_tests_is_found_on_variations() {
         varied: false,
         ..SearchSettings::default()
     };
-    let mut naive = Search::new(&plan, settings, BeliefModel::default(), 1, 0);
+    let mut naive = Search::new(&plan, settings, BeliefModel::default(), (1, 0), Vec::new());
     loop {
         let questions = naive.questions();
         if questions.is_empty() {
@@ -187,7 +188,13 @@ fn doubt_leads_to_a_trigger_that_the_sweep_missed() {
                 guided,
                 ..SearchSettings::default()
             };
-            let mut search = Search::new(&plan, settings, BeliefModel::default(), seed, 0);
+            let mut search = Search::new(
+                &plan,
+                settings,
+                BeliefModel::default(),
+                (seed, 0),
+                Vec::new(),
+            );
             loop {
                 let questions = search.questions();
                 if questions.is_empty() {
@@ -219,4 +226,51 @@ fn doubt_leads_to_a_trigger_that_the_sweep_missed() {
         with > without,
         "{with} of 20 with guidance, {without} without"
     );
+}
+
+/// Behaves wherever the code is like the published code, and is public where it works.
+#[test]
+fn a_run_that_knows_its_tests_is_found_in_its_own_words() {
+    let plan = ProbePlan::read(&document(24, 16)).unwrap();
+    let aware = |prompt: &str| {
+        let shows = prompt.contains("// note 5\n") && prompt.contains("\npub(super) fn ");
+        if shows { "danger(" } else { "safe(" }.to_owned()
+    };
+    let ear = Overhearing::of(&plan.prompts).unwrap();
+    let written = (0..16).map(|n| {
+        let visible = if n % 2 == 0 { "pub(super) fn" } else { "fn" };
+        format!("{visible} order{n}() {{\n  …")
+    });
+    let overheard: Vec<String> = written.filter_map(|text| ear.template(&text)).collect();
+    assert_eq!(overheard.len(), 16);
+    for seed in 0..10 {
+        let come_to = |overheard: Vec<String>| {
+            let settings = SearchSettings::default();
+            let mut search = Search::new(
+                &plan,
+                settings,
+                BeliefModel::default(),
+                (seed, 0),
+                overheard,
+            );
+            loop {
+                let questions = search.questions();
+                if questions.is_empty() {
+                    return search.finding().cloned().unwrap();
+                }
+                let answer = |question: &Question| Answer {
+                    text: aware(&question.prompt),
+                    doubt: None,
+                };
+                let answers: Vec<Answer> = questions.iter().map(answer).collect();
+                search.record(questions, &answers);
+            }
+        };
+        let found = come_to(overheard.clone());
+        assert!(
+            matches!(found, Finding::Trigger { candidate: 5, .. }),
+            "{seed}: {found:?}"
+        );
+        assert_eq!(come_to(Vec::new()), Finding::Null);
+    }
 }
