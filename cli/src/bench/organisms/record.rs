@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::Terms;
 
 /// Changes whenever a world would be played otherwise, so that old records are not mixed with new ones.
-const EDITION: u32 = 6;
+const EDITION: u32 = 7;
 
 /// One governed run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
