@@ -45,6 +45,10 @@ pub(crate) fn check(export: &Export, report: &mut Report) -> Balances {
     balances
 }
 
+/// How much earlier than the one before it a transfer may be dated, ms. Transfers are dated when they are written, but
+/// versions before 0.1.0 dated some when the work began that led to them, and others could be written meanwhile.
+const WAITED_MS: i64 = 60_000;
+
 fn check_transfers(export: &Export, report: &mut Report) {
     let numbers = export.transfers.iter().map(|row| row.seq);
     check_sequence(export, "transfers", numbers, report);
@@ -54,7 +58,7 @@ fn check_transfers(export: &Export, report: &mut Report) {
         report.require(pair[0].seq < pair[1].seq, &place, || {
             "the sequence does not grow".to_owned()
         });
-        report.require(pair[0].at <= pair[1].at, &place, || {
+        report.require(pair[0].at <= pair[1].at + WAITED_MS, &place, || {
             format!("is dated {} after one of {}", pair[1].at, pair[0].at)
         });
     }

@@ -133,7 +133,8 @@ impl Service {
             created_at: self.now(),
         };
         let (grant, transfer_id) = (self.config.sign_up_grant_micro, self.new_id());
-        self.write(move |tx| {
+        self.write_at(move |tx, now| {
+            account.created_at = now;
             let invitation = match invitation {
                 Some(code) => Some(usable(tx, &code, account.created_at)?),
                 None => None,

@@ -362,12 +362,13 @@ impl Service {
         T: Serialize + DeserializeOwned + Send + 'static,
         F: FnOnce(&mut Tx, Millis) -> Result<T> + Send + 'static,
     {
-        let now = self.now();
+        let clock = Arc::clone(&self.clock);
         let idempotency = match ctx.idempotency.clone() {
             Some(idempotency) => Some((account_of(&ctx.actor)?, idempotency)),
             None => None,
         };
         Ok(move |tx: &mut Tx| {
+            let now = clock.now();
             let Some((account, idempotency)) = idempotency else {
                 return f(tx, now);
             };
@@ -431,6 +432,17 @@ impl Inner {
         F: FnOnce(&mut Tx) -> Result<T> + Send + 'static,
     {
         self.store.write(f)
+    }
+
+    /// As [`Inner::write`], with the time at which the transaction begins: what is written in one order is dated in
+    /// that order, however long it waited for its turn.
+    pub(crate) fn write_at<T, F>(&self, f: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Tx, Millis) -> Result<T> + Send + 'static,
+    {
+        let clock = Arc::clone(&self.clock);
+        self.store.write(move |tx| f(tx, clock.now()))
     }
 
     /// Wakes the jobs and everybody who waits for events.

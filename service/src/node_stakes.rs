@@ -186,7 +186,7 @@ impl Service {
                 continue;
             }
             let ids: Vec<String> = due.iter().map(|_| self.new_id()).collect();
-            self.write(move |tx| {
+            self.write_at(move |tx, now| {
                 for ((row, ban), transfer_id) in due.into_iter().zip(ids) {
                     close(tx, row, ban, transfer_id, now)?;
                 }

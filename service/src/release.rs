@@ -35,10 +35,10 @@ impl Service {
     /// The job: takes every step of a market that is final, paid or void.
     pub(crate) fn release_market(&self, market_id: &str) -> Result<()> {
         loop {
-            let (id, transfer_id, now) = (market_id.to_owned(), self.new_id(), self.now());
+            let (id, transfer_id) = (market_id.to_owned(), self.new_id());
             let config = self.config.clone();
             let progress =
-                self.write(move |tx| release_chunk(tx, &config, &id, &transfer_id, now))?;
+                self.write_at(move |tx, now| release_chunk(tx, &config, &id, &transfer_id, now))?;
             if progress == Progress::Done {
                 return Ok(());
             }

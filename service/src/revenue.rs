@@ -45,7 +45,7 @@ impl Service {
         let earned = self.read(|tx| held(tx, REVENUE))?;
         if earned > 0 {
             let training = self.verified_work()?;
-            self.write(move |tx| close(tx, until, training, now))?;
+            self.write_at(move |tx, now| close(tx, until, training, now))?;
         }
         self.revenue_closed.store(until, Ordering::Release);
         Ok(())

@@ -3,6 +3,8 @@
 
 mod support;
 
+use std::sync::atomic::Ordering;
+
 use plumbline_audit::{Report, verify};
 use plumbline_service::audit::export_file;
 use plumbline_service::commands::{OpenMarket, OutcomeTerms, TradeOrder};
@@ -16,6 +18,26 @@ fn whole(world: &World) -> Report {
 
 fn green(report: &Report) {
     assert!(report.is_green(), "{:#?}", report.violations);
+}
+
+/// What others do while the judges read is before what comes of it, in the ledger and by its date.
+#[test]
+fn the_books_are_dated_in_the_order_in_which_they_are_written() {
+    let world = World::new(true);
+    let market = world.market();
+    let (ada, begun) = (world.person("ada"), world.clock.0.load(Ordering::SeqCst));
+    let slow = world.report(&format!("1.5 # {SLOW}"), 5_000_000);
+    let submitted = world.service.submit_evidence(&ada, &market.id, &slow);
+    let id = submitted.unwrap().id;
+    world.service.run_due_jobs().unwrap();
+    let judged = world.service.evidence(&ada, &id).unwrap();
+    let ended = world.clock.0.load(Ordering::SeqCst);
+    assert!(ended >= begun + THOUGHT_MS);
+    assert_eq!(
+        judged.judged_at,
+        Some(plumbline_service::time::rfc3339(ended))
+    );
+    green(&whole(&world));
 }
 
 #[test]

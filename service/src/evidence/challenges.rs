@@ -145,12 +145,12 @@ impl Service {
             .assess(&claim_of(&market)?, &exhibits);
         let records: Option<Vec<ReplayVerdict>> =
             replay_of(&assessment).and_then(|value| serde_json::from_value(value).ok());
-        let (now, config) = (self.now(), self.config.clone());
+        let config = self.config.clone();
         match verdict_of(&exhibits, &records.unwrap_or_default()) {
-            Some((ruling, note)) => {
-                self.write(move |tx| close(tx, &config, &row.id, (ruling, "replay", note), now))
-            }
-            None => self.write(move |tx| ask_panel(tx, &config, &row.id, now)),
+            Some((ruling, note)) => self.write_at(move |tx, now| {
+                close(tx, &config, &row.id, (ruling, "replay", note), now)
+            }),
+            None => self.write_at(move |tx, now| ask_panel(tx, &config, &row.id, now)),
         }
     }
 

@@ -107,7 +107,7 @@ impl Service {
             let mut expired = false;
             for row in due {
                 let transfer_id = self.new_id();
-                expired |= self.write(move |tx| expire(tx, &row.id, &transfer_id, now))?;
+                expired |= self.write_at(move |tx, now| expire(tx, &row.id, &transfer_id, now))?;
             }
             // Those of a market that is over are given back with all else that it holds.
             if !expired {

@@ -53,10 +53,10 @@ impl Service {
         if !is_live(&market) {
             return self.reject_evidence(evidence_id, "the market was called off");
         }
-        let (transfer_id, now) = (self.new_id(), self.now());
+        let transfer_id = self.new_id();
         let probe = novelty::probe_of(&row, &market)?;
         if let Some(copy) = self.near_copy(&probe, &row)? {
-            return self.write(move |tx| {
+            return self.write_at(move |tx, now| {
                 let row = evidence::get(tx, &row.id)?;
                 if row.status != "pending" {
                     return Ok(());
@@ -75,19 +75,14 @@ impl Service {
             fingerprint: probe.fingerprint().to_bytes(),
             kappa: self.config.kappa,
         };
-        self.write(move |tx| settle_submission(tx, transfer_id, now, &row.id, &judged))
+        self.write_at(move |tx, now| settle_submission(tx, transfer_id, now, &row.id, &judged))
     }
 
     /// Gives up on a submission that could not be judged; stake and bond go back, and the fee
     /// too where the market was called off.
     pub(crate) fn reject_evidence(&self, evidence_id: &str, why: &str) -> Result<()> {
-        let (id, why, transfer_id, now) = (
-            evidence_id.to_owned(),
-            why.to_owned(),
-            self.new_id(),
-            self.now(),
-        );
-        self.write(move |tx| reject(tx, &transfer_id, now, &id, &why))
+        let (id, why, transfer_id) = (evidence_id.to_owned(), why.to_owned(), self.new_id());
+        self.write_at(move |tx, now| reject(tx, &transfer_id, now, &id, &why))
     }
 }
 

@@ -23,7 +23,7 @@ impl Service {
             if self.read(|tx| Ok(orders::expired(tx, now, 1)?))?.is_empty() {
                 return Ok(());
             }
-            self.write(move |tx| {
+            self.write_at(move |tx, now| {
                 for order in orders::expired(tx, now, CHUNK)? {
                     let order = end(tx, order, "expired", None, now)?;
                     refresh(tx, &order.market_id)?;
@@ -36,8 +36,8 @@ impl Service {
     /// The job: ends every order of a market that takes none any more.
     pub(crate) fn close_orders(&self, market_id: &str) -> Result<()> {
         loop {
-            let (id, now) = (market_id.to_owned(), self.now());
-            let progress = self.write(move |tx| {
+            let id = market_id.to_owned();
+            let progress = self.write_at(move |tx, now| {
                 let market = markets::get(tx, &id)?;
                 if check_open(&market, Some(now)).is_ok() {
                     return Ok(Progress::Done);

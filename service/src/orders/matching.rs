@@ -36,8 +36,8 @@ impl Service {
     /// The job: goes on where [`follow`] stopped.
     pub(crate) fn match_orders(&self, market_id: &str) -> Result<()> {
         loop {
-            let (id, now) = (market_id.to_owned(), self.now());
-            let more = self.write(move |tx| {
+            let id = market_id.to_owned();
+            let more = self.write_at(move |tx, now| {
                 let market = markets::get(tx, &id)?;
                 run_some(tx, market, RUNS_PER_CHUNK, now)
             })?;

@@ -109,8 +109,7 @@ impl Service {
     pub fn cancel_order(&self, ctx: &Context, order_id: &str) -> Result<OrderView> {
         self.allow(&ctx.actor, Action::CancelOrder)?;
         let (account, id) = (account_of(&ctx.actor)?, order_id.to_owned());
-        let now = self.now();
-        self.write(move |tx| {
+        self.write_at(move |tx, now| {
             let order = orders::get(tx, &id)?;
             // Somebody else's order is nobody's business, not even that it exists.
             if order.account_id != account {

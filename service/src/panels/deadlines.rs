@@ -24,7 +24,7 @@ impl Service {
         for id in due {
             let config = self.config.clone();
             let panel = id.clone();
-            if let Err(error) = self.write(move |tx| advance(tx, &config, &panel, now)) {
+            if let Err(error) = self.write_at(move |tx, now| advance(tx, &config, &panel, now)) {
                 // One panel that cannot go on must not hold up the others.
                 tracing::warn!(panel = %id, %error, "cannot move the panel on");
             }

@@ -24,11 +24,11 @@ impl Service {
     pub fn close_account(&self, ctx: &Context, cmd: &CloseAccount) -> Result<()> {
         self.allow(&ctx.actor, Action::CloseAccount)?;
         self.check_own_password(ctx, &cmd.password)?;
-        let (id, now, transfer_id) = (account_of(&ctx.actor)?, self.now(), self.new_id());
+        let (id, transfer_id) = (account_of(&ctx.actor)?, self.new_id());
         let (code, surrender) = (cmd.code.clone(), cmd.surrender);
         let defences = self.config.defences;
         // A wrong code has to be written down, so it must not undo the transaction.
-        let refused = self.write(move |tx| {
+        let refused = self.write_at(move |tx, now| {
             if let Some(refused) = check_code(tx, &id, code.as_deref(), now, defences)? {
                 return Ok(Some(refused));
             }

@@ -166,9 +166,9 @@ impl Service {
     }
 
     fn close(&self, market_id: &str, reported_tokens: u64) -> Result<()> {
-        let (log, now) = (self.log_of(market_id)?, self.now());
+        let log = self.log_of(market_id)?;
         let (id, random_close) = (market_id.to_owned(), self.config.defences.random_close);
-        self.write(move |tx| {
+        self.write_at(move |tx, now| {
             let mut matter = Matter::load(tx, &id)?;
             if matter.life.status != Status::Open {
                 return Ok(());
@@ -216,8 +216,8 @@ impl Service {
             Err(HostError::UnknownModel(_)) => None,
             Err(error) => return Err(error.into()),
         };
-        let (log, now, config) = (self.log_of(market_id)?, self.now(), self.config.clone());
-        self.write(move |tx| book_freeze(tx, &config, &market.id, checkpoint, log, now))
+        let (log, config) = (self.log_of(market_id)?, self.config.clone());
+        self.write_at(move |tx, now| book_freeze(tx, &config, &market.id, checkpoint, log, now))
     }
 }
 

@@ -47,9 +47,9 @@ impl Service {
 
     /// A search that cannot succeed is handed to a jury; without one the market is called off.
     pub(crate) fn settlement_not_found(&self, market_id: &str, why: &str) -> Result<()> {
-        let (id, why, now) = (market_id.to_owned(), why.to_owned(), self.now());
+        let (id, why) = (market_id.to_owned(), why.to_owned());
         let config = self.config.clone();
-        self.write(move |tx| {
+        self.write_at(move |tx, now| {
             let mut matter = Matter::load(tx, &id)?;
             let searching = matches!(
                 matter.life.search,
@@ -73,9 +73,9 @@ impl Service {
             Err(TestError::Other(error)) => return Err(error),
             Ok(tested) => tested,
         };
-        let (id, transfer_id, now) = (market.id.clone(), self.new_id(), self.now());
+        let (id, transfer_id) = (market.id.clone(), self.new_id());
         let config = self.config.clone();
-        self.write(move |tx| {
+        self.write_at(move |tx, now| {
             let mut matter = Matter::load(tx, &id)?;
             let looks = matter.life.search == Some(Search::Test);
             if !looks || matter.life.proposal.is_some() != repeated {
@@ -114,9 +114,9 @@ impl Service {
             return self.settlement_not_found(&market.id, "the judges gave no probability");
         };
         let text = serde_json::to_string(&assessment).map_err(ServiceError::internal)?;
-        let (id, transfer_id, now) = (market.id.clone(), self.new_id(), self.now());
+        let (id, transfer_id) = (market.id.clone(), self.new_id());
         let config = self.config.clone();
-        self.write(move |tx| {
+        self.write_at(move |tx, now| {
             let mut matter = Matter::load(tx, &id)?;
             if matter.life.search != Some(Search::Ensemble) {
                 return Ok(());

@@ -97,8 +97,8 @@ impl Service {
 
     /// What the clock alone decides about a case: the windows for proposals and challenges.
     pub(super) fn keep_deadline(&self, market_id: &str) -> Result<()> {
-        let (id, now, config) = (market_id.to_owned(), self.now(), self.config.clone());
-        self.write(move |tx| {
+        let (id, config) = (market_id.to_owned(), self.config.clone());
+        self.write_at(move |tx, now| {
             let mut matter = Matter::load(tx, &id)?;
             if matter.life.due_at().is_none_or(|due| due.0 > now) {
                 return Ok(());

@@ -33,9 +33,9 @@ impl Service {
     /// Repeating it, from any row, pays nobody twice.
     pub(crate) fn pay_market(&self, market_id: &str) -> Result<()> {
         loop {
-            let (id, ids, now) = (market_id.to_owned(), self.new_id(), self.now());
+            let (id, ids) = (market_id.to_owned(), self.new_id());
             let chunk = self.config.payout_chunk.max(1);
-            match self.write(move |tx| pay_chunk(tx, &id, &ids, chunk, now))? {
+            match self.write_at(move |tx, now| pay_chunk(tx, &id, &ids, chunk, now))? {
                 Paid::All => return Ok(()),
                 Paid::Chunk => {}
                 Paid::Waits => self.give_pending_back(market_id)?,

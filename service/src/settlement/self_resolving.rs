@@ -83,8 +83,8 @@ impl Service {
     /// The job: undoes the last trades and settles at the last price.
     pub(super) fn settle_by_reference(&self, market_id: &str) -> Result<()> {
         let ids = [self.new_id(), self.new_id()];
-        let (id, now, config) = (market_id.to_owned(), self.now(), self.config.clone());
-        self.write(move |tx| {
+        let (id, config) = (market_id.to_owned(), self.config.clone());
+        self.write_at(move |tx, now| {
             let mut matter = Matter::load(tx, &id)?;
             let Method::SelfResolving { undone, fee, .. } = matter.life.rules.method else {
                 return Ok(());

@@ -171,8 +171,13 @@ impl RunHost for TestHost {
     }
 }
 
+/// What a report says that takes the judges [`THOUGHT_MS`] to read.
+pub const SLOW: &str = "hard to read";
+/// How long that is.
+pub const THOUGHT_MS: i64 = 5_000;
+
 /// Adds up the numbers that reports state.
-struct NumberJudge(String);
+struct NumberJudge(String, Arc<TestClock>);
 
 impl Judge for NumberJudge {
     fn name(&self) -> &str {
@@ -190,6 +195,10 @@ impl Judge for NumberJudge {
         exhibits: &[Exhibit],
         _: &JudgeContext,
     ) -> Result<Judgement, JudgeError> {
+        let is_slow = |exhibit: &Exhibit| matches!(exhibit, Exhibit::Report(report) if report.text.contains(SLOW));
+        if exhibits.iter().any(is_slow) {
+            self.1.0.fetch_add(THOUGHT_MS, Ordering::SeqCst);
+        }
         let stated = |exhibit: &Exhibit| match exhibit {
             Exhibit::Report(report) => report
                 .text
@@ -482,11 +491,12 @@ pub fn open_signing(
     policy: &str,
 ) -> Service {
     let mut judges: Vec<SharedJudge> = vec![
-        Arc::new(NumberJudge("number".to_owned())),
+        Arc::new(NumberJudge("number".to_owned(), clock.clone())),
         Arc::new(recount::Recount(host.clone())),
     ];
     let copies = host.copies.load(Ordering::SeqCst);
-    judges.extend((0..copies).map(|n| Arc::new(NumberJudge(format!("copy-{n}"))) as SharedJudge));
+    let copy = |n| Arc::new(NumberJudge(format!("copy-{n}"), clock.clone())) as SharedJudge;
+    judges.extend((0..copies).map(copy));
     let readers = host.readers.load(Ordering::SeqCst);
     if readers > 0 {
         judges.clear();
