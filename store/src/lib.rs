@@ -65,6 +65,7 @@ pub mod outbox;
 pub mod outcome_holdings;
 pub mod outcome_trades;
 pub mod panels;
+pub mod passkeys;
 pub mod policies;
 pub mod policy_inputs;
 pub mod portfolio;

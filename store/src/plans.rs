@@ -5,6 +5,7 @@
 
 mod governance;
 mod notices;
+mod passkeys;
 
 use std::sync::{Arc, Mutex};
 
@@ -248,6 +249,7 @@ fn every_read_of_the_machinery(tx: &mut Tx<'_>) -> Result<(), StoreError> {
     webhooks::count_failing(tx)?;
     webhooks::deliveries(tx, "w", 10)?;
     notices::every_read(tx)?;
+    passkeys::every_read(tx)?;
     jobs::claim(tx, &["judge", "settle"], 5, 10, 10)?;
     jobs::next_run_at(tx, &["judge", "settle"])?;
     jobs::list(tx, None, 10)?;
@@ -296,7 +298,7 @@ fn every_lookup_about_people(tx: &mut Tx<'_>) -> Result<(), StoreError> {
     second_factors::remove(tx, "ada")?;
     let _ = tokens::touch(tx, "x", 1).is_err();
     let _ = tokens::revoke(tx, "x", "ada", 1).is_err();
-    Ok(())
+    passkeys::every_lookup_of_a_write(tx)
 }
 
 /// The writes that look rows up.
@@ -520,6 +522,7 @@ fn all_tables() -> Vec<(&'static str, Vec<String>)> {
         standing_orders, jurors, draw_secrets, gold_cases, gold_views, panels, panel_seats, market_outcomes,
         outcome_holdings, outcome_trades, settlement_cases, settlement_seeds, settlement_claims, frozen_exhibits,
         follows, notices, notice_choices, mail_addresses, mail_items, mails,
+        passkeys,
     };
     tables.into()
 }

@@ -27,6 +27,11 @@ table! { second_factors (account_id) {
     last_step -> BigInt, failures -> BigInt, locked_until -> BigInt,
 } }
 
+table! { passkeys (id) {
+    id -> Text, account_id -> Text, credential_id -> Binary, name -> Text, public_key -> Binary, state -> Binary,
+    transports -> Integer, created_at -> BigInt, last_used_at -> Nullable<BigInt>,
+} }
+
 table! { recovery_codes (account_id, code_hash) {
     account_id -> Text, code_hash -> Text,
 } }
