@@ -25,7 +25,7 @@ actions! {
     [ReadHealth FetchFile ReadReference SignIn SignOut SetUp ChooseTheme MissPage SignUp]
     [ReadOwnAccount ListTokens CreateToken RevokeToken ListWebhooks CreateWebhook DeleteWebhook]
     [Follow ReadNotices ManageNotices ManageMail Unsubscribe]
-    [ListSessions RevokeSession ChangePassword ManageSecondFactor ExportAccount CloseAccount]
+    [ListSessions RevokeSession ChangePassword ManageSecondFactor ManagePasskeys ExportAccount CloseAccount]
     [ReadDashboard FollowEvents ReadMetrics]
     [ListRuns ReadRun ListCheckpoints]
     [ListMarkets ReadMarket ReadPrices ListTrades ListPositions ReadBook ReadManipulation AuditMarket ReadSettlement]

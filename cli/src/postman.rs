@@ -39,7 +39,8 @@ pub struct Mail {
         default_value = "Plumbline <plumbline@localhost>"
     )]
     mail_from: String,
-    /// Where people reach the service, for links in mail; the address listened on by default
+    /// Where people reach the service, for links in mail and for passkeys, which need https or localhost; the address
+    /// listened on by default
     #[arg(long, value_name = "URL", env = "PLUMBLINE_PUBLIC_URL", value_parser = public_url)]
     public_url: Option<String>,
 }

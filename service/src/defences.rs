@@ -63,6 +63,8 @@ pub struct Defences {
     pub code_once: bool,
     /// After wrong one-time codes in a row the next has to wait.
     pub code_waits: bool,
+    /// A passkey whose device counts fewer sign-ins than before is a copy, and is refused.
+    pub passkey_counter: bool,
 }
 
 impl Default for Defences {
@@ -96,6 +98,7 @@ impl Default for Defences {
             node_unbonding: true,
             code_once: true,
             code_waits: true,
+            passkey_counter: true,
         }
     }
 }
@@ -147,4 +150,5 @@ by_name!(
     node_unbonding,
     code_once,
     code_waits,
+    passkey_counter,
 );

@@ -15,6 +15,9 @@ pub enum ServiceError {
     /// The credentials were wrong. Deliberately the same for every cause.
     #[error("handle or password is wrong")]
     BadCredentials,
+    /// The passkey does not sign in here. Deliberately the same for every cause.
+    #[error("this passkey does not sign in here, or it took too long; try again")]
+    BadPasskey,
     /// The actor is known but lacks the role or scope.
     #[error("this needs {needs}")]
     Forbidden {
@@ -89,6 +92,7 @@ impl ServiceError {
         match self {
             Self::Unauthenticated => "unauthenticated",
             Self::BadCredentials => "bad-credentials",
+            Self::BadPasskey => "bad-passkey",
             Self::Forbidden { .. } => "forbidden",
             Self::NotFound { .. } => "not-found",
             Self::Invalid { code, .. } | Self::Refused { code, .. } => code,
@@ -105,7 +109,7 @@ impl ServiceError {
     /// HTTP status that fits the error.
     pub fn status(&self) -> u16 {
         match self {
-            Self::Unauthenticated | Self::BadCredentials => 401,
+            Self::Unauthenticated | Self::BadCredentials | Self::BadPasskey => 401,
             Self::Forbidden { .. } => 403,
             Self::NotFound { .. } => 404,
             Self::Invalid { .. } | Self::IdempotencyMismatch => 422,

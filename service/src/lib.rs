@@ -151,7 +151,8 @@ pub struct ServiceConfig {
     pub nodes: NodeTerms,
     /// What guessing a password costs whoever has its hash.
     pub password_cost: PasswordCost,
-    /// Where people reach the service, for links in mail: scheme, host and port, without a slash at the end.
+    /// Where people reach the service, for links in mail and for passkeys: scheme, host and port,
+    /// without a slash at the end.
     pub public_url: String,
 }
 
@@ -231,6 +232,7 @@ pub struct Inner {
     board: quotes::Board,
     webhooks: webhooks::Desk,
     notices: notices::Desk,
+    passkeys: people::passkeys::Desk,
     clerk: metering::Clerk,
     revenue_closed: AtomicI64,
     /// When a probe of readiness last wrote something.
@@ -297,6 +299,7 @@ impl Service {
             signing_key: parts.signing_key,
             log_origin,
             checkpointed_at: AtomicI64::new(0),
+            passkeys: people::passkeys::Desk::of(&parts.config.public_url),
             config: parts.config,
             clock,
             setup_code: secrets::random_secret(entropy.as_ref())?,

@@ -11,6 +11,7 @@ mod oracle;
 mod orders;
 mod outcomes;
 mod panels;
+mod passkeys;
 mod people;
 mod portfolio;
 mod settlement;
@@ -38,6 +39,7 @@ pub use oracle::*;
 pub use orders::{BookView, LevelView, OrderView};
 pub use outcomes::{OutcomeHolding, OutcomePrices, OutcomeView};
 pub use panels::*;
+pub use passkeys::*;
 pub use people::*;
 pub use portfolio::{HistoryView, HoldingView, PortfolioView, StandingView};
 pub use settlement::{

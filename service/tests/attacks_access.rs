@@ -4,10 +4,13 @@
 
 mod support;
 
-use plumbline_service::commands::{ConfirmSecondFactor, GivePassword, Login};
+use plumbline_service::commands::{
+    AddPasskey, BeginPasskey, ConfirmSecondFactor, GivePassword, Login, PasskeyLogin,
+};
 use plumbline_service::time::Clock;
 use plumbline_service::totp::code_of;
 use plumbline_service::{Result, views};
+use support::device::Device;
 use support::*;
 
 /// A service with an account that asks for one-time codes, whose password the attacker knows.
@@ -92,4 +95,46 @@ fn guessing(on: bool) -> bool {
 fn guessing_codes_gets_slow_before_it_gets_anywhere() {
     assert!(!guessing(true));
     assert!(guessing(false));
+}
+
+/// Somebody copied the key out of a device, and signs in after its owner has.
+fn with_a_copy(on: bool) -> bool {
+    let world = World::with(false, |config| {
+        config.public_url = "http://localhost:8600".to_owned();
+        if !on {
+            assert!(config.defences.switch_off("passkey_counter"));
+        }
+    });
+    let ada = world.person("ada");
+    let proof = BeginPasskey {
+        password: PASSWORD.into(),
+        code: None,
+    };
+    let (mut device, mut copy) = (Device::p256(7), Device::p256(7));
+    let begun = world.service.begin_passkey(&ada, &proof, None).unwrap();
+    let add = AddPasskey {
+        attempt: begun.attempt,
+        name: "key".into(),
+        credential: device.make(&begun.options),
+    };
+    world.service.add_passkey(&ada, &add, None).unwrap();
+    copy.user.clone_from(&device.user);
+    let signs_in = |device: &Device| {
+        let asked = world.service.begin_passkey_sign_in("192.0.2.1").unwrap();
+        let login = PasskeyLogin {
+            attempt: asked.attempt,
+            credential: device.sign(&asked.options),
+        };
+        world.service.sign_in_with_passkey(&login, "").is_ok()
+    };
+    // It was copied when it had counted to 20.
+    (device.count, copy.count) = (25, 21);
+    assert!(signs_in(&device));
+    signs_in(&copy)
+}
+
+#[test]
+fn a_copied_passkey_is_told_by_its_counter() {
+    assert!(!with_a_copy(true));
+    assert!(with_a_copy(false));
 }

@@ -279,7 +279,8 @@ fn found(names: &[&str]) -> PathBuf {
         })
 }
 
-fn free_port() -> u16 {
+/// A port that nobody listens on.
+pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("this machine has a free port");
     listener
         .local_addr()

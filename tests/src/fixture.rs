@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::browser::free_port;
 use crate::http::{Call, Http};
 use crate::program::Server;
 use crate::{CREDIT, until};
@@ -42,6 +43,36 @@ impl Site {
     pub fn with(options: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("the folder of temporary files can be written");
         let server = Server::serve_with(folder.path(), options);
+        Self::set_up(folder, server)
+    }
+
+    /// One that people reach by a name of this machine, as passkeys need it; with its address.
+    #[must_use]
+    pub fn by_name() -> (Self, String) {
+        let folder = tempfile::tempdir().expect("the folder of temporary files can be written");
+        let path = folder
+            .path()
+            .to_str()
+            .expect("temporary folders have plain names");
+        let port = free_port();
+        let (listen, url) = (
+            format!("127.0.0.1:{port}"),
+            format!("http://localhost:{port}"),
+        );
+        let args = [
+            "serve",
+            "--listen",
+            &listen,
+            "--public-url",
+            &url,
+            "--data-dir",
+            path,
+        ];
+        let server = Server::start(&args);
+        (Self::set_up(folder, server), url)
+    }
+
+    fn set_up(folder: TempDir, server: Server) -> Self {
         let code = server.setup_code().expect("a first start prints a code");
         let form = Call::form(
             "/setup",

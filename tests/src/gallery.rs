@@ -72,7 +72,7 @@ ledger | /ledger | - | Money as a whole, and the treasury.
 log | /log | - | The log that can only grow.
 api | /api/docs | - | Reference of the HTTP API.
 account | /account | ada | Balance, statement and tokens.
-security | /account/security | ada | Password, second factor, sessions.
+security | /account/security | ada | Password, second factor, passkeys, sessions.
 webhooks | /account/webhooks | ada | Addresses that are told of events.
 notifications | /notifications | ada | What happened to what one follows, and what one follows.
 invitations | /invitations | operator | Inviting people.

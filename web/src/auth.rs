@@ -45,6 +45,12 @@ pub(crate) struct Caller {
 }
 
 impl Caller {
+    /// The secret of the session that asks, if it is one.
+    pub(crate) fn secret(&self) -> Option<&str> {
+        let session = self.session.as_ref();
+        session.map(|session| session.secret.as_str())
+    }
+
     /// The context of a read.
     pub(crate) fn context(&self) -> Context {
         Context::of(self.actor.clone())

@@ -115,7 +115,8 @@ impl Limiter {
     }
 }
 
-fn block_of(client: IpAddr) -> IpAddr {
+/// The addresses that count as one client.
+pub(crate) fn block_of(client: IpAddr) -> IpAddr {
     match client {
         IpAddr::V4(_) => client,
         IpAddr::V6(v6) => {

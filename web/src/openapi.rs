@@ -24,6 +24,8 @@ use crate::{api, gateway};
         api::accounts::create_token, api::accounts::tokens, api::accounts::revoke_token,
         api::people::sessions, api::people::revoke_session, api::people::change_password, api::people::second_factor,
         api::people::begin_second_factor, api::people::confirm_second_factor, api::people::remove_second_factor,
+        api::passkeys::list, api::passkeys::begin, api::passkeys::add, api::passkeys::remove,
+        api::passkeys::begin_sign_in, api::passkeys::sign_in,
         api::people::export, api::people::close, api::people::invite, api::people::invitations,
         api::people::revoke_invitation,
         api::runs::list, api::runs::register, api::runs::show, api::runs::checkpoints, api::runs::register_checkpoint,
@@ -69,7 +71,7 @@ use crate::{api, gateway};
     components(schemas(ProblemDocument)),
     modifiers(&Security, &Common),
     tags(
-        (name = "accounts", description = "Sign-up, sessions, second factors, API tokens, invitations"),
+        (name = "accounts", description = "Sign-up, sessions, second factors, passkeys, API tokens, invitations"),
         (name = "notifications", description = "What you follow and are told, and by which way"),
         (name = "runs", description = "Governed runs and their checkpoints"),
         (name = "markets", description = "Claims, prices, trades, settlement"),

@@ -243,6 +243,11 @@ pub(crate) const CODES: &[(&str, u16, &str)] = &[
         "The handle, the password or the token is wrong.",
     ),
     (
+        "bad-passkey",
+        401,
+        "The passkey is unknown, its answer is wrong, or the attempt is over.",
+    ),
+    (
         "forbidden",
         403,
         "The account lacks the scope or role that the endpoint needs.",

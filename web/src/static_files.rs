@@ -27,6 +27,7 @@ macro_rules! asset {
 static ASSETS: &[Asset] = &[
     asset!("app.css", "text/css; charset=utf-8"),
     asset!("app.js", "text/javascript; charset=utf-8"),
+    asset!("passkeys.js", "text/javascript; charset=utf-8"),
     asset!("logo.svg", "image/svg+xml"),
     asset!("fonts/inter-latin.woff2", "font/woff2"),
 ];

@@ -59,7 +59,7 @@ impl People {
                 .iter()
                 .map(|person| {
                     json!({"handle": person.handle, "roles": person.roles, "second_factor": person.second_factor,
-                        "tokens": person.tokens, "sessions": person.sessions})
+                        "passkeys": person.passkeys, "tokens": person.tokens, "sessions": person.sessions})
                 })
                 .collect();
             println!("{}", serde_json::to_string(&rows)?);
@@ -67,11 +67,12 @@ impl People {
         }
         for person in people {
             println!(
-                "{}: {}; {} tokens, {} sessions, {}",
+                "{}: {}; {} tokens, {} sessions, {} passkeys, {}",
                 person.handle,
                 person.roles.join(", "),
                 person.tokens,
                 person.sessions,
+                person.passkeys,
                 if person.second_factor {
                     "one-time codes"
                 } else {
@@ -93,12 +94,16 @@ pub struct ResetPassword {
     /// Ask for no one-time codes any more: the authenticator and its recovery codes are lost
     #[arg(long)]
     second_factor: bool,
+    /// Remove its passkeys: one of them is lost, or was added by whoever stole the account
+    #[arg(long)]
+    passkeys: bool,
 }
 
 impl ResetPassword {
     pub fn run(self) -> Result<()> {
+        let store = self.service.open()?;
         let password =
-            recovery::reset_password(&self.service.open()?, &self.handle, self.second_factor)?;
+            recovery::reset_password(&store, &self.handle, self.second_factor, self.passkeys)?;
         println!("{password}");
         eprintln!(
             "That is the password of {} now. Change it at /account/security.",

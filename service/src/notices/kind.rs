@@ -37,7 +37,7 @@ kinds! {
     Decision = "decision", true, "The compute of a run that you follow was changed";
     Proposal = "proposal", false, "A proposal opened, moved on or ended";
     Seat = "seat", true, "You were drawn as a juror, or a deadline of your seat is near";
-    Security = "security", true, "Somebody signed in as you, made a token or changed your password";
+    Security = "security", true, "Somebody signed in as you, made a token or a passkey, or changed your password";
 }
 
 /// A way by which notices come.

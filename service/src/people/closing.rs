@@ -104,6 +104,7 @@ fn forget(tx: &mut Tx, id: &str) -> Result<()> {
     }
     tokens::forget(tx, id)?;
     second_factors::remove(tx, id)?;
+    super::passkeys::forget(tx, id)?;
     notices::forget(tx, id)?;
     for delegation in stakes::of_delegator(tx, id)? {
         stakes::undelegate(tx, id, &delegation.track)?;

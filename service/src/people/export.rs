@@ -65,6 +65,7 @@ impl Service {
             exported_at: rfc3339(self.now()),
             account: self.me(ctx)?,
             second_factor: self.second_factor(ctx)?,
+            passkeys: self.passkeys(ctx)?.passkeys,
             sessions: self.sessions(ctx, None)?,
             tokens,
             positions: json!(self.my_positions(ctx)?),

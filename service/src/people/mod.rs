@@ -3,6 +3,7 @@
 mod closing;
 mod export;
 pub(crate) mod invitations;
+pub(crate) mod passkeys;
 pub(crate) mod password;
 pub mod recovery;
 mod second_factor;

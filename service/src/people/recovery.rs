@@ -1,7 +1,7 @@
 //! What an operator does on the service's machine when credentials are lost or stolen. The service is stopped
 //! meanwhile: nobody asks who may, since whoever can open the database can do all of this anyway.
 
-use plumbline_store::{Store, Tx, accounts, second_factors, sessions, tokens};
+use plumbline_store::{Store, Tx, accounts, passkeys, second_factors, sessions, tokens};
 
 use crate::entropy::OsEntropy;
 use crate::secrets::{PasswordCost, hash_password, random_secret};
@@ -19,6 +19,8 @@ pub struct Person {
     pub roles: Vec<String>,
     /// Whether it asks for one-time codes.
     pub second_factor: bool,
+    /// Passkeys, each of which signs in alone.
+    pub passkeys: usize,
     /// Tokens that were not revoked.
     pub tokens: usize,
     /// Sessions.
@@ -50,6 +52,7 @@ pub fn people(store: &Store) -> Result<Vec<Person>> {
                 handle: account.handle.clone(),
                 roles: account.roles.clone(),
                 second_factor: factor.is_some_and(|row| row.confirmed_at.is_some()),
+                passkeys: passkeys::of_account(tx, &account.id)?.len(),
                 tokens: held.iter().filter(|row| row.revoked_at.is_none()).count(),
                 sessions: sessions::of_account(tx, &account.id)?.len(),
             });
@@ -60,11 +63,16 @@ pub fn people(store: &Store) -> Result<Vec<Person>> {
 }
 
 /// Gives an account a random password, which is the answer, and ends its sessions. With `second_factor` it asks
-/// for no one-time code any more.
+/// for no one-time code any more, and with `passkeys` none that it had signs in any more.
 ///
 /// # Errors
 /// `not-found`, also for accounts of the service itself.
-pub fn reset_password(store: &Store, handle: &str, second_factor: bool) -> Result<String> {
+pub fn reset_password(
+    store: &Store,
+    handle: &str,
+    second_factor: bool,
+    passkeys: bool,
+) -> Result<String> {
     let password = random_secret(&OsEntropy)?;
     let hash = hash_password(&password, PasswordCost::default(), &OsEntropy)?;
     let handle = handle.to_owned();
@@ -74,6 +82,9 @@ pub fn reset_password(store: &Store, handle: &str, second_factor: bool) -> Resul
         end_sessions(tx, &account.id)?;
         if second_factor {
             second_factors::remove(tx, &account.id)?;
+        }
+        if passkeys {
+            super::passkeys::forget(tx, &account.id)?;
         }
         Ok::<_, ServiceError>(())
     })?;
@@ -206,7 +217,7 @@ mod tests {
         let seen = people(&store).unwrap();
         assert_eq!(seen.len(), 2, "the service's own accounts are nobody's");
         assert_eq!((seen[0].tokens, seen[0].sessions), (1, 1));
-        let password = reset_password(&store, "Ada", true).unwrap();
+        let password = reset_password(&store, "Ada", true, true).unwrap();
         let hash = store.read(|tx| Ok::<_, ServiceError>(accounts::get(tx, "ada")?.password_hash));
         assert!(verify_password(&password, hash.unwrap().as_deref()));
         let seen = people(&store).unwrap();
@@ -220,7 +231,9 @@ mod tests {
         assert_eq!((all.accounts, all.tokens, all.sessions), (2, 1, 1));
         for nobody in ["grace", "machine"] {
             assert_eq!(
-                reset_password(&store, nobody, false).unwrap_err().code(),
+                reset_password(&store, nobody, false, false)
+                    .unwrap_err()
+                    .code(),
                 "not-found"
             );
             assert_eq!(

@@ -67,16 +67,8 @@ impl Service {
             return Err(ServiceError::BadCredentials);
         }
         let account = account.ok_or(ServiceError::BadCredentials)?;
-        let (secret, csrf, now) = (self.new_secret()?, self.new_secret()?, self.now());
-        let session = sessions::Session {
-            id_hash: fingerprint(&secret),
-            account_id: account.id.clone(),
-            csrf: csrf.clone(),
-            created_at: now,
-            expires_at: now + SESSION_SECONDS * 1000,
-            agent: printable(agent),
-            last_seen_at: None,
-        };
+        let (session, opened) = self.opening(&account.id, agent)?;
+        let now = session.created_at;
         let (code, defences) = (cmd.code.clone(), self.config.defences);
         // A wrong code has to be written down, so it must not undo the transaction.
         let refused = self.write(move |tx| {
@@ -87,28 +79,35 @@ impl Service {
             }
             let refused = check_code(tx, &account.id, code.as_deref(), now, defences)?;
             if refused.is_none() {
-                sessions::delete_expired(tx, now)?;
-                for old in sessions::of_account(tx, &account.id)?
-                    .iter()
-                    .skip(MOST_SESSIONS - 1)
-                {
-                    sessions::delete(tx, &old.id_hash)?;
-                }
-                sessions::insert(tx, &session)?;
-                if now - account.created_at > SETTLING_IN {
-                    warn_of_sign_in(tx, &session, now)?;
-                }
+                open(tx, &account, &session, now)?;
             }
             Ok(refused)
         })?;
-        match refused {
-            Some(error) => Err(error),
-            None => Ok(SessionOpened {
-                secret,
-                csrf,
-                max_age_s: SESSION_SECONDS,
-            }),
-        }
+        refused.map_or(Ok(opened), Err)
+    }
+
+    /// A session that is about to be opened, as a row and as its owner gets it.
+    pub(super) fn opening(
+        &self,
+        account_id: &str,
+        agent: &str,
+    ) -> Result<(sessions::Session, SessionOpened)> {
+        let (secret, csrf, now) = (self.new_secret()?, self.new_secret()?, self.now());
+        let session = sessions::Session {
+            id_hash: fingerprint(&secret),
+            account_id: account_id.to_owned(),
+            csrf: csrf.clone(),
+            created_at: now,
+            expires_at: now + SESSION_SECONDS * 1000,
+            agent: printable(agent),
+            last_seen_at: None,
+        };
+        let opened = SessionOpened {
+            secret,
+            csrf,
+            max_age_s: SESSION_SECONDS,
+        };
+        Ok((session, opened))
     }
 
     /// As [`Service::sign_in`], for programs without a browser.
@@ -158,6 +157,25 @@ impl Service {
             Ok(sessions::delete(tx, &row.id_hash)?)
         })
     }
+}
+
+/// Opens a session for whoever proved to be the account's owner, and tells the owner.
+pub(super) fn open(
+    tx: &mut Tx,
+    account: &accounts::Account,
+    session: &sessions::Session,
+    now: Millis,
+) -> Result<()> {
+    sessions::delete_expired(tx, now)?;
+    let held = sessions::of_account(tx, &account.id)?;
+    for old in held.iter().skip(MOST_SESSIONS - 1) {
+        sessions::delete(tx, &old.id_hash)?;
+    }
+    sessions::insert(tx, session)?;
+    if now - account.created_at > SETTLING_IN {
+        warn_of_sign_in(tx, session, now)?;
+    }
+    Ok(())
 }
 
 /// Tells the account that somebody signed in.

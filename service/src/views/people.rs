@@ -92,6 +92,8 @@ pub struct AccountExport {
     pub account: MeView,
     /// Whether it asks for one-time codes.
     pub second_factor: SecondFactorView,
+    /// Its passkeys.
+    pub passkeys: Vec<super::PasskeyView>,
     /// Its sessions.
     pub sessions: Vec<SessionInfo>,
     /// Its tokens, revoked ones too.

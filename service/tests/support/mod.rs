@@ -5,6 +5,7 @@
 pub mod assembly;
 pub mod court;
 pub mod death;
+pub mod device;
 pub mod hosting;
 pub mod recount;
 pub mod school;

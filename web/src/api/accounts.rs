@@ -5,7 +5,7 @@ use std::time::Instant;
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
 use plumbline_service::commands::{CreateAccount, CreateToken, Login};
-use plumbline_service::views::{MeView, TokenCreated, TokenView};
+use plumbline_service::views::{MeView, SessionOpened, TokenCreated, TokenView};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -36,8 +36,28 @@ pub(crate) fn count_attempt(
     handle: &str,
 ) -> Result<(), Problem> {
     let handle = handle.trim().chars().take(64).collect::<String>();
+    count(state, req, Some(handle.to_lowercase()))
+}
+
+/// Counts an attempt to sign in with a passkey, for the address and for the passkey that is named, whether or not
+/// anybody has it. Errors: 429.
+pub(crate) fn count_passkey(
+    state: &AppState,
+    req: &HttpRequest,
+    credential: Option<&serde_json::Value>,
+) -> Result<(), Problem> {
+    let named = credential.and_then(|credential| credential["id"].as_str());
+    let named = named.map(|id| id.chars().take(64).collect::<String>());
+    // No handle has a colon.
+    count(state, req, named.map(|id| format!("passkey:{id}")))
+}
+
+fn count(state: &AppState, req: &HttpRequest, named: Option<String>) -> Result<(), Problem> {
     let address = Client::at(client_of(req.peer_addr()));
-    for client in [address, Client::Account(handle.to_lowercase())] {
+    for client in [Some(address), named.map(Client::Account)]
+        .into_iter()
+        .flatten()
+    {
         let taken = state.credentials.take(client, Instant::now());
         taken.map_err(|wait| Problem::too_many("attempts", wait))?;
     }
@@ -89,7 +109,12 @@ pub(crate) async fn sign_in(req: HttpRequest, state: State, body: Json<Login>) -
         service.sign_in(&body.value, &agent)
     })
     .await?;
-    end_former(&state, &Caller::of(&req)?).await?;
+    opened(&req, &state, session).await
+}
+
+/// Gives a session that was just opened to whoever asked.
+pub(super) async fn opened(req: &HttpRequest, state: &AppState, session: SessionOpened) -> Answer {
+    end_former(state, &Caller::of(req)?).await?;
     let view = SessionView {
         csrf_token: session.csrf,
         max_age_s: session.max_age_s,

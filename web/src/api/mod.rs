@@ -16,6 +16,7 @@ pub(crate) mod notices;
 pub(crate) mod oracle;
 pub(crate) mod orders;
 pub(crate) mod outcomes;
+pub(crate) mod passkeys;
 pub(crate) mod people;
 pub(crate) mod portfolio;
 pub(crate) mod reference;

@@ -27,6 +27,7 @@ pub(crate) mod operations;
 pub(crate) mod oracle;
 pub(crate) mod orders;
 pub(crate) mod outcomes;
+pub(crate) mod passkeys;
 pub(crate) mod policy;
 pub(crate) mod portfolio;
 pub(crate) mod proposal_form;

@@ -83,6 +83,8 @@ const SECRETS: &[&str] = &[
     "new",
     "code",
     "setup_code",
+    "attempt",
+    "credential",
     "nonce",
 ];
 

@@ -1,4 +1,4 @@
-//! One's password, second factor, sessions; taking one's data and leaving.
+//! One's password, second factor, passkeys, sessions; taking one's data and leaving.
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, web};
@@ -6,7 +6,9 @@ use plumbline_service::commands::{
     ChangePassword, CloseAccount, ConfirmSecondFactor, GivePassword, RemoveSecondFactor,
 };
 use plumbline_service::context::Context;
-use plumbline_service::views::{MeView, SecondFactorKey, SecondFactorView, SessionInfo};
+use plumbline_service::views::{
+    MeView, PasskeysView, SecondFactorKey, SecondFactorView, SessionInfo,
+};
 use plumbline_service::{Result, Service};
 use qrcode::{Color, EcLevel, QrCode};
 use serde::Serialize;
@@ -22,7 +24,7 @@ use crate::problem::Problem;
 use crate::templates::Page;
 
 /// The page's address.
-const HERE: &str = "/account/security";
+pub(super) const HERE: &str = "/account/security";
 
 /// The security page's context.
 #[derive(Debug, Serialize)]
@@ -33,11 +35,13 @@ pub(crate) struct SecurityPage {
     pub(crate) sessions: Vec<SessionInfo>,
     /// Whether it asks for one-time codes.
     pub(crate) factor: SecondFactorView,
+    /// Its passkeys.
+    pub(crate) passkeys: PasskeysView,
     /// A key that was just made, shown this once.
     pub(crate) key: Option<KeyShown>,
     /// Recovery codes that were just made, shown this once.
     pub(crate) codes: Vec<String>,
-    /// The form that was refused: `password`, `factor` or `close`.
+    /// The form that was refused: `password`, `factor`, `passkeys` or `close`.
     pub(crate) refused: &'static str,
     /// What was wrong with it.
     pub(crate) error: Option<String>,
@@ -84,6 +88,7 @@ fn load(service: &Service, context: &Context, current: Option<&str>) -> Result<S
         me: service.me(context)?,
         sessions: service.sessions(context, current)?,
         factor: service.second_factor(context)?,
+        passkeys: service.passkeys(context)?,
         key: None,
         codes: Vec::new(),
         refused: "",
@@ -92,10 +97,7 @@ fn load(service: &Service, context: &Context, current: Option<&str>) -> Result<S
 }
 
 fn secret_of(caller: &Caller) -> Option<String> {
-    caller
-        .session
-        .as_ref()
-        .map(|session| session.secret.clone())
+    caller.secret().map(str::to_owned)
 }
 
 /// `GET /account/security`
@@ -123,6 +125,7 @@ async fn again(
     change(&mut page);
     let prefix = match (page.refused, form.fields.get("code")) {
         ("close", _) => "close-",
+        ("passkeys", _) => "passkey-",
         // The form that asks for the first code of a new key has no password.
         ("factor", _) if form.fields.get("password").is_empty() => "",
         ("factor", "") => "on-",
@@ -136,7 +139,13 @@ async fn again(
     render(state, &facts, status, &page)
 }
 
-async fn refused(state: &State, form: &Form, which: &'static str, problem: Problem) -> Answer {
+/// Shows the page again with what was wrong.
+pub(super) async fn refused(
+    state: &State,
+    form: &Form,
+    which: &'static str,
+    problem: Problem,
+) -> Answer {
     if problem.status >= 500 {
         return Err(problem);
     }

@@ -3,6 +3,7 @@
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse};
 use plumbline_service::commands::{CreateAccount, Login};
+use plumbline_service::views::SessionOpened;
 use serde::{Deserialize, Serialize};
 
 use super::form::{Fields, Form};
@@ -65,6 +66,8 @@ pub(crate) struct LoginPage {
     pub(crate) form: Credentials,
     /// Nobody has an account yet.
     pub(crate) needs_setup: bool,
+    /// Origin of the pages on which passkeys work, where they do.
+    pub(crate) passkeys: Option<String>,
 }
 
 /// The sign-up page's context.
@@ -101,6 +104,7 @@ pub(crate) async fn login_form(state: State, visit: Visit, query: Params<Next>) 
             Ok(LoginPage {
                 form,
                 needs_setup: service.needs_setup()?,
+                passkeys: service.passkey_origin().map(str::to_owned),
             })
         })
         .await
@@ -109,22 +113,26 @@ pub(crate) async fn login_form(state: State, visit: Visit, query: Params<Next>) 
 /// `POST /login`
 pub(crate) async fn login(req: HttpRequest, state: State, form: Form) -> Answer {
     count_attempt(&state, &req, form.fields.get("handle"))?;
-    let shown = Credentials::of(&form.fields);
-    match open_session(&req, &state, &form, &shown.next, None).await {
-        Ok(response) => Ok(response),
-        Err(problem) if problem.status < 500 => {
-            let page = LoginPage {
-                form: Credentials {
-                    error: Some(problem.detail.clone()),
-                    ..shown
-                },
-                needs_setup: false,
-            };
-            let facts = form.refused("", &problem.detail);
-            render(&state, &facts, problem.http_status(), &page)
-        }
-        Err(problem) => Err(problem),
+    let next = local_path(Some(form.fields.get("next")));
+    let opened = open_session(&req, &state, &form, &next, None).await;
+    opened.or_else(|problem| login_again(&state, &form, problem))
+}
+
+/// Shows the sign-in page again with what was wrong.
+pub(super) fn login_again(state: &AppState, form: &Form, problem: Problem) -> Answer {
+    if problem.status >= 500 {
+        return Err(problem);
     }
+    let page = LoginPage {
+        form: Credentials {
+            error: Some(problem.detail.clone()),
+            ..Credentials::of(&form.fields)
+        },
+        needs_setup: false,
+        passkeys: state.service.passkey_origin().map(str::to_owned),
+    };
+    let facts = form.refused("", &problem.detail);
+    render(state, &facts, problem.http_status(), &page)
 }
 
 /// Signs in with the form's handle and password and goes on to `next`.
@@ -147,6 +155,22 @@ async fn open_session(
         service.sign_in(&command, &agent)
     })
     .await?;
+    go_on(state, form, &session, next, told).await
+}
+
+/// Goes on to where the form says, in a session that was just opened.
+pub(super) async fn enter(state: &AppState, form: &Form, session: &SessionOpened) -> Answer {
+    let next = local_path(Some(form.fields.get("next")));
+    go_on(state, form, session, &next, None).await
+}
+
+async fn go_on(
+    state: &AppState,
+    form: &Form,
+    session: &SessionOpened,
+    next: &str,
+    told: Option<&str>,
+) -> Answer {
     end_former(state, &form.caller).await?;
     let cookie = session_cookie(&state.config, &session.secret, session.max_age_s);
     let mut response = match told {

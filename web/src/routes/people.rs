@@ -2,8 +2,8 @@
 
 use plumbline_service::Action;
 
-use crate::api::{accounts, people};
-use crate::pages::{account, invitations, security, session};
+use crate::api::{accounts, passkeys, people};
+use crate::pages::{account, invitations, passkeys as passkey_pages, security, session};
 use crate::routing::{Routes, delete, get, post, resource};
 
 /// The endpoints.
@@ -25,6 +25,27 @@ pub(super) fn api(api: &mut Routes<'_>) {
             resource("/tokens/{id}").route(delete(Action::RevokeToken).to(accounts::revoke_token)),
         );
     credentials(api);
+    keys_of_devices(api);
+}
+
+/// Passkeys, and signing in with them.
+fn keys_of_devices(api: &mut Routes<'_>) {
+    api.service(
+        resource("/me/passkeys")
+            .route(get(Action::ManagePasskeys).to(passkeys::list))
+            .route(post(Action::ManagePasskeys).to(passkeys::add)),
+    )
+    .service(
+        resource("/me/passkeys/options").route(post(Action::ManagePasskeys).to(passkeys::begin)),
+    )
+    .service(
+        resource("/me/passkeys/{id}").route(delete(Action::ManagePasskeys).to(passkeys::remove)),
+    )
+    .service(resource("/passkey-sessions").route(post(Action::SignIn).to(passkeys::sign_in)))
+    .service(
+        resource("/passkey-sessions/options")
+            .route(post(Action::SignIn).to(passkeys::begin_sign_in)),
+    );
 }
 
 /// Passwords, second factors, sessions, invitations.
@@ -76,6 +97,7 @@ pub(super) fn pages(app: &mut Routes<'_>) {
                 .route(get(Action::SignIn).to(session::login_form))
                 .route(post(Action::SignIn).to(session::login)),
         )
+        .service(resource("/login/passkey").route(post(Action::SignIn).to(passkey_pages::sign_in)))
         .service(
             resource("/signup")
                 .route(get(Action::SignUp).to(session::sign_up_form))
@@ -108,6 +130,14 @@ fn credential_pages(app: &mut Routes<'_>) {
         .service(
             resource("/account/second-factor/remove")
                 .route(post(Action::ManageSecondFactor).to(security::remove)),
+        )
+        .service(
+            resource("/account/passkeys")
+                .route(post(Action::ManagePasskeys).to(passkey_pages::add)),
+        )
+        .service(
+            resource("/account/passkeys/{id}/remove")
+                .route(post(Action::ManagePasskeys).to(passkey_pages::remove)),
         )
         .service(
             resource("/account/sessions/{id}/revoke")

@@ -493,6 +493,7 @@ fn add_account_pages(g: &mut Gallery, dress: Dress) {
         &LoginPage {
             form: credentials(dress),
             needs_setup,
+            passkeys: (!needs_setup).then(|| dress.text("https://plumbline.example.org")),
         },
     );
     g.add(

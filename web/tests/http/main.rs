@@ -4,6 +4,10 @@
 mod access;
 mod accounts;
 mod api;
+// The device in software with which the service's own tests sign.
+#[allow(dead_code, unreachable_pub)]
+#[path = "../../../service/tests/support/device.rs"]
+mod device;
 mod evidence;
 mod gateway;
 mod juries;
@@ -13,6 +17,7 @@ mod operations;
 mod oracle;
 mod outcomes;
 mod pages;
+mod passkeys;
 mod sign_in_attacks;
 mod trading;
 mod voting;

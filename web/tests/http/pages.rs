@@ -3,6 +3,7 @@
 use reqwest::Method;
 use serde_json::json;
 
+use crate::accounts::Session;
 use crate::world::{Answer, PASSWORD, World};
 
 /// A browser's session.
@@ -41,6 +42,15 @@ impl<'a> Browser<'a> {
         assert_eq!(page.status, 200);
         browser.csrf = between(&page.text, "data-csrf=\"", "\"").to_owned();
         browser
+    }
+
+    /// The same in a session that is open already.
+    pub(crate) fn of(world: &'a World, session: &Session) -> Self {
+        Self {
+            world,
+            cookie: session.cookie.clone(),
+            csrf: session.csrf.clone(),
+        }
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {

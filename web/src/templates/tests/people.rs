@@ -6,7 +6,9 @@ use super::{Dress, Gallery, HOSTILE, s};
 use crate::pages::invitations::InvitationsPage;
 use crate::pages::security::{KeyShown, SecurityPage};
 use crate::pages::tour::TourPage;
-use plumbline_service::views::{InvitationMade, InvitationView, SecondFactorView, SessionInfo};
+use plumbline_service::views::{
+    InvitationMade, InvitationView, PasskeyView, PasskeysView, SecondFactorView, SessionInfo,
+};
 
 fn sessions() -> Vec<SessionInfo> {
     serde_json::from_value(json!([
@@ -24,6 +26,21 @@ fn invitation(state: &str) -> InvitationView {
     .unwrap()
 }
 
+fn passkeys(dress: Dress) -> PasskeysView {
+    let listed: Vec<PasskeyView> = serde_json::from_value(json!([
+        {"id": "0199-passkey", "name": "phone", "synced": true, "created_at": "2026-11-20T09:00:00Z",
+            "last_used_at": "2026-11-22T10:00:00Z"},
+        {"id": "0199-another", "name": "security key in the drawer", "synced": false, "created_at": "2026-11-21T09:00:00Z",
+            "last_used_at": null}]))
+    .unwrap();
+    PasskeysView {
+        origin: (dress != Dress::Empty).then(|| dress.text("https://plumbline.example.org")),
+        unavailable: (dress == Dress::Empty)
+            .then(|| "Browsers allow passkeys only over https.".to_owned()),
+        passkeys: dress.many(listed),
+    }
+}
+
 fn security(dress: Dress, enabled: bool, pending: bool) -> SecurityPage {
     SecurityPage {
         me: dress.one(s::me()),
@@ -34,6 +51,7 @@ fn security(dress: Dress, enabled: bool, pending: bool) -> SecurityPage {
             since: enabled.then(|| "2026-11-20T09:00:00Z".to_owned()),
             recovery_codes_left: 9,
         },
+        passkeys: passkeys(dress),
         key: None,
         codes: Vec::new(),
         refused: if dress == Dress::Hostile { "close" } else { "" },
