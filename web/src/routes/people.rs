@@ -32,19 +32,24 @@ pub(super) fn api(api: &mut Routes<'_>) {
 fn keys_of_devices(api: &mut Routes<'_>) {
     api.service(
         resource("/me/passkeys")
-            .route(get(Action::ManagePasskeys).to(passkeys::list))
-            .route(post(Action::ManagePasskeys).to(passkeys::add)),
+            .route(get(Action::ManagePasskeys).to(passkeys::passkeys))
+            .route(post(Action::ManagePasskeys).to(passkeys::add_passkey)),
     )
     .service(
-        resource("/me/passkeys/options").route(post(Action::ManagePasskeys).to(passkeys::begin)),
+        resource("/me/passkeys/options")
+            .route(post(Action::ManagePasskeys).to(passkeys::begin_passkey)),
     )
     .service(
-        resource("/me/passkeys/{id}").route(delete(Action::ManagePasskeys).to(passkeys::remove)),
+        resource("/me/passkeys/{id}")
+            .route(delete(Action::ManagePasskeys).to(passkeys::remove_passkey)),
     )
-    .service(resource("/passkey-sessions").route(post(Action::SignIn).to(passkeys::sign_in)))
+    .service(
+        resource("/passkey-sessions")
+            .route(post(Action::SignIn).to(passkeys::sign_in_with_passkey)),
+    )
     .service(
         resource("/passkey-sessions/options")
-            .route(post(Action::SignIn).to(passkeys::begin_sign_in)),
+            .route(post(Action::SignIn).to(passkeys::begin_passkey_sign_in)),
     );
 }
 

@@ -33,12 +33,8 @@ fn limited(limits: RateLimits) -> World {
 }
 
 async fn begin_with(world: &World, session: &Session) -> Value {
-    let begun = session.post(
-        world,
-        &format!("{MINE}/options"),
-        json!({"password": PASSWORD}),
-    );
-    let begun = begun.await;
+    let proof = json!({"password": PASSWORD});
+    let begun = session.post(world, &format!("{MINE}/options"), proof).await;
     assert_eq!(begun.status, 201, "{}", begun.text);
     begun.json()
 }
@@ -274,12 +270,9 @@ async fn where_passkeys_cannot_be_used_nothing_offers_them() {
     let ada = Session::open(&world, "ada").await;
     let page = Browser::of(&world, &ada).get("/account/security").await;
     assert!(page.text.contains("--public-url") && !page.text.contains("passkeys.js"));
-    let begun = ada.post(
-        &world,
-        &format!("{MINE}/options"),
-        json!({"password": PASSWORD}),
-    );
-    assert_eq!(begun.await.problem(), (409, "passkeys-unavailable".into()));
+    let proof = json!({"password": PASSWORD});
+    let begun = ada.post(&world, &format!("{MINE}/options"), proof).await;
+    assert_eq!(begun.problem(), (409, "passkeys-unavailable".into()));
     let asked = world.request(Method::POST, &format!("{SESSIONS}/options"));
     assert_eq!(
         Answer::of(asked).await.problem(),
