@@ -10,8 +10,9 @@ use crate::time::Millis;
 pub(super) const LIFE: Millis = 5 * 60_000;
 /// Attempts that are open at once; past it the oldest is forgotten. Each takes a few hundred bytes.
 const MOST: usize = 4_096;
-/// Attempts of one holder that are open at once, so that nobody crowds the others out alone.
-const MOST_OF_HOLDER: usize = 8;
+/// Attempts of one holder that are open at once, so that nobody crowds the others out alone. Behind a proxy all
+/// visitors are one holder; as many as may begin within [`LIFE`] under the limit on attempts have room.
+const MOST_OF_HOLDER: usize = 512;
 
 #[derive(Debug)]
 struct Attempt<T> {
@@ -109,8 +110,8 @@ mod tests {
         }
         assert_eq!(attempts.lock().by_name.len(), MOST_OF_HOLDER + 1);
         assert_eq!(attempts.take("bob's", 1), Some(0));
-        assert_eq!(attempts.take("ada's 991", 1), None);
-        assert_eq!(attempts.take("ada's 992", 1), Some(992));
+        assert_eq!(attempts.take("ada's 487", 1), None);
+        assert_eq!(attempts.take("ada's 488", 1), Some(488));
     }
 
     #[test]
