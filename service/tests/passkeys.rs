@@ -159,6 +159,11 @@ fn what_is_asked_of_a_browser_is_what_protects() {
     assert_eq!(choice["userVerification"], "required");
     assert_eq!(choice["residentKey"], "required");
     assert_eq!(options["attestation"], "none");
+    assert_eq!(
+        options["extensions"],
+        json!({}),
+        "not every device knows any"
+    );
     let user = options["user"]["id"].as_str().unwrap();
     let id = ada.actor.account_id.clone().unwrap();
     assert!(!user.contains(&id[..8]), "devices learn no identifier");

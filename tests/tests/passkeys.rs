@@ -70,7 +70,7 @@ fn add(browser: &Browser, password: &str) {
 fn a_passkey_is_added_signs_in_and_is_removed() {
     let _machine = HeavyLock::take();
     let (site, url) = Site::by_name();
-    site.person("ada");
+    let _ = site.person("ada");
     let browser = Browser::open();
     let device = device(&browser);
     let (security, login) = (

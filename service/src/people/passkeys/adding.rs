@@ -6,7 +6,7 @@ use plumbline_store::passkeys::{self, Passkey};
 use webauthn_rp::bin::{Decode, Encode};
 use webauthn_rp::request::PublicKeyCredentialDescriptor;
 use webauthn_rp::request::register::{
-    Nickname, PublicKeyCredentialUserEntity, RegistrationVerificationOptions, Username,
+    CredProtect, Nickname, PublicKeyCredentialUserEntity, RegistrationVerificationOptions, Username,
 };
 use webauthn_rp::response::{AuthTransports, CredentialId};
 use webauthn_rp::{
@@ -154,7 +154,10 @@ fn ask(
         display_name: Nickname::try_from(handle).ok(),
     };
     let known: Result<Vec<_>> = known.iter().map(descriptor).collect();
-    let options = PublicKeyCredentialCreationOptions::passkey(&site.rp_id, entity, known?);
+    let mut options = PublicKeyCredentialCreationOptions::passkey(&site.rp_id, entity, known?);
+    // Browsers refuse devices that do not know this extension, which phones and laptops need not; every sign-in asks
+    // for the check of its owner anyway.
+    options.extensions.cred_protect = CredProtect::None;
     let (state, client) = options.start_ceremony().map_err(ServiceError::internal)?;
     let options = serde_json::to_value(&client).map_err(ServiceError::internal)?;
     Ok((state, options))
