@@ -21,6 +21,9 @@ use support::*;
 const SITE: &str = "http://localhost:8600";
 const MINUTE: i64 = 60_000;
 
+/// What is wrong with a device.
+type Fault = (&'static str, fn(&mut Device));
+
 fn world() -> World {
     World::with(false, |config| config.public_url = SITE.to_owned())
 }
@@ -239,7 +242,7 @@ fn adding_needs_the_password_once_more_and_the_same_session() {
 fn what_a_device_made_has_to_fit() {
     let world = world();
     let ada = world.person("ada");
-    let faults: [(&str, fn(&mut Device)); 3] = [
+    let faults: [Fault; 3] = [
         ("another origin", |device| {
             device.origin = "http://localhost:8601".into()
         }),
@@ -320,7 +323,7 @@ fn an_answer_that_does_not_fit_opens_nothing() {
     let (mut hers, mut his) = (Device::p256(7), Device::ed25519(8));
     add(&world, &ada, &mut hers);
     add(&world, &bob, &mut his);
-    let faults: [(&str, fn(&mut Device)); 6] = [
+    let faults: [Fault; 6] = [
         ("another origin", |device| {
             device.origin = "https://localhost:8600".into()
         }),
