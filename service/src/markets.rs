@@ -1,7 +1,7 @@
 //! Opening and reading markets.
 
 use plumbline_access::Action;
-use plumbline_market::life::{Event, Life, Status, Time, step};
+use plumbline_market::life::{Event, Life, Rules, Status, Time, step};
 use plumbline_market::lmsr::{Maker, MakerError, manipulation_cost};
 use plumbline_market::money::Micro;
 use plumbline_market::plan::SettlementPlan;
@@ -201,12 +201,19 @@ impl Service {
 /// A checked request for a market.
 struct Terms {
     cmd: OpenMarket,
-    life: Life,
+    rules: Rules,
     maker: Maker,
     subsidy: Micro,
     opening: Probability,
     plan: Option<SettlementPlan>,
     house: HouseTerms,
+}
+
+/// The life of a market that opens now.
+fn open_life(rules: Rules, now: Millis) -> Result<Life> {
+    let draft = Life::draft(rules, Time(now)).map_err(life_error)?;
+    let (life, _) = step(&draft, &Event::Open, Time(now)).map_err(life_error)?;
+    Ok(life)
 }
 
 impl Terms {
@@ -234,11 +241,10 @@ impl Terms {
         }
         let tokens = cmd.closes_after_tokens.map(tokens).transpose()?;
         let (rules, plan) = rules_of(cmd, closes_at, tokens, now, seed, config)?;
-        let draft = Life::draft(rules, Time(now)).map_err(life_error)?;
-        let (life, _) = step(&draft, &Event::Open, Time(now)).map_err(life_error)?;
+        open_life(rules, now)?;
         Ok(Self {
             cmd: cmd.clone(),
-            life,
+            rules,
             maker,
             subsidy,
             opening,
@@ -254,6 +260,8 @@ impl Terms {
         creator_id: String,
         now: Millis,
     ) -> Result<Market> {
+        // It may have waited for its turn since it was checked.
+        let life = open_life(self.rules, now)?;
         let probe = self
             .cmd
             .probe
@@ -270,21 +278,21 @@ impl Terms {
             claim_kind: self.cmd.claim_kind,
             rubric: self.cmd.rubric,
             probe,
-            status: self.life.status.as_str().to_owned(),
-            life: serde_json::to_string(&self.life).map_err(ServiceError::internal)?,
+            status: life.status.as_str().to_owned(),
+            life: serde_json::to_string(&life).map_err(ServiceError::internal)?,
             log_odds,
             opening_log_odds: self.opening.log_odds().get(),
             net_shares_micro: 0,
             liquidity_micro: self.cmd.liquidity_micro,
             subsidy_micro: self.subsidy.get(),
             creator_id,
-            settlement_method: self.life.rules.method.as_str().to_owned(),
+            settlement_method: life.rules.method.as_str().to_owned(),
             plan: self
                 .plan
                 .map(|plan| plan.canonical_json())
                 .transpose()
                 .map_err(ServiceError::internal)?,
-            closes_at: self.life.rules.closes_at.0,
+            closes_at: life.rules.closes_at.0,
             closes_after_tokens: self.cmd.closes_after_tokens,
             opened_at: now,
             frozen_at: None,

@@ -48,8 +48,15 @@ fn says(browser: &Browser, css: &str, part: &str) {
     }
 }
 
+/// Waits for the page; the one before may name it in its query.
 fn arrives(browser: &Browser, at: &str) {
-    until(at, WAIT, || browser.url().ends_with(at).then_some(()));
+    let is_there = || {
+        let url = browser.url();
+        url.split('?')
+            .next()
+            .is_some_and(|place| place.ends_with(at))
+    };
+    until(at, WAIT, || is_there().then_some(()));
 }
 
 fn shows(browser: &Browser, css: &str) -> bool {

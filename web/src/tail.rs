@@ -28,6 +28,8 @@ pub(crate) struct Tail {
 
 #[derive(Debug, Default)]
 struct Recent {
+    /// Whether it is kept at the end: not while nobody waits.
+    followed: bool,
     /// Every event after this one, up to the newest, is here.
     from: i64,
     newest: i64,
@@ -44,7 +46,7 @@ impl Tail {
     /// nothing when not all of them are here.
     pub(crate) fn frames(&self, after: i64, patterns: &[String]) -> Option<(Bytes, i64)> {
         let recent = self.recent.read().unwrap_or_else(PoisonError::into_inner);
-        if after < recent.from || after > recent.newest {
+        if !recent.followed || after < recent.from || after > recent.newest {
             return None;
         }
         let first = recent.events.partition_point(|(id, ..)| *id <= after);
@@ -95,9 +97,16 @@ impl Tail {
             .wake(events.iter().map(|event| event.topic.as_str()));
     }
 
+    /// Nobody waits: what comes is not added, so whoever comes reads from the database first.
+    fn rest(&self) {
+        let mut recent = self.recent.write().unwrap_or_else(PoisonError::into_inner);
+        recent.followed = false;
+    }
+
     /// Begins anew after `newest`. Everybody looks, because what is between was not kept.
     fn begin_after(&self, newest: i64) {
         let fresh = Recent {
+            followed: true,
             from: newest,
             newest,
             events: VecDeque::new(),
@@ -119,6 +128,7 @@ pub(crate) async fn follow_events(
         commits.borrow_and_update();
         if tail.waiters.is_empty() {
             is_behind = true;
+            tail.rest();
         } else if let Err(problem) = catch_up(&service, &tail, is_behind).await {
             // Who waits hears of it with the next commit, or reads from the database when it resumes.
             tracing::warn!(%problem, "events could not be followed");
@@ -192,6 +202,9 @@ mod tests {
         ] {
             assert_eq!(ids(&tail, after, pattern), expected, "{after} {pattern}");
         }
+        tail.rest();
+        assert_eq!(ids(&tail, 9, "run:b"), None, "more may have come meanwhile");
+        tail.begin_after(9);
         let many: Vec<EventView> = (10..10 + KEPT as i64).map(|id| event(id, "x")).collect();
         tail.add(&many);
         assert_eq!(ids(&tail, 8, "market:a"), None);

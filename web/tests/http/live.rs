@@ -119,12 +119,28 @@ async fn a_long_poll_wakes_when_a_decision_is_made() {
     );
 }
 
+/// The list once no decision has been added to it for a while: what follows on one change may take several.
+async fn settled(world: &World) -> Value {
+    let mut before = world
+        .get("/api/v1/allocations?since=0&wait=30")
+        .await
+        .json();
+    for _ in 0..50 {
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        let now = world.get("/api/v1/allocations").await.json();
+        if now["version"] == before["version"] {
+            return now;
+        }
+        before = now;
+    }
+    panic!("decisions never stop: {}", before["version"]);
+}
+
 #[tokio::test]
 async fn signed_decisions_come_by_stream_and_as_what_changed() {
     let world = World::new();
     world.market().await;
-    let first = world.get("/api/v1/allocations?since=0&wait=30").await;
-    let version = first.json()["version"].as_i64().unwrap();
+    let version = settled(&world).await["version"].as_i64().unwrap();
     let stream = format!("/api/v1/allocations/stream?since={version}");
     let stream = world.request(Method::GET, &stream).send().await.unwrap();
     assert_eq!(stream.headers()["content-type"], "text/event-stream");
@@ -158,11 +174,11 @@ async fn signed_decisions_come_by_stream_and_as_what_changed() {
     let item: Value = serde_json::from_str(data.unwrap()).unwrap();
     assert_eq!(item["envelope"], items[0]["envelope"]);
     // What the server no longer knows the changes of is given in full, and named on a stream.
+    let listed = settled(&world).await;
     let all = world
         .get("/api/v1/allocations?since=-5&changes=true")
         .await
         .json();
-    let listed = world.get("/api/v1/allocations").await.json();
     assert_eq!(all["items"], listed["items"]);
     let ahead = format!("/api/v1/allocations/stream?since={}", newest + 1_000);
     let ahead = world.request(Method::GET, &ahead).send().await.unwrap();
@@ -180,8 +196,7 @@ async fn who_names_runs_waits_for_decisions_on_these_alone() {
     let world = World::new();
     let market = world.market().await;
     let mine = market["run_id"].as_str().unwrap();
-    let first = world.get("/api/v1/allocations?since=0&wait=30").await;
-    let version = first.json()["version"].as_i64().unwrap();
+    let version = settled(&world).await["version"].as_i64().unwrap();
     let operator = world.operator.clone();
     let path = format!("/api/v1/allocations?since={version}&wait=2&changes=true&targets={mine}");
     let register = json!({"name": "another", "parameters": 1});
@@ -190,7 +205,7 @@ async fn who_names_runs_waits_for_decisions_on_these_alone() {
         world.post("/api/v1/runs", &operator, &register)
     );
     let other = registered.json()["id"].as_str().unwrap().to_owned();
-    let listed = world.get("/api/v1/allocations").await.json();
+    let listed = settled(&world).await;
     let of = |list: &Value, run: &str| -> Vec<Value> {
         let items = list["items"].as_array().unwrap().iter();
         let about = items.filter(|item| item["decision"]["target"]["uid"] == run);

@@ -365,17 +365,11 @@ fn lies_are_named_and_the_rounds_go_on() {
         let key = SecretKey::from_bytes(&[100 + number as u8; 32]).public();
         let name = name_of(key.as_bytes()).unwrap();
         assert!(!counted(&host, &name), "{show:?}");
-        let stats = host.stats(RUN).unwrap();
-        let status = stats
-            .nodes
-            .iter()
-            .find(|node| node.id == name)
-            .unwrap()
-            .status;
-        assert!(
-            matches!(status, NodeStatus::Dead | NodeStatus::Left),
-            "{status:?}"
-        );
+        wait_for("the end of its membership", || {
+            let stats = host.stats(RUN).unwrap();
+            let node = stats.nodes.iter().find(|node| node.id == name).unwrap();
+            matches!(node.status, NodeStatus::Dead | NodeStatus::Left).then_some(())
+        });
     }
     host.stop(RUN).unwrap();
 }
