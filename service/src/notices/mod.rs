@@ -1,7 +1,7 @@
 //! Following, and being told: notices in the application, and by mail where somebody gave an address.
 //!
 //! People follow what they take part in, and what they ask for. A job reads the outbox and tells them (see
-//! [`telling`]); what concerns one person alone, such as a seat on a panel, is told in the transaction that made it
+//! `telling`); what concerns one person alone, such as a seat on a panel, is told in the transaction that made it
 //! true, because it is in no event.
 
 mod addresses;

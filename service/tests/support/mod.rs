@@ -468,8 +468,20 @@ fn open(
     clock: &Arc<TestClock>,
     config: &ServiceConfig,
 ) -> Service {
-    let store = Store::open(&folder.path().join("plumbline.db"), StoreOptions::default()).unwrap();
-    open_on(store, host, clock, config)
+    open_on(store_in(folder), host, clock, config)
+}
+
+/// The store of a service that was dropped may be held for a moment more, by a write whose answer is already here.
+fn store_in(folder: &tempfile::TempDir) -> Store {
+    let path = folder.path().join("plumbline.db");
+    let begun = std::time::Instant::now();
+    loop {
+        match Store::open(&path, StoreOptions::default()) {
+            Ok(store) => return store,
+            Err(error) if begun.elapsed().as_secs() > 10 => panic!("{error}"),
+            Err(_) => std::thread::sleep(std::time::Duration::from_millis(10)),
+        }
+    }
 }
 
 /// A service on a store that the test has opened.
