@@ -5,7 +5,7 @@ SHELL := /bin/bash
 CARGO ?= cargo
 LISTEN ?= 127.0.0.1:8600
 
-.PHONY: help run serve test lint docs book screenshots browser tools slurm models bench bench-training bench-oracle dist clean
+.PHONY: help run serve test lint docs book screenshots browser tools slurm models check-cuda test-cuda bench bench-training bench-oracle dist clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -29,7 +29,7 @@ lint: ## Formatting, clippy
 browser: ## Install the headless browser that the page tests drive
 	@scripts/install-browser.sh
 
-tools: ## Install curl, jq and Python's venv, which examples and tests use
+tools: ## Install curl, jq, b3sum and Python's venv, which examples and tests use
 	@scripts/install-shell-tools.sh
 
 slurm: ## Install the Slurm daemons that the tests of its enforcer start on loopback
@@ -37,6 +37,12 @@ slurm: ## Install the Slurm daemons that the tests of its enforcer start on loop
 
 models: ## Fetch the optional models: a sentence encoder and a small language model
 	scripts/models.sh
+
+check-cuda: ## Compile the program for CUDA devices; needs nvcc, and CUDA_COMPUTE_CAP without a GPU (docs/nodes.md)
+	$(CARGO) check --locked --features cuda --bin plumbline
+
+test-cuda: ## Compare training on the first GPU with the CPU's kernels
+	$(CARGO) test --locked --features cuda -p plumbline-training-model --lib -- mixed
 
 docs: ## Build the API documentation of every crate
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --open

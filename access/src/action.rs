@@ -38,7 +38,7 @@ actions! {
     [ReadOracle ListJudges ListCases ListVersions ReadVersion]
     [ReadTraining ListRounds ListNodes ListContributions ListBans ReadSwarm ListNodeStakes]
     [ListModels AskModel ReadStatement ReadPortfolio ListOwnOrders]
-    [Quote PlaceTrade PlaceOrder CancelOrder FreezeMarket ProposeSettlement ChallengeSettlement]
+    [Quote PlaceTrade PlaceOrder CancelOrder ClaimRevenue FreezeMarket ProposeSettlement ChallengeSettlement]
     [DisputeExhibit WriteComment RemoveComment]
     [SubmitEvidence CommitEvidence AttachFile]
     [CreateProposal PreviewProposal WithdrawProposal FundProposal CastVote ExecuteProposal]

@@ -21,7 +21,7 @@ use thiserror::Error;
 use tokio::task::JoinSet;
 
 use connection::{Connection, Target};
-pub use readers::{Answered, gets_for, hold_streams};
+pub use readers::{Answered, gets, gets_for, hold_streams};
 pub use subscribers::{Arrivals, Subscribers};
 
 /// Micro-shares bought and sold again by each pair of trades.
@@ -230,46 +230,6 @@ async fn post_until(mut connection: Connection, load: Load, start: Instant, end:
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     seen
-}
-
-/// Asks for `path` `count` times, one after the other on one connection; microseconds of each, ascending.
-///
-/// # Errors
-/// [`BenchError`] for an answer other than 2xx, or none.
-pub async fn gets(
-    base_url: &str,
-    token: &str,
-    path: &str,
-    count: usize,
-) -> Result<Vec<u32>, BenchError> {
-    let url = Url::parse(base_url)
-        .map_err(|error| BenchError::Settings(format!("`{base_url}`: {error}")))?;
-    let address = address_of(&url)?;
-    let target = Target {
-        address: &address,
-        load: Load::Quotes,
-        market_id: "none",
-        token,
-    };
-    let lost = |cause| BenchError::Connect {
-        address: address.clone(),
-        cause,
-    };
-    let mut connection = Connection::open(&target, SHARES_MICRO)
-        .await
-        .map_err(lost)?;
-    let mut latencies = Vec::with_capacity(count);
-    for _ in 0..count {
-        let asked = Instant::now();
-        let status = connection.get(path, token).await.map_err(lost)?;
-        if !(200..300).contains(&status) {
-            let what = format!("{status}: {}", connection.last_body());
-            return Err(BenchError::Refused(what));
-        }
-        latencies.push(u32::try_from(asked.elapsed().as_micros()).unwrap_or(u32::MAX));
-    }
-    latencies.sort_unstable();
-    Ok(latencies)
 }
 
 fn report(seen: Seen, connections: usize, seconds: f64) -> TradesReport {

@@ -103,6 +103,7 @@ const KINDS: &[&str] = &[
     "inference-reserve",
     "inference-settle",
     "revenue-close",
+    "revenue-claim",
     "node-stake",
     "node-return",
     "node-slash",

@@ -31,6 +31,7 @@ mod pricing;
 mod read;
 pub mod record;
 mod report;
+mod revenue;
 mod settlement;
 mod signatures;
 mod statistics;
@@ -80,6 +81,7 @@ pub fn check(export: &record::Export) -> Report {
         facts.happened("grant", &account.id, account.created_at);
     }
     nodes::check(export, &mut facts, &mut report);
+    revenue::check(export, &balances, &mut facts, &mut report);
     facts::compare(export, facts, &balances, &mut report);
     log::check(export, &mut report);
     report

@@ -15,7 +15,7 @@ use serde::{Deserialize, Deserializer};
 
 pub use juries::{DrawSecret, Juror, Panel, Seat};
 pub use log::{Decision, DecisionSignature, Event, LogCheckpoint, LogRows, SigningKey};
-pub use voting::{Ballot, Deposit, Elector, NodeStake, Proposal, Stake};
+pub use voting::{Ballot, Deposit, Elector, NodeStake, Proposal, RevenueShare, Stake};
 
 /// What the first line must name.
 pub const FORMAT: &str = "plumbline-audit";
@@ -106,6 +106,8 @@ pub enum Record {
     Proposals(Box<Proposal>),
     /// What somebody paid for one.
     ProposalDeposits(Deposit),
+    /// What one gave of revenue.
+    RevenueShares(RevenueShare),
     /// Somebody who could vote on one.
     ProposalElectors(Elector),
     /// A ballot on one.
@@ -185,6 +187,8 @@ pub struct Export {
     pub proposals: Vec<Proposal>,
     /// What was paid for them.
     pub deposits: Vec<Deposit>,
+    /// What they gave of revenue.
+    pub revenue_shares: Vec<RevenueShare>,
     /// Who could vote on them.
     pub electors: Vec<Elector>,
     /// Who did.
@@ -225,6 +229,7 @@ impl Export {
             Record::NodeStakes(row) => self.node_stakes.push(row),
             Record::Proposals(row) => self.proposals.push(*row),
             Record::ProposalDeposits(row) => self.deposits.push(row),
+            Record::RevenueShares(row) => self.revenue_shares.push(row),
             Record::ProposalElectors(row) => self.electors.push(row),
             Record::ProposalVotes(row) => self.ballots.push(row),
             Record::Outbox(row) => self.log.events.push(row),

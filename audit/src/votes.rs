@@ -6,8 +6,9 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::ledger::Balances;
-use crate::record::{Ballot, Elector, Export, Proposal};
+use crate::record::{Account, Ballot, Elector, Export, Proposal, RevenueShare};
 use crate::report::Report;
+use crate::revenue;
 
 /// Account that holds stakes; what transfers of stakes name.
 const STAKES: &str = "votes";
@@ -289,17 +290,72 @@ fn check_payment(export: &Export, proposal: &Proposal, moved: &Moved, report: &m
         .map(|share| u128::from(share["weight"].as_u64().unwrap_or(0)))
         .collect();
     let total = action["amount_micro"].as_i64().unwrap_or(0);
+    let parts = divide(total, &weights);
     let mut due = BTreeMap::from([(TREASURY.to_owned(), -i128::from(total))]);
-    for (share, part) in shares.iter().zip(divide(total, &weights)) {
-        let handle = share["account"].as_str().unwrap_or_default();
-        let named = |account: &&crate::record::Account| account.handle.eq_ignore_ascii_case(handle);
-        match export.accounts.iter().find(named) {
-            Some(account) => *due.entry(account.id.clone()).or_default() += part,
-            None => report.violation(&place, format!("pays {handle}, who is not there")),
+    let given = revenue::of_proposal(export, &proposal.id);
+    if given.is_empty() {
+        // A payment, or shares of before they could be claimed: paid at once.
+        for (share, part) in shares.iter().zip(&parts) {
+            let handle = share["account"].as_str().unwrap_or_default();
+            match payee(export, handle, *part, &is) {
+                Some(account) => *due.entry(account).or_default() += *part,
+                None => report.violation(&place, format!("pays {handle}, who is not there")),
+            }
         }
+    } else {
+        due.insert(revenue::SHARES.to_owned(), parts.iter().sum());
+        check_given(export, &given, (shares, &parts), &place, report);
     }
     due.retain(|_, amount| *amount != 0);
     report.agree(&place, "what it paid", is, due);
+}
+
+/// What a proposal gave, by its place in it, is each share's part of the sum, and there is no more.
+fn check_given(
+    export: &Export,
+    given: &BTreeMap<usize, &RevenueShare>,
+    (shares, parts): (&[Value], &[i128]),
+    place: &str,
+    report: &mut Report,
+) {
+    for (ordinal, (share, part)) in shares.iter().zip(parts).enumerate() {
+        let handle = share["account"].as_str().unwrap_or_default();
+        let row = given.get(&ordinal);
+        let right = row.map_or(*part == 0, |row| {
+            let owner = export.accounts.iter().find(|one| one.id == row.account_id);
+            i128::from(row.amount_micro) == *part
+                && share["weight"] == row.weight
+                && owner.is_some_and(|owner| has_handle(owner, handle) || is_closed(owner))
+        });
+        report.require(right, place, || {
+            format!("gave {handle} {row:?}, which should be {part}")
+        });
+    }
+    let named = given.keys().all(|ordinal| *ordinal < shares.len());
+    report.require(named, place, || "gave more shares than it names".to_owned());
+}
+
+fn has_handle(account: &Account, handle: &str) -> bool {
+    account.handle.eq_ignore_ascii_case(handle)
+}
+
+/// Whether an account was closed, and so lost the handle that it had.
+fn is_closed(account: &Account) -> bool {
+    account.handle.starts_with("closed:")
+}
+
+/// The account with a handle; where it was closed since, a closed one that was paid the same.
+fn payee(
+    export: &Export,
+    handle: &str,
+    part: i128,
+    paid: &BTreeMap<String, i128>,
+) -> Option<String> {
+    let accounts = || export.accounts.iter();
+    let was_paid = |one: &&Account| is_closed(one) && paid.get(&one.id) == Some(&part);
+    let found = accounts().find(|one| has_handle(one, handle));
+    let found = found.or_else(|| accounts().find(was_paid));
+    found.map(|account| account.id.clone())
 }
 
 /// `total` by `weights`: whole parts first, then one each by the largest remainder, the earlier of equals.

@@ -4,6 +4,7 @@ mod decisions;
 mod depth;
 mod floor;
 mod links;
+mod load_process;
 mod organisms;
 mod seed;
 mod trades;

@@ -49,6 +49,7 @@ mod simulate;
 mod stop;
 mod trade;
 mod train;
+mod treasury;
 mod wiring;
 
 use std::io::IsTerminal;
@@ -134,6 +135,9 @@ enum Command {
     /// What happened to what you follow: list, mark as read, follow, leave
     #[command(subcommand)]
     Notifications(notifications::NotificationsCommand),
+    /// What inference earned, statements of it, and your shares: list, claim
+    #[command(subcommand)]
+    Treasury(treasury::TreasuryCommand),
     /// Train a model on nodes of this machine and others, without a service
     Train(train::Train),
     /// Take part in a run that trains elsewhere
@@ -187,6 +191,7 @@ fn dispatch(command: Command) -> anyhow::Result<()> {
         Command::Panel(command) => command.run(),
         Command::Run(command) => command.run(),
         Command::Notifications(command) => command.run(),
+        Command::Treasury(command) => command.run(),
         Command::Train(command) => command.run(),
         Command::Node(command) => command.run(),
         Command::Simulate(command) => command.run(),

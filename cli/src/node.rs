@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use clap::{Args, ValueEnum};
+use clap::Args;
+use plumbline_training_model::DeviceName;
 use plumbline_training_net::remote::{ListenOptions, MemberOptions, Ticket, Worker, identity};
 use serde_json::json;
 
@@ -24,10 +25,10 @@ pub struct Node {
     /// What the run's operator gave out
     #[arg(long, value_name = "TICKET", env = "PLUMBLINE_TICKET")]
     join: String,
-    /// What to compute on
-    #[arg(long, value_enum, default_value_t = Device::Cpu)]
-    device: Device,
-    /// Most of a core to give, 0 to 1
+    /// What to compute on: cpu, cuda, or cuda:N for the GPU of that number
+    #[arg(long, value_name = "DEVICE", default_value_t)]
+    device: DeviceName,
+    /// Most of a core, or of the GPU, to give, 0 to 1
     #[arg(long, default_value_t = 1.0)]
     max_share: f64,
     /// Train on this folder, text file or JSONL instead of the run's corpus
@@ -54,19 +55,10 @@ pub struct Node {
     json: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Device {
-    /// A core
-    Cpu,
-    /// A CUDA device
-    Cuda,
-}
-
 impl Node {
     pub fn run(self) -> Result<()> {
-        if self.device == Device::Cuda {
-            bail!("this build trains on the CPU only; join with --device cpu");
-        }
+        // First, and before the ticket is looked at: most that is wrong with a GPU shows here.
+        self.device.describe()?;
         if !(self.max_share > 0.0 && self.max_share <= 1.0) {
             bail!(
                 "--max-share is {}, must be above 0 and at most 1",
@@ -76,7 +68,7 @@ impl Node {
         std::fs::create_dir_all(&self.data_dir)
             .with_context(|| format!("cannot make {}", self.data_dir.display()))?;
         let _only = self.lock()?;
-        let worker = Worker::start(self.member()?, self.data.as_deref())?;
+        let worker = Worker::start(self.member()?, self.data.as_deref(), self.device)?;
         self.tell_joined(&worker);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -131,13 +123,21 @@ impl Node {
 
     fn tell_joined(&self, worker: &Worker) {
         let (job, speed) = (worker.job(), worker.tokens_per_second());
+        let (device, mfu) = (worker.device(), worker.utilisation());
         if self.json {
             let line = json!({"status": "joined", "node": worker.id(), "run": job.run,
-                "tokens_per_second": speed});
+                "tokens_per_second": speed, "device": device.name.to_string(),
+                "device_model": device.model, "products": worker.products(), "mfu": mfu});
             println!("{line}");
-        } else {
-            println!("node {} joined run {:?}", worker.id(), job.run);
-            println!("{speed:.0} tokens per second by its own measure");
+            return;
+        }
+        println!("node {} joined run {:?}", worker.id(), job.run);
+        let products = worker.products();
+        println!(
+            "{speed:.0} tokens per second by its own measure on {device} with {products} products"
+        );
+        if let Some(mfu) = mfu {
+            println!("{:.1} % model FLOPs utilisation", 100.0 * mfu);
         }
     }
 

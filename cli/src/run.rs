@@ -9,6 +9,7 @@ use plumbline_training_net::remote::identity;
 use serde_json::{Value, json};
 
 use crate::access::{Desk, amount, block_on, micro, plain, text};
+use crate::entropy::hex;
 
 #[derive(Debug, Subcommand)]
 pub enum RunCommand {
@@ -276,8 +277,4 @@ fn stake_line(stake: &Value) -> String {
         text(stake, "node_key"),
         plain(text(stake, "account"))
     )
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -127,10 +127,12 @@ fn quoted(quote: &Value) -> String {
 }
 
 fn traded(trade: &Value) -> String {
+    let cost = trade["cost_micro"].as_i64().unwrap_or(0);
     format!(
-        "trade {}: cost {} credits (negative: received), fees {}; the price went from {} to {}",
+        "trade {}: {} {} credits, fees {}; the price went from {} to {}",
         text(trade, "id"),
-        amount(trade, "cost_micro"),
+        if cost < 0 { "received" } else { "paid" },
+        credits(cost.saturating_abs()),
         amount(trade, "fee_micro"),
         price(trade, "probability_before"),
         price(trade, "probability_after"),

@@ -9,7 +9,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use plumbline_training_core::aggregate::AggregatorSpec;
 use plumbline_training_core::codec::{Scheme, SparseOptions};
 use plumbline_training_core::digest::Digest;
-use plumbline_training_model::{Checkpoint, Generator, Model};
+use plumbline_training_model::{Checkpoint, DeviceName, Generator, Model};
 use plumbline_training_net::corpus::SourceSpec;
 use plumbline_training_net::host::{Host, HostOptions};
 use plumbline_training_net::remote::ListenOptions;
@@ -48,6 +48,9 @@ pub struct Train {
     /// Node threads of this machine; 0 makes sense with --listen
     #[arg(long, default_value_t = 2)]
     nodes: usize,
+    /// What these nodes train on: cpu, cuda, or cuda:N for the GPU of that number
+    #[arg(long, value_name = "DEVICE", default_value_t)]
+    device: DeviceName,
     /// Let nodes elsewhere join at this UDP address, for example 127.0.0.1:7700
     #[arg(long)]
     listen: Option<SocketAddr>,
@@ -192,11 +195,14 @@ impl Train {
         if let Some(verb) = self.verb {
             return verb.run();
         }
+        let device = self.device.describe()?;
         let folder = DataDir::open(&self.data_dir)?;
         let spec = self.spec()?;
+        tracing::info!(%device, "nodes of this machine train on it");
         let host = Host::start(HostOptions {
             data_dir: folder.training(),
             cores: 0,
+            device: self.device,
         })?;
         if let Some(address) = self.listen {
             let relay = self.relay.clone();

@@ -71,6 +71,7 @@ pub fn start(data: &DataDir, options: Options) -> Result<Running> {
     let host = Host::start(HostOptions {
         data_dir: data.training(),
         cores,
+        ..HostOptions::default()
     })?;
     if let Some(address) = options.swarm {
         let relay = None;

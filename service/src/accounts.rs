@@ -86,8 +86,8 @@ impl Service {
     /// password, so that nobody can sign in as it.
     pub fn system_scheduler(&self, handle: &str) -> Result<MeView> {
         let handle = check_handle(handle)?;
-        let (id, now) = (self.new_id(), self.now());
-        self.write(move |tx| {
+        let id = self.new_id();
+        self.write_at(move |tx, now| {
             if let Some(account) = accounts::by_handle(tx, &handle)? {
                 return me_view(tx, &account.id);
             }
@@ -119,22 +119,26 @@ impl Service {
         let handle = check_handle(&cmd.handle)?;
         check_password(&cmd.password, &handle)?;
         let invitation = invitation.map(str::to_owned);
-        let mut account = Account {
-            id: self.new_id(),
-            kind: AccountKind::User,
-            handle,
-            password_hash: Some(hash_password(
-                &cmd.password,
-                self.config.password_cost,
-                self.entropy.as_ref(),
-            )?),
-            roles: roles.iter().map(|role| (*role).to_owned()).collect(),
-            balance_micro: 0,
-            created_at: self.now(),
-        };
+        let hash = hash_password(
+            &cmd.password,
+            self.config.password_cost,
+            self.entropy.as_ref(),
+        )?;
+        let (id, roles) = (
+            self.new_id(),
+            roles.iter().map(|role| (*role).to_owned()).collect(),
+        );
         let (grant, transfer_id) = (self.config.sign_up_grant_micro, self.new_id());
         self.write_at(move |tx, now| {
-            account.created_at = now;
+            let mut account = Account {
+                id,
+                kind: AccountKind::User,
+                handle,
+                password_hash: Some(hash),
+                roles,
+                balance_micro: 0,
+                created_at: now,
+            };
             let invitation = match invitation {
                 Some(code) => Some(usable(tx, &code, account.created_at)?),
                 None => None,
@@ -200,8 +204,7 @@ impl Service {
             scopes,
             token: secret,
         };
-        let now = self.now();
-        self.write(move |tx| {
+        self.write_at(move |tx, now| {
             let live = tokens::list(tx, &account_id)?
                 .iter()
                 .filter(|token| tokens_live(token, now))
@@ -234,8 +237,8 @@ impl Service {
 
     /// Revokes one of the actor's tokens.
     pub fn revoke_token(&self, ctx: &Context, id: &str) -> Result<()> {
-        let (account, id, now) = (account_of(&ctx.actor)?, id.to_owned(), self.now());
-        self.write(move |tx| {
+        let (account, id) = (account_of(&ctx.actor)?, id.to_owned());
+        self.write_at(move |tx, now| {
             let owned = tokens::list(tx, &account)?
                 .iter()
                 .any(|token| token.id == id && token.revoked_at.is_none());

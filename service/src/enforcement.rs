@@ -197,17 +197,18 @@ fn due_decisions(tx: &mut Tx, current: &[Decision], now: Millis) -> Result<Vec<O
         earlier.entry(row.target_uid.clone()).or_default().push(row);
     }
     for (found, row) in due.iter_mut().zip(current).filter(|(due, _)| due.is_none()) {
-        let mut rows = earlier.remove(&row.target_uid).unwrap_or_default();
+        let rows = earlier.entry(row.target_uid.clone()).or_default();
         // One that is decided less often than others reaches further back.
         if (rows.len() as i64) < row.generation.min(LOOKED_AT) {
-            rows = decisions::by_target(tx, &row.target_uid, LOOKED_AT)?;
+            *rows = decisions::by_target(tx, &row.target_uid, LOOKED_AT)?;
         }
-        for earlier in rows.iter().take(LOOKED_AT as usize) {
-            if earlier.workload == row.workload && found.is_none() {
-                *found = if_due(earlier, now)?;
+        let newest = rows.iter().take(LOOKED_AT as usize);
+        for earlier in newest.filter(|earlier| earlier.workload == row.workload) {
+            *found = if_due(earlier, now)?;
+            if found.is_some() {
+                break;
             }
         }
-        earlier.insert(row.target_uid.clone(), rows);
     }
     Ok(due)
 }

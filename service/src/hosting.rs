@@ -122,8 +122,8 @@ impl Service {
         let Err(error) = self.host.start(&HostedRun { id, name, terms }) else {
             return self.open_door(run_id);
         };
-        let (id, now) = (run_id.to_owned(), self.now());
-        self.write(move |tx| {
+        let id = run_id.to_owned();
+        self.write_at(move |tx, now| {
             runs::set_progress(tx, &id, "failed", run.tokens)?;
             Ok(hosted::want(tx, &id, STOPPED, now)?)
         })?;
@@ -188,8 +188,7 @@ impl Service {
     pub(crate) fn follow_training(&self) -> Result<()> {
         let news = self.host.news();
         if !news.is_empty() {
-            let now = self.now();
-            self.write(move |tx| {
+            self.write_at(move |tx, now| {
                 for one in news {
                     let topic = format!("training:{}", one.run_id);
                     publish(tx, now, &topic, one.kind, &one.detail)?;

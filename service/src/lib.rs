@@ -283,6 +283,7 @@ impl Service {
             panels::ensure_jury(tx, now)?;
             voting::ensure_accounts(tx, now)?;
             metering::ensure_accounts(tx, now)?;
+            revenue::ensure_account(tx, now)?;
             metering::release_leftovers(tx, now)?;
             // The file is ours alone from here on, so no worker of another process holds a job.
             plumbline_store::jobs::requeue_running(tx)?;

@@ -19,7 +19,7 @@ use plumbline_store::{Tx, accounts};
 use crate::error::if_found;
 use crate::host::{Ask, TextEvent, TextSink};
 use crate::ledger::{ensure_account, post, system_account};
-use crate::time::{Clock, Millis};
+use crate::time::Millis;
 use crate::{Inner, Result, Service, ServiceError};
 
 /// Holds what is set aside for requests that are being answered.
@@ -102,7 +102,6 @@ struct Bill {
     reservation: Reservation,
     price: Price,
     counts: Counts,
-    at: Millis,
 }
 
 /// Counts one request's tokens; the bill goes out with the last that holds it.
@@ -110,7 +109,6 @@ pub(crate) struct Meter {
     reservation: Reservation,
     price: Price,
     counts: Mutex<Counts>,
-    clock: Arc<dyn Clock>,
     bills: Sender<Bill>,
 }
 
@@ -120,7 +118,6 @@ impl Drop for Meter {
             reservation: self.reservation.clone(),
             price: self.price,
             counts: *self.counts.lock().unwrap_or_else(PoisonError::into_inner),
-            at: self.clock.now(),
         };
         // The service may be gone; then the next start gives back what is set aside.
         let _ = self.bills.send(bill);
@@ -172,7 +169,7 @@ fn write_bills(service: &Weak<Inner>, received: &Receiver<Bill>) {
         };
         for bill in bills {
             // One bill that cannot be written must not keep the others from being: the writer batches them.
-            let written = service.write(move |tx| book(tx, &bill));
+            let written = service.write_at(move |tx, now| book(tx, &bill, now));
             if let Err(error) = written {
                 tracing::error!(%error, "tokens were not booked; what is set aside goes back at the next start");
             }
@@ -180,11 +177,10 @@ fn write_bills(service: &Weak<Inner>, received: &Receiver<Bill>) {
     }
 }
 
-fn book(tx: &mut Tx, bill: &Bill) -> Result<()> {
+fn book(tx: &mut Tx, bill: &Bill, now: Millis) -> Result<()> {
     let Bill {
         reservation,
         counts,
-        at,
         ..
     } = bill;
     let cost = bill
@@ -192,7 +188,7 @@ fn book(tx: &mut Tx, bill: &Bill) -> Result<()> {
         .cost(counts.prompt_tokens, counts.completion_tokens)
         .min(reservation.reserved_micro);
     if reservation.reserved_micro > 0 {
-        settle(tx, reservation, cost, *at)?;
+        settle(tx, reservation, cost, now)?;
     }
     if counts.texts == 0 {
         return Ok(());
@@ -200,7 +196,7 @@ fn book(tx: &mut Tx, bill: &Bill) -> Result<()> {
     let whole = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
     let usage = Usage {
         account_id: reservation.account_id.clone(),
-        period: at - at.rem_euclid(DAY),
+        period: now - now.rem_euclid(DAY),
         run_id: reservation.run_id.clone(),
         texts: whole(counts.texts),
         prompt_tokens: whole(counts.prompt_tokens),
@@ -240,29 +236,31 @@ impl Service {
     pub(crate) fn meter(&self, account_id: &str, run_id: &str, asks: &[Ask]) -> Result<Meter> {
         let policy = self.active_policy()?;
         let price = Price::of(policy.document().inference.as_ref());
-        let reservation = Reservation {
-            id: self.new_id(),
-            account_id: account_id.to_owned(),
-            run_id: run_id.to_owned(),
-            reserved_micro: price.bound(asks),
-            created_at: self.now(),
-        };
+        let (id, account_id) = (self.new_id(), account_id.to_owned());
+        let (run_id, reserved_micro) = (run_id.to_owned(), price.bound(asks));
         let bills = self.clerk.bills(&self.inner)?;
-        if reservation.reserved_micro > 0 {
-            let wanted = reservation.clone();
-            self.write(move |tx| set_aside(tx, &wanted))?;
-        }
+        let wanted = move |created_at| Reservation {
+            id,
+            account_id,
+            run_id,
+            reserved_micro,
+            created_at,
+        };
+        let reservation = match reserved_micro {
+            // Nothing is written, so it waits for no turn.
+            0 => wanted(self.now()),
+            _ => self.write_at(move |tx, now| set_aside(tx, wanted(now)))?,
+        };
         Ok(Meter {
             reservation,
             price,
             counts: Mutex::default(),
-            clock: Arc::clone(&self.clock),
             bills,
         })
     }
 }
 
-fn set_aside(tx: &mut Tx, reservation: &Reservation) -> Result<()> {
+fn set_aside(tx: &mut Tx, reservation: Reservation) -> Result<Reservation> {
     let account = if_found(accounts::get(tx, &reservation.account_id))?;
     let balance = account.map_or(0, |account| account.balance_micro);
     if balance < reservation.reserved_micro {
@@ -274,7 +272,7 @@ fn set_aside(tx: &mut Tx, reservation: &Reservation) -> Result<()> {
             ),
         ));
     }
-    inference::reserve(tx, reservation)?;
+    inference::reserve(tx, &reservation)?;
     let entries = vec![
         (reservation.account_id.clone(), -reservation.reserved_micro),
         (INFERENCE.to_owned(), reservation.reserved_micro),
@@ -287,7 +285,8 @@ fn set_aside(tx: &mut Tx, reservation: &Reservation) -> Result<()> {
         "inference-reserve",
         &reservation.id,
         entries,
-    )
+    )?;
+    Ok(reservation)
 }
 
 #[cfg(test)]

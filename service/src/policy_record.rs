@@ -1,7 +1,7 @@
 //! The record that policies are replayed on: what the policy was told about a run, whenever the run's
 //! control changed or a decision was due.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use plumbline_governance::bound::PriceObservation;
 use plumbline_governance::control::ControlState;
@@ -40,12 +40,17 @@ pub(crate) fn rows(
     planned: &Plan,
     due: &[Decision],
 ) -> Result<Vec<Row>> {
+    let of_run: HashMap<&str, &Decision> = due
+        .iter()
+        .map(|decision| (decision.target_uid.as_str(), decision))
+        .collect();
+    let views: HashMap<Uuid, &RunView> = views.iter().map(|view| (view.run, view)).collect();
     let mut rows = Vec::new();
     for run in &planned.runs {
         let uid = run.run.to_string();
-        let decision = due.iter().find(|decision| decision.target_uid == uid);
+        let decision = of_run.get(uid.as_str());
         let (was, is) = (before.runs.get(&run.run), planned.state.runs.get(&run.run));
-        let view = views.iter().find(|view| view.run == run.run);
+        let view = views.get(&run.run);
         let Some(view) = view.filter(|_| decision.is_some() || was != is) else {
             continue;
         };

@@ -7,8 +7,8 @@ use plumbline_governance::policy::Policy;
 use plumbline_governance::voting::tracks::{Track, TrackTerms};
 use plumbline_service::commands::*;
 use plumbline_service::views::*;
-use support::CREDIT;
 use support::assembly::{Assembly, proposal};
+use support::{CREDIT, tamper};
 
 fn code<T: std::fmt::Debug>(result: plumbline_service::Result<T>) -> &'static str {
     result.unwrap_err().code()
@@ -280,7 +280,7 @@ fn a_seal_caps_at_once_and_its_vote_decides_what_stays() {
 }
 
 #[test]
-fn roles_seals_and_shares_of_revenue_are_voted() {
+fn roles_are_voted() {
     let assembly = Assembly::new();
     let grant = ProposedAction::Membership {
         account: "cyd".into(),
@@ -295,7 +295,14 @@ fn roles_seals_and_shares_of_revenue_are_voted() {
             .unwrap()
             .contains(&serde_json::json!("juror"))
     );
-    let before = [&assembly.ada, &assembly.bob, &assembly.cyd].map(|who| assembly.balance(who));
+    assembly.audited();
+}
+
+#[test]
+fn shares_of_revenue_are_voted_and_claimed_once_each_by_whose_they_are() {
+    let assembly = Assembly::new();
+    let service = &assembly.world.service;
+    let people = [&assembly.ada, &assembly.bob, &assembly.cyd];
     let share = |account: &str, weight| RevenueShare {
         account: account.into(),
         weight,
@@ -306,21 +313,33 @@ fn roles_seals_and_shares_of_revenue_are_voted() {
         shares: vec![share("ada", 1), share("bob", 1), share("cyd", 1)],
     };
     let done = assembly.carry(split.clone());
-    let after = [&assembly.ada, &assembly.bob, &assembly.cyd].map(|who| assembly.balance(who));
-    let paid: Vec<i64> = before
-        .iter()
-        .zip(after)
-        .map(|(before, after)| after - before)
-        .collect();
-    assert_eq!(paid, [34, 33, 33]);
-    assert_eq!(done.outcome.unwrap()["lines"][0]["paid_micro"], 34);
-    let twice = assembly
-        .world
-        .service
-        .create_proposal(&assembly.bob, &proposal(split, 0));
+    assert_eq!(done.outcome.unwrap()["lines"][0]["given_micro"], 34);
+    let before = people.map(|who| assembly.balance(who));
+    let shares = |who| service.revenue_shares(who, None, 50).unwrap().items;
+    assert_eq!(people.map(|who| shares(who)[0].amount_micro), [34, 33, 33]);
+    let of_ada = shares(&assembly.ada)[0].id.clone();
+    let stolen = service.claim_revenue_share(&assembly.bob, &of_ada);
+    assert_eq!(code(stolen), "not-found");
+    for who in [&assembly.ada, &assembly.bob] {
+        let id = shares(who)[0].id.clone();
+        let claimed = service.claim_revenue_share(who, &id).unwrap();
+        assert!(claimed.claimed_at.is_some());
+        let again = service.claim_revenue_share(who, &id);
+        assert_eq!(code(again), "claimed-already");
+    }
+    let after = people.map(|who| assembly.balance(who));
+    let paid: Vec<i64> = before.iter().zip(after).map(|(b, a)| a - b).collect();
+    assert_eq!(paid, [34, 33, 0], "one share waits");
+    let twice = service.create_proposal(&assembly.bob, &proposal(split, 0));
     assert_eq!(code(twice), "already-proposed");
+    let told = service
+        .notices(&assembly.cyd, false, None, 50)
+        .unwrap()
+        .items;
+    assert!(told.iter().any(|notice| notice.kind == "share"), "{told:?}");
     assert_eq!(assembly.world.sum(), 0);
-    assembly.audited();
+    let text = assembly.audited();
+    assert!(tamper::every_flip_is_found(&text, &["revenue_shares"], 1) > 100);
 }
 
 /// A market whose settlement stands for a short while, with a trade of Bob's.

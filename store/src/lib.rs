@@ -72,6 +72,7 @@ pub mod portfolio;
 pub mod positions;
 pub mod prices;
 pub mod proposals;
+pub mod revenue_shares;
 pub mod runs;
 pub mod second_factors;
 pub mod sessions;

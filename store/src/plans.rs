@@ -459,6 +459,11 @@ fn is_meant_to_scan(sql: &str, step: &str) -> bool {
     }
 }
 
+/// Added up once for each period of revenue, over the rows of that period alone.
+fn is_meant_to_add_up(sql: &str) -> bool {
+    sql.contains("AS amount_micro") && sql.contains("GROUP BY") && sql.ends_with("LIMIT ?3")
+}
+
 #[test]
 fn every_query_finds_its_rows_by_an_index_and_in_its_order() {
     let (mut conn, mut statements) = statements_of(every_read);
@@ -473,7 +478,7 @@ fn every_query_finds_its_rows_by_an_index_and_in_its_order() {
     for sql in &statements {
         for step in plan(&mut conn, sql) {
             let scans = step.starts_with("SCAN") && !is_meant_to_scan(sql, &step);
-            if scans || step.contains("TEMP B-TREE") {
+            if scans || step.contains("TEMP B-TREE") && !is_meant_to_add_up(sql) {
                 wrong.push(format!("{step}\n    in {sql}"));
             }
         }
@@ -513,7 +518,7 @@ fn all_tables() -> Vec<(&'static str, Vec<String>)> {
     let tables = columns! {
         accounts, sessions, tokens, invitations, second_factors, recovery_codes, transfers, entries, idempotency,
         runs, checkpoints, markets, prices, trades, positions, order_books, orders, order_fills, fees, standings,
-        inference_reservations, inference_usage, revenue_periods,
+        inference_reservations, inference_usage, revenue_periods, revenue_shares,
         forecasts, evidence, commitments, fingerprints, settled_cases, oracle_versions, oracle_weights,
         exhibit_challenges, comments, attachments, attachment_owners, outbox, log_tiles, log_places, log_checkpoints,
         signing_keys, decision_signatures, webhooks, webhook_deliveries, hosted_runs, node_stakes, jobs, decisions,

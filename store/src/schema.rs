@@ -216,6 +216,11 @@ table! { node_stakes (id) {
     closed_at -> Nullable<BigInt>, ban -> Nullable<Text>,
 } }
 
+table! { revenue_shares (id) {
+    id -> Text, proposal_id -> Text, period -> Text, account_id -> Text, weight -> BigInt, amount_micro -> BigInt,
+    created_at -> BigInt, claimed_at -> Nullable<BigInt>,
+} }
+
 table! { jobs (id) {
     id -> BigInt, kind -> Text, key -> Text, payload -> Text, run_at -> BigInt, attempts -> BigInt, status -> Text,
     last_error -> Nullable<Text>, lease_until -> Nullable<BigInt>,

@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::path::Path;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{JoinHandle, ThreadId};
 use std::time::{Duration, Instant};
@@ -136,15 +136,8 @@ impl Store {
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
-        self.refuse_writer()?;
-        let (reply, answer) = sync_channel(1);
-        self.enqueue(Box::new(Call {
-            closure: Some(f),
-            result: None,
-            reply,
-        }))?;
         // The reply is dropped unsent only if it could not be built: its own conversion panicked.
-        answer
+        self.ask_writer(f)?
             .recv()
             .unwrap_or_else(|_| Err(StoreError::Panicked.into()))
     }
@@ -160,6 +153,20 @@ impl Store {
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
+        match self.ask_writer(f)?.recv_timeout(longest) {
+            Ok(answer) => answer.map(Some),
+            Err(RecvTimeoutError::Timeout) => Ok(None),
+            Err(RecvTimeoutError::Disconnected) => Err(StoreError::Panicked.into()),
+        }
+    }
+
+    /// Queues `f` for the writer; its result comes once it is on the disk.
+    fn ask_writer<T, E, F>(&self, f: F) -> Result<Receiver<Result<T, E>>, E>
+    where
+        F: FnOnce(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
         self.refuse_writer()?;
         let (reply, answer) = sync_channel(1);
         self.enqueue(Box::new(Call {
@@ -167,11 +174,7 @@ impl Store {
             result: None,
             reply,
         }))?;
-        match answer.recv_timeout(longest) {
-            Ok(answer) => answer.map(Some),
-            Err(RecvTimeoutError::Timeout) => Ok(None),
-            Err(RecvTimeoutError::Disconnected) => Err(StoreError::Panicked.into()),
-        }
+        Ok(answer)
     }
 
     /// As [`Store::write`], for a task instead of a thread: nothing blocks.

@@ -43,7 +43,7 @@ impl Site {
     pub fn with(options: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("the folder of temporary files can be written");
         let server = Server::serve_with(folder.path(), options);
-        Self::set_up(folder, server)
+        Self::of(folder, server)
     }
 
     /// One that people reach by a name of this machine, as passkeys need it; with its address.
@@ -69,10 +69,15 @@ impl Site {
             path,
         ];
         let server = Server::start(&args);
-        (Self::set_up(folder, server), url)
+        (Self::of(folder, server), url)
     }
 
-    fn set_up(folder: TempDir, server: Server) -> Self {
+    /// A server that was started for the first time, set up.
+    ///
+    /// # Panics
+    /// When it was set up before.
+    #[must_use]
+    pub fn of(folder: TempDir, server: Server) -> Self {
         let code = server.setup_code().expect("a first start prints a code");
         let form = Call::form(
             "/setup",

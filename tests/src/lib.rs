@@ -13,17 +13,20 @@
 )]
 
 pub mod browser;
+pub mod docs_text;
 pub mod fixture;
 pub mod gallery;
 pub mod http;
 pub mod program;
 pub mod python;
+pub mod typed;
 
 pub use browser::Browser;
 pub use fixture::Site;
 pub use gallery::Gallery;
 pub use http::{Answer, Call, EventStream, Http};
-pub use program::{Finished, Server};
+pub use program::{Finished, Program, Server};
+pub use typed::Typed;
 
 use std::fs::File;
 use std::time::{Duration, Instant};

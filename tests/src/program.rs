@@ -1,6 +1,6 @@
 //! The real binary: found, started, watched, stopped, killed.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -77,55 +77,66 @@ pub struct Finished {
 /// # Panics
 /// When it has not ended after `limit`; it is killed then.
 pub fn run(args: &[&str], limit: Duration) -> Finished {
-    let mut child = spawn(args);
-    let (stdout, stderr) = (drain(child.stdout.take()), drain(child.stderr.take()));
+    finish(&mut plumbline(args), "", limit)
+}
+
+/// Runs any program to its end, with `input` as what it reads.
+///
+/// # Panics
+/// When it has not ended after `limit`; it is killed then.
+pub fn finish(command: &mut Command, input: &str, limit: Duration) -> Finished {
+    let mut program = Program::fed(command, input);
     let deadline = Instant::now() + limit;
     let status = loop {
-        if let Some(status) = child.try_wait().expect("a child can be waited for") {
+        if let Some(status) = program.ended() {
             break status;
         }
         if Instant::now() >= deadline {
-            let _ = child.kill();
-            let _ = child.wait();
+            program.kill();
             panic!(
-                "plumbline {args:?} did not end in {} s\n{}\n{}",
+                "{command:?} did not end in {} s\n{}",
                 limit.as_secs(),
-                text(&stdout),
-                text(&stderr)
+                program.log()
             );
         }
         std::thread::sleep(Duration::from_millis(20));
     };
+    let [stdout, stderr] = [&mut program.stdout, &mut program.stderr].map(Drain::finish);
     Finished {
         status,
-        stdout: stdout.finish(),
-        stderr: stderr.finish(),
+        stdout,
+        stderr,
     }
 }
 
-fn spawn(args: &[&str]) -> Child {
-    Command::new(binary())
+/// The binary with arguments, whatever the machine's owner prefers.
+fn plumbline(args: &[&str]) -> Command {
+    let mut command = Command::new(binary());
+    command
         .args(args)
         .env("RUST_LOG", "warn")
-        // Whatever the machine's owner prefers.
-        .env("PLUMBLINE_CONFIG", "")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the binary can be started")
+        .env("PLUMBLINE_CONFIG", "");
+    command
 }
 
 /// What a stream has said so far, read by a thread so that the program never blocks on it.
 struct Drain {
     said: Arc<Mutex<String>>,
-    thread: std::thread::JoinHandle<()>,
+    thread: Option<std::thread::JoinHandle<()>>,
 }
 
 impl Drain {
-    fn finish(self) -> String {
-        let _ = self.thread.join();
-        text_of(&self.said)
+    /// All that was said, once the stream has ended.
+    fn finish(&mut self) -> String {
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+        self.text()
+    }
+
+    fn text(&self) -> String {
+        let said = self.said.lock();
+        said.unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -143,23 +154,148 @@ fn drain(stream: Option<impl Read + Send + 'static>) -> Drain {
             line.clear();
         }
     });
+    let thread = Some(thread);
     Drain { said, thread }
 }
 
-fn text_of(said: &Mutex<String>) -> String {
-    said.lock().unwrap_or_else(PoisonError::into_inner).clone()
+/// A running program; stopped when dropped.
+pub struct Program {
+    child: Child,
+    stdout: Drain,
+    stderr: Drain,
 }
 
-fn text(drain: &Drain) -> String {
-    text_of(&drain.said)
+impl Program {
+    /// Starts it, with nothing to read.
+    #[must_use]
+    pub fn start(command: &mut Command) -> Self {
+        Self::fed(command, "")
+    }
+
+    fn fed(command: &mut Command, input: &str) -> Self {
+        let stdin = match input {
+            "" => Stdio::null(),
+            _ => Stdio::piped(),
+        };
+        let child = command
+            .stdin(stdin)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn();
+        let mut child = child.unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        if let Some(mut stdin) = child.stdin.take() {
+            // Less than a pipe holds, so this cannot wait; who does not read it is free not to.
+            let _ = stdin.write_all(input.as_bytes());
+        }
+        let (stdout, stderr) = (drain(child.stdout.take()), drain(child.stderr.take()));
+        Self {
+            child,
+            stdout,
+            stderr,
+        }
+    }
+
+    /// Its id among processes.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// How it ended, if it has.
+    ///
+    /// # Panics
+    /// When the system does not tell.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("a child can be waited for")
+    }
+
+    /// Whole lines of its standard output, so far.
+    #[must_use]
+    pub fn said(&self) -> String {
+        let mut said = self.stdout.text();
+        said.truncate(said.rfind('\n').map_or(0, |at| at + 1));
+        said
+    }
+
+    /// Waits for a word on its standard output; all of that so far.
+    ///
+    /// # Panics
+    /// When it ends before, or takes too long.
+    pub fn says(&mut self, word: &str) -> String {
+        let deadline = Instant::now() + START;
+        loop {
+            let said = self.said();
+            if said.contains(word) {
+                return said;
+            }
+            self.check_alive(word, deadline);
+        }
+    }
+
+    fn check_alive(&mut self, wanted: &str, deadline: Instant) {
+        let ended = self.ended();
+        assert!(
+            ended.is_none() && Instant::now() < deadline,
+            "no {wanted:?} ({ended:?})\n{}",
+            self.log()
+        );
+        std::thread::sleep(Duration::from_millis(20));
+    }
+
+    /// Everything that it has written.
+    #[must_use]
+    pub fn log(&self) -> String {
+        let [stdout, stderr] = [&self.stdout, &self.stderr].map(Drain::text);
+        format!("--- stdout\n{stdout}--- stderr\n{stderr}")
+    }
+
+    /// SIGKILL: no destructor of it runs, nothing is flushed by it.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// SIGTERM, and waits for the end.
+    ///
+    /// # Panics
+    /// When it does not end in time.
+    pub fn stop(mut self) -> ExitStatus {
+        self.terminate()
+            .unwrap_or_else(|| panic!("it does not stop\n{}", self.log()))
+    }
+
+    fn terminate(&mut self) -> Option<ExitStatus> {
+        if let Ok(Some(status)) = self.child.try_wait() {
+            return Some(status);
+        }
+        let pid = rustix::process::Pid::from_child(&self.child);
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        let deadline = Instant::now() + STOP;
+        while Instant::now() < deadline {
+            if let Ok(Some(status)) = self.child.try_wait() {
+                return Some(status);
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        None
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{}", self.log());
+        }
+        if self.terminate().is_none() {
+            self.kill();
+        }
+    }
 }
 
 /// A running server; stopped when dropped.
 pub struct Server {
-    child: Child,
+    program: Program,
     url: String,
-    stdout: Drain,
-    stderr: Drain,
 }
 
 impl Server {
@@ -186,56 +322,37 @@ impl Server {
     /// When it ends, or is not ready in time; with what it had written.
     #[must_use]
     pub fn start(args: &[&str]) -> Self {
-        let mut child = spawn(args);
-        let (stdout, stderr) = (drain(child.stdout.take()), drain(child.stderr.take()));
-        let mut server = Self {
-            child,
-            url: String::new(),
-            stdout,
-            stderr,
-        };
+        Self::of(&mut plumbline(args))
+    }
+
+    /// The same by a command that comes to it.
+    ///
+    /// # Panics
+    /// As [`Server::start`].
+    #[must_use]
+    pub fn of(command: &mut Command) -> Self {
+        let mut program = Program::start(command);
         let deadline = Instant::now() + START;
-        server.url = loop {
-            if let Some(url) = server.word_with("http://") {
+        let url = loop {
+            if let Some(url) = address(&program.said()) {
                 break url;
             }
-            server.check_alive(deadline);
+            program.check_alive("an address", deadline);
         };
-        let http = server.http();
+        let http = Http::new(&url);
         while http
             .try_send(&crate::Call::get("/readyz"))
             .is_none_or(|answer| answer.status != 200)
         {
-            server.check_alive(deadline);
+            program.check_alive("readiness", deadline);
         }
-        server
-    }
-
-    fn check_alive(&mut self, deadline: Instant) {
-        let ended = self.child.try_wait().expect("a child can be waited for");
-        assert!(
-            ended.is_none() && Instant::now() < deadline,
-            "the server is not ready ({ended:?})\n{}",
-            self.log()
-        );
-        std::thread::sleep(Duration::from_millis(20));
-    }
-
-    fn word_with(&self, start: &str) -> Option<String> {
-        let said = text(&self.stdout);
-        // Only whole lines: the last one may still be on its way.
-        let whole = &said[..said.rfind('\n')?];
-        let url = whole
-            .split_whitespace()
-            .find(|word| word.starts_with(start))?;
-        let url = url.trim_end_matches(['/', '.', ';']);
-        Some(url.split("/setup").next().unwrap_or(url).to_owned())
+        Self { program, url }
     }
 
     /// The code of a first start, as it is printed for the operator.
     #[must_use]
     pub fn setup_code(&self) -> Option<String> {
-        let said = text(&self.stdout);
+        let said = self.program.said();
         let (_, after) = said.split_once("/setup?code=")?;
         after.split_whitespace().next().map(str::to_owned)
     }
@@ -255,52 +372,28 @@ impl Server {
     /// Everything that the program has written.
     #[must_use]
     pub fn log(&self) -> String {
-        format!(
-            "--- stdout\n{}--- stderr\n{}",
-            text(&self.stdout),
-            text(&self.stderr)
-        )
+        self.program.log()
     }
 
     /// SIGKILL: no destructor of the server runs, nothing is flushed by it.
     pub fn kill(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.program.kill();
     }
 
     /// SIGTERM, and waits for the end.
     ///
     /// # Panics
     /// When it does not end in time.
-    pub fn stop(mut self) -> ExitStatus {
-        self.terminate()
-            .unwrap_or_else(|| panic!("the server does not stop\n{}", self.log()))
-    }
-
-    fn terminate(&mut self) -> Option<ExitStatus> {
-        if let Ok(Some(status)) = self.child.try_wait() {
-            return Some(status);
-        }
-        let pid = rustix::process::Pid::from_child(&self.child);
-        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
-        let deadline = Instant::now() + STOP;
-        while Instant::now() < deadline {
-            if let Ok(Some(status)) = self.child.try_wait() {
-                return Some(status);
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        None
+    pub fn stop(self) -> ExitStatus {
+        self.program.stop()
     }
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("{}", self.log());
-        }
-        if self.terminate().is_none() {
-            self.kill();
-        }
-    }
+/// The first address in what a server printed.
+fn address(said: &str) -> Option<String> {
+    let url = said
+        .split_whitespace()
+        .find(|word| word.starts_with("http://"))?;
+    let url = url.trim_end_matches(['/', '.', ';']);
+    Some(url.split("/setup").next().unwrap_or(url).to_owned())
 }

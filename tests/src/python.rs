@@ -35,6 +35,26 @@ pub fn python() -> PathBuf {
     python_with("python", "cryptography", "cryptography")
 }
 
+/// The one with the generator of clients from an OpenAPI document, whose program lies beside it. Pinned, because what is
+/// generated is the generator's choice.
+///
+/// # Panics
+/// As [`python_with`].
+#[must_use]
+pub fn openapi_client() -> PathBuf {
+    let package = "openapi-python-client==0.29.1";
+    python_with("openapi-client", "openapi_python_client", package)
+}
+
+/// The one with OpenAI's own client, as it is published.
+///
+/// # Panics
+/// As [`python_with`].
+#[must_use]
+pub fn openai_client() -> PathBuf {
+    python_with("openai-client", "openai", "openai>=1.50,<3")
+}
+
 fn imports(python: &Path, module: &str) -> bool {
     let probe = Command::new(python)
         // Alone, so that a folder here with the module's name is not taken for it.

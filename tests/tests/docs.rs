@@ -1,32 +1,15 @@
-//! The documentation holds: its links lead somewhere, its commands exist, and what the README tells a newcomer to type works.
+//! The documentation holds: its links lead somewhere, and its commands exist. That they work is held by `docs_commands`.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
-use plumbline_tests::Site;
+use plumbline_tests::docs_text::{commands, is_assignment, name_of, pages};
 use plumbline_tests::program::{root, run};
-use serde_json::json;
 
-const HOUR: Duration = Duration::from_secs(3600);
-
-/// The texts for people, by path from the root.
-fn pages() -> BTreeMap<PathBuf, String> {
-    let mut paths: Vec<PathBuf> = ["README.md", "CONTRIBUTING.md", "ARCHITECTURE.md"]
-        .iter()
-        .map(|name| root().join(name))
-        .collect();
-    let listed = fs::read_dir(root().join("docs")).unwrap();
-    paths.extend(listed.map(|entry| entry.unwrap().path()));
-    paths
-        .into_iter()
-        .filter(|path| path.extension().is_some_and(|ending| ending == "md"))
-        .map(|path| (path.clone(), fs::read_to_string(path).unwrap()))
-        .collect()
-}
+/// What links from the site to other files of the repository begin with.
+const REPOSITORY: &str = "https://github.com/plumbline/plumbline/blob/main/";
 
 fn fail_with(what: &str, faults: &BTreeSet<String>) {
     let listed: Vec<&str> = faults.iter().map(String::as_str).collect();
@@ -68,13 +51,23 @@ fn links_lead_somewhere() {
     for (path, text) in &pages {
         let folder = path.parent().unwrap();
         for link in links(text) {
-            if link.contains("://") || link.starts_with("mailto:") {
+            let ours = link.strip_prefix(REPOSITORY);
+            if ours.is_none() && (link.contains("://") || link.starts_with("mailto:")) {
                 continue;
             }
-            let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
-            let target = match file {
-                "" => path.clone(),
-                file => folder.join(file),
+            // The site has the pages of its folder only.
+            if folder.ends_with("docs") && link.starts_with("../") {
+                faults.insert(format!(
+                    "{}: {link} begins with {REPOSITORY}",
+                    name_of(path)
+                ));
+            }
+            let place = ours.unwrap_or(link);
+            let (file, anchor) = place.split_once('#').unwrap_or((place, ""));
+            let target = match (ours, file) {
+                (None, "") => path.clone(),
+                (None, file) => folder.join(file),
+                (Some(_), file) => root().join(file),
             };
             let Ok(target) = target.canonicalize() else {
                 faults.insert(format!("{}: {link}", path.display()));
@@ -104,32 +97,29 @@ fn the_site_has_every_page() {
     fail_with("pages that the site lacks", &faults);
 }
 
-/// The command lines of `plumbline` in blocks of code, broken lines joined, without what is piped or comments.
+/// The command lines of `plumbline` in blocks of code, without what is piped into them or out of them.
 fn command_lines(text: &str) -> Vec<String> {
-    let joined = text.replace("\\\n", " ");
-    let mut in_code = false;
-    let mut found = Vec::new();
-    for line in joined.lines() {
-        in_code ^= line.trim_start().starts_with("```");
-        if !in_code && !line.starts_with("    ") {
-            continue;
-        }
-        let line = line.trim().trim_start_matches("$ ");
-        // Variables may be set before it, and something may be piped into it.
-        let command = line.rsplit("| ").next().unwrap_or(line);
-        let command = command.split(" #").next().unwrap_or(command);
-        let Some(at) = command.find("plumbline ") else {
-            continue;
-        };
-        let before = &command[..at];
-        let is_command = before
-            .split_whitespace()
-            .all(|word| word.contains('=') || word.ends_with("sudo"));
-        if is_command {
-            found.push(command[at..].split("  ").next().unwrap().trim().to_owned());
-        }
-    }
-    found
+    let joined = commands(text).into_iter();
+    let joined = joined.map(|one| one.text.replace("\\\n", " "));
+    let parts = joined.flat_map(|text| text.split('|').map(str::to_owned).collect::<Vec<_>>());
+    parts
+        .filter_map(|part| {
+            let mut words = part
+                .split_whitespace()
+                .skip_while(|word| is_assignment(word));
+            let program = words.next()?.rsplit('/').next()?;
+            let line = words.collect::<Vec<_>>().join(" ");
+            (program == "plumbline").then(|| format!("plumbline {line}"))
+        })
+        .collect()
+}
+
+/// The commands that are named within a text; not the labels of what is hashed, which have a year.
+fn named_commands(text: &str) -> Vec<String> {
+    let within = text.split('`').skip(1).step_by(2);
+    let is_command = |rest: &str| !rest.starts_with("2026 ");
+    let commands = within.filter(|span| span.strip_prefix("plumbline ").is_some_and(is_command));
+    commands.map(|span| span.replace('\n', " ")).collect()
 }
 
 /// What `plumbline ARGS --help` says, if there is such a command.
@@ -165,81 +155,47 @@ fn needs_subcommand(help: &str) -> bool {
     usage.is_some_and(|line| line.ends_with("<COMMAND>"))
 }
 
+/// What is wrong with a command line, if anything.
+fn fault(known: &mut BTreeMap<String, Option<String>>, line: &str, runs: bool) -> Option<String> {
+    let words: Vec<&str> = line.split_whitespace().skip(1).collect();
+    let mut command: Vec<&str> = Vec::new();
+    let mut said = help(known, &command).unwrap();
+    for word in &words {
+        if !subcommands(&said).contains(word) {
+            break;
+        }
+        command.push(word);
+        // `help` is one that has none of its own.
+        said = help(known, &command).unwrap_or_default();
+    }
+    let own = words.iter().take_while(|word| **word != "--");
+    let unknown = own
+        .map(|word| word.trim_start_matches('[').trim_end_matches([']', ',']))
+        .filter(|word| word.starts_with("--"))
+        .map(|word| word.split('=').next().unwrap_or(word))
+        .find(|option| !said.contains(option));
+    let is_group = needs_subcommand(&said) && !words.is_empty();
+    match unknown {
+        Some(option) => Some(format!("no option {option}")),
+        None if command.is_empty() && !words[0].starts_with('-') => Some("no command".to_owned()),
+        None if is_group && runs && !words.contains(&"--help") => Some("not a command".to_owned()),
+        None => None,
+    }
+}
+
 #[test]
 fn every_command_exists_with_its_options() {
     let (mut known, mut faults, mut checked) = (BTreeMap::new(), BTreeSet::new(), 0);
     for (path, text) in pages() {
-        for line in command_lines(&text) {
-            let words: Vec<&str> = line.split_whitespace().skip(1).collect();
-            let mut command: Vec<&str> = Vec::new();
-            let mut said = help(&mut known, &command).unwrap();
-            for word in &words {
-                if !subcommands(&said).contains(word) {
-                    break;
-                }
-                command.push(word);
-                said = help(&mut known, &command).unwrap();
-            }
+        let typed = command_lines(&text).into_iter().map(|line| (line, true));
+        let named = named_commands(&text).into_iter().map(|line| (line, false));
+        for (line, runs) in typed.chain(named) {
             checked += 1;
-            let own = words.iter().take_while(|word| **word != "--");
-            let unknown = own
-                .map(|word| word.trim_start_matches('[').trim_end_matches([']', ',']))
-                .filter(|word| word.starts_with("--"))
-                .map(|word| word.split('=').next().unwrap_or(word))
-                .find(|option| !said.contains(option));
-            let is_group = needs_subcommand(&said) && !words.is_empty();
-            let place = path.strip_prefix(root()).unwrap().display();
-            if let Some(option) = unknown {
-                faults.insert(format!("{place}: {line}: no option {option}"));
-            } else if is_group && !words.contains(&"--help") {
-                faults.insert(format!("{place}: {line}: not a command"));
+            if let Some(what) = fault(&mut known, &line, runs) {
+                faults.insert(format!("{}: {line}: {what}", name_of(&path)));
             }
         }
     }
     fail_with("commands that are not there", &faults);
-    assert!(checked > 40, "only {checked} commands were found");
-}
-
-/// The first indented block below a heading.
-fn block_below(text: &str, heading: &str) -> String {
-    let (_, after) = text.split_once(heading).unwrap();
-    let lines = after.lines().skip_while(|line| !line.starts_with("    "));
-    let block = lines.take_while(|line| line.starts_with("    ") || line.is_empty());
-    block
-        .map(|line| line.strip_prefix("    ").unwrap_or(line))
-        .collect::<Vec<_>>()
-        .join("\n")
-}
-
-fn shell(script: &str, folder: &Path) -> String {
-    let output = Command::new("bash")
-        .args(["-euo", "pipefail", "-c", script])
-        .current_dir(folder)
-        .output()
-        .expect("the README's commands need bash, curl and jq; `make test` installs them");
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{said}\n{errors}");
-    said
-}
-
-#[test]
-fn what_the_readme_has_a_newcomer_type_works() {
-    let mut site = Site::new();
-    let run_id = site.hosted_run("sleeper");
-    let market = site.market(&run_id, HOUR);
-    let text = fs::read_to_string(root().join("README.md")).unwrap();
-    let heading = "### Trade and submit evidence from a shell";
-    let script = block_below(&text, heading).replace("http://127.0.0.1:8600", site.server.url());
-    assert!(script.lines().count() > 15, "{script}");
-    let folder = tempfile::tempdir().unwrap();
-    let said = shell(&script, folder.path());
-    for expected in ["\"shares_micro\"", "\"text\"", "\"pending\""] {
-        assert!(said.contains(expected), "no {expected} in\n{said}");
-    }
-    let trades = site
-        .operator
-        .get(&format!("/api/v1/markets/{market}/trades"));
-    let newest = &trades["items"][0];
-    assert_eq!(newest["outcome"], json!("yes"), "{trades}");
+    assert!(checked > 120, "only {checked} commands were found");
 }

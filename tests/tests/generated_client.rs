@@ -6,14 +6,11 @@ use std::time::Duration;
 
 use plumbline_tests::Site;
 use plumbline_tests::program::root;
-use plumbline_tests::python::{python_with, run_python};
-
-/// Pinned, because what is generated is the generator's choice.
-const PACKAGE: &str = "openapi-python-client==0.29.1";
+use plumbline_tests::python::{openapi_client, run_python};
 
 #[test]
 fn a_generated_python_client_works() {
-    let python = python_with("openapi-client", "openapi_python_client", PACKAGE);
+    let python = openapi_client();
     let site = Site::new();
     let run = site.run("outside");
     let market = site.market(&run, Duration::from_secs(3600));

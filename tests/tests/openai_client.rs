@@ -5,12 +5,11 @@ use std::process::Command;
 
 use plumbline_tests::Site;
 use plumbline_tests::program::root;
-use plumbline_tests::python::{python_with, run_python};
+use plumbline_tests::python::{openai_client, run_python};
 
 #[test]
 fn the_official_client_works_unchanged() {
-    // As it is published, in an environment of its own beside the build.
-    let python = python_with("openai-client", "openai", "openai>=1.50,<3");
+    let python = openai_client();
     let mut site = Site::new();
     let _tiny = site.hosted_run("tiny");
     let ada = site.person("ada");

@@ -300,7 +300,10 @@ fn a_node_that_cannot_take_part_says_why() {
     failed(&["--join", &ticket, "--data", &junk], "junk.bin");
     failed(&["--join", "nonsense"], "not a ticket");
     failed(&["--join", &ticket[..60]], "not a ticket");
-    failed(&["--join", &ticket, "--device", "cuda"], "--device cpu");
+    failed(
+        &["--join", &ticket, "--device", "cuda"],
+        "built without CUDA",
+    );
     failed(&["--join", &ticket, "--max-share", "2"], "--max-share is 2");
     drop(coordinator);
     let nobody = ["--join", &ticket, "--connect-seconds", "2"];

@@ -13,7 +13,7 @@ use plumbline_service::views::DecisionView;
 const KEPT: usize = 4_096;
 
 /// A decision as it goes out.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct Item {
     version: i64,
     target: String,
@@ -28,7 +28,7 @@ pub(crate) struct News {
     pub(crate) version: i64,
     /// Every decision after this version is here.
     from: i64,
-    items: VecDeque<Item>,
+    items: VecDeque<Arc<Item>>,
     answers: Mutex<HashMap<i64, Bytes>>,
     frames: Mutex<HashMap<i64, Bytes>>,
 }
@@ -50,12 +50,12 @@ impl News {
     pub(crate) fn and(&self, newer: &[DecisionView]) -> Result<Self, serde_json::Error> {
         let (mut items, mut from) = (self.items.clone(), self.from);
         for view in newer {
-            items.push_back(Item {
+            items.push_back(Arc::new(Item {
                 version: view.version,
                 target: view.decision["target"].to_string(),
                 uid: uid_of(view).to_owned(),
                 json: serde_json::to_vec(view)?.into(),
-            });
+            }));
         }
         while items.len() > KEPT {
             from = items.pop_front().map_or(from, |item| item.version);
@@ -97,6 +97,7 @@ impl News {
         }
         let first = self.items.partition_point(|item| item.version <= since);
         let items = self.items.range(first..);
+        let items = items.map(AsRef::as_ref);
         Some(items.filter(|item| of.includes(&item.uid)).collect())
     }
 

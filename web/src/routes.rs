@@ -341,6 +341,11 @@ fn governance(api: &mut Routes<'_>) {
             resource("/treasury/statements/{version}")
                 .route(get(Action::ReadLedger).to(ledger::statement)),
         )
+        .service(resource("/treasury/shares").route(get(Action::ReadStatement).to(ledger::shares)))
+        .service(
+            resource("/treasury/shares/{id}/claim")
+                .route(post(Action::ClaimRevenue).to(ledger::claim)),
+        )
         .service(resource("/jobs").route(get(Action::ListJobs).to(ledger::jobs)))
         .service(resource("/operations").route(get(Action::ReadOperations).to(ledger::operations)));
 }
@@ -513,6 +518,10 @@ fn trading_pages(app: &mut Routes<'_>) {
     )
     .service(
         resource("/orders/{id}/cancel").route(post(Action::CancelOrder).to(pages::orders::cancel)),
+    )
+    .service(
+        resource("/treasury/shares/{id}/claim")
+            .route(post(Action::ClaimRevenue).to(pages::ledger::claim)),
     )
     .service(resource("/portfolio").route(get(Action::ReadPortfolio).to(pages::portfolio::show)))
     .service(

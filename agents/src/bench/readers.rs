@@ -62,30 +62,74 @@ async fn read_until(
     path: &str,
     until: Instant,
 ) -> Result<Vec<u32>, BenchError> {
-    let target = Target {
-        address,
-        load: Load::Quotes,
-        market_id: "none",
-        token,
-    };
-    let lost = |cause| BenchError::Connect {
-        address: address.to_owned(),
-        cause,
-    };
-    let mut connection = Connection::open(&target, SHARES_MICRO)
-        .await
-        .map_err(lost)?;
+    let mut reader = Reader::open(address, token).await?;
     let mut latencies = Vec::new();
     while Instant::now() < until {
-        let asked = Instant::now();
-        let status = connection.get(path, token).await.map_err(lost)?;
-        if !(200..300).contains(&status) {
-            let what = format!("{status}: {}", connection.last_body());
-            return Err(BenchError::Refused(what));
-        }
-        latencies.push(u32::try_from(asked.elapsed().as_micros()).unwrap_or(u32::MAX));
+        latencies.push(reader.get(path).await?);
     }
     Ok(latencies)
+}
+
+/// Asks for `path` `count` times, one after the other on one connection; microseconds of each, ascending.
+///
+/// # Errors
+/// [`BenchError`] for an answer other than 2xx, or none.
+pub async fn gets(
+    base_url: &str,
+    token: &str,
+    path: &str,
+    count: usize,
+) -> Result<Vec<u32>, BenchError> {
+    let mut reader = Reader::open(&host_of(base_url)?, token).await?;
+    let mut latencies = Vec::with_capacity(count);
+    for _ in 0..count {
+        latencies.push(reader.get(path).await?);
+    }
+    latencies.sort_unstable();
+    Ok(latencies)
+}
+
+/// One connection that asks for paths.
+struct Reader {
+    connection: Connection,
+    address: String,
+    token: String,
+}
+
+impl Reader {
+    async fn open(address: &str, token: &str) -> Result<Self, BenchError> {
+        let target = Target {
+            address,
+            load: Load::Quotes,
+            market_id: "none",
+            token,
+        };
+        let connection = Connection::open(&target, SHARES_MICRO).await;
+        Ok(Self {
+            connection: connection.map_err(|cause| lost(address, cause))?,
+            address: address.to_owned(),
+            token: token.to_owned(),
+        })
+    }
+
+    /// Microseconds that an answer took.
+    async fn get(&mut self, path: &str) -> Result<u32, BenchError> {
+        let asked = Instant::now();
+        let answered = self.connection.get(path, &self.token).await;
+        let status = answered.map_err(|cause| lost(&self.address, cause))?;
+        if !(200..300).contains(&status) {
+            let what = format!("{status}: {}", self.connection.last_body());
+            return Err(BenchError::Refused(what));
+        }
+        Ok(u32::try_from(asked.elapsed().as_micros()).unwrap_or(u32::MAX))
+    }
+}
+
+fn lost(address: &str, cause: std::io::Error) -> BenchError {
+    BenchError::Connect {
+        address: address.to_owned(),
+        cause,
+    }
 }
 
 /// Holds `count` event streams on `path` open from when `ready` is called, once each has said something, until

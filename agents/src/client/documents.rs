@@ -49,6 +49,16 @@ impl Client {
         answer.rows(&["items"])
     }
 
+    /// An answer that is text, such as CSV.
+    ///
+    /// # Errors
+    /// As every call: see [`ClientError`].
+    pub async fn text(&self, path: &[&str]) -> Result<String, ClientError> {
+        let answer = self.send(&self.request(Method::GET, &below(path))).await?;
+        let why = "is not UTF-8".to_owned();
+        String::from_utf8(answer.body.clone()).map_err(|_| answer.malformed(why))
+    }
+
     /// What a POST of `body` made.
     ///
     /// # Errors

@@ -57,6 +57,21 @@ pub struct Deposit {
     pub status: String,
 }
 
+/// What a vote gave to an account of a period's revenue.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "named as in docs/audit.md")]
+pub struct RevenueShare {
+    pub id: String,
+    pub proposal_id: String,
+    pub period: String,
+    pub account_id: String,
+    pub weight: i64,
+    pub amount_micro: i64,
+    pub created_at: i64,
+    pub claimed_at: Option<i64>,
+}
+
 /// Somebody with a stake or a delegate when a vote began.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -1,12 +1,8 @@
 //! `plumbline bench decisions`: from a settlement, or a price that crosses a bound, to a signed decision at
 //! everybody who waits for it, and what solving for shares takes.
-//!
-//! The schedulers are a process of their own, so that neither side's files or time are the other's.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
@@ -17,6 +13,7 @@ use plumbline_governance::allocator::{Pool, Request, allocate};
 use serde::Serialize;
 use uuid::Uuid;
 
+use super::load_process::{self, LoadProcess};
 use super::work_folder::WorkFolder;
 use site::Site;
 
@@ -26,8 +23,6 @@ mod site;
 const BETWEEN: Duration = Duration::from_millis(1_500);
 /// Times that a program is solved for one figure.
 const SOLVED: usize = 5;
-/// Variable with the token of the subscribers, which are a process of their own.
-const TOKEN: &str = "PLUMBLINE_BENCH_TOKEN";
 
 #[derive(Debug, Args)]
 pub struct Decisions {
@@ -146,10 +141,10 @@ fn measure(site: &Site, subscribers: usize, causes: usize, following: &'static s
         Vec::new()
     };
     let (mut expected, followed) = (0, runs.len().max(1));
-    let mut waiting = Waiting::start(site, subscribers, &runs)?;
+    let waiting = subscribe(site, subscribers, &runs)?;
     let mut caused = BTreeMap::new();
     for number in 0..causes {
-        let before = unix_micros();
+        let (since, before) = (site.version()?, unix_micros());
         // By turns, so that neither is measured in a quieter moment.
         let run = if number % 2 == 0 {
             site.cross_a_bound()?
@@ -158,10 +153,11 @@ fn measure(site: &Site, subscribers: usize, causes: usize, following: &'static s
         };
         let first = runs.iter().position(|uid| *uid == run).unwrap_or(0);
         expected += (subscribers + followed - 1 - first) / followed;
-        caused.insert(site.decided_on(&run)?, before);
+        caused.insert(site.throttled_since(since, &run)?, before);
         std::thread::sleep(BETWEEN);
     }
-    let (arrivals, lost) = waiting.end()?;
+    let (arrivals, lost): (Arrivals, u64) =
+        serde_json::from_str(&waiting.end()?).context("the subscribers said nothing")?;
     let mut all: Vec<u32> = Vec::new();
     let mut first: Vec<u32> = Vec::new();
     for (version, before) in &caused {
@@ -232,92 +228,29 @@ fn solve_ms(runs: usize) -> Result<f64> {
     Ok(times[SOLVED / 2])
 }
 
-/// Subscribers in a process of their own.
-struct Waiting {
-    child: Child,
-    output: BufReader<std::process::ChildStdout>,
-}
-
-impl Waiting {
-    /// With subscribers of these runs in turn, or of all when there are none.
-    fn start(site: &Site, count: usize, runs: &[String]) -> Result<Self> {
-        let since = site.version()?;
-        let mut child = Command::new(std::env::current_exe()?)
-            .args(["bench", "wait-for-decisions", "--url", &site.url()])
-            .args(["--count", &count.to_string(), "--since", &since.to_string()])
-            .env(TOKEN, site.token())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .context("cannot start the subscribers")?;
-        let mut input = child
-            .stdin
-            .as_ref()
-            .context("the subscribers have no input")?;
-        writeln!(input, "{}", runs.join(" "))?;
-        let output = child
-            .stdout
-            .take()
-            .context("the subscribers have no output")?;
-        let mut waiting = Self {
-            child,
-            output: BufReader::new(output),
-        };
-        anyhow::ensure!(waiting.line()? == "ready", "the subscribers did not start");
-        Ok(waiting)
-    }
-
-    fn line(&mut self) -> Result<String> {
-        let mut line = String::new();
-        self.output.read_line(&mut line)?;
-        Ok(line.trim_end().to_owned())
-    }
-
-    fn end(&mut self) -> Result<(Arrivals, u64)> {
-        // Closing its input tells it to stop.
-        drop(self.child.stdin.take());
-        let found = self.line()?;
-        self.child.wait()?;
-        serde_json::from_str(&found).context("the subscribers said nothing")
-    }
-}
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        // Already ended, unless something failed before.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// Starts subscribers of these runs in turn, or of all when there are none.
+fn subscribe(site: &Site, count: usize, runs: &[String]) -> Result<LoadProcess> {
+    let (url, count, since) = (site.url(), count.to_string(), site.version()?.to_string());
+    let command = ["bench", "wait-for-decisions", "--url", &url];
+    let args = [&command[..], &["--count", &count, "--since", &since]].concat();
+    LoadProcess::start(&args, site.token(), &runs.join(" "))
 }
 
 impl Wait {
     pub fn run(self) -> Result<()> {
-        let mut runs = String::new();
-        std::io::stdin().read_line(&mut runs)?;
+        let (token, runs) = load_process::token_and_input()?;
         let subscribers = Subscribers {
             runs: runs.split_whitespace().map(str::to_owned).collect(),
             base_url: self.url,
-            token: std::env::var(TOKEN).unwrap_or_default(),
+            token,
             count: self.count,
             since: self.since,
         };
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        let ready = || {
-            println!("ready");
-            // Nobody reads it any more when it cannot be written.
-            let _ = std::io::stdout().flush();
-        };
-        let stop = async {
-            let closed = tokio::task::spawn_blocking(|| {
-                let mut rest = String::new();
-                std::io::stdin().read_line(&mut rest)
-            });
-            // Whatever it ends with, the other side is done.
-            let _ = closed.await;
-        };
-        let found = runtime.block_on(subscribers.wait(ready, stop))?;
+        let stop = load_process::told_to_stop();
+        let found = runtime.block_on(subscribers.wait(load_process::say_ready, stop))?;
         println!("{}", serde_json::to_string(&found)?);
         Ok(())
     }

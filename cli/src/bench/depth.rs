@@ -160,6 +160,7 @@ impl Depth {
             depths.push(bench.at(&running, trades)?);
             running.stop()?;
         }
+        drop(reopened(&data)?);
         let running = wiring::start(&data, quiet_options())?;
         let payout_s = bench.payout(&running)?;
         running.stop()?;

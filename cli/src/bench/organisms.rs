@@ -172,6 +172,7 @@ impl Organisms {
         let host = Host::start(HostOptions {
             data_dir: folder.join("training"),
             cores: 0,
+            ..HostOptions::default()
         })?;
         let kinds = Kind::ALL.len() as u64;
         let wanted = (0..self.runs / 2).map(|at| {

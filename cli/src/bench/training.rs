@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
-use plumbline_training_model::ModelConfig;
+use plumbline_training_model::bench::{SEQUENCES, gpu_configuration, on_device};
+use plumbline_training_model::{DeviceName, ModelConfig, Products};
 use plumbline_training_net::bench::{self, BenchOptions, HostileRow};
 use plumbline_training_net::corpus::SourceData;
 use serde_json::{Map, Value, json};
@@ -13,12 +14,15 @@ use serde_json::{Map, Value, json};
 use super::links::{Link, LinkBench};
 use super::work_folder::WorkFolder;
 
+/// Tokens of a batch on a GPU, which a small one leaves idle.
+const GPU_TOKENS: usize = 16_384;
+
 #[derive(Debug, Args)]
 pub struct Training {
     /// Sections to run
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = Section::DEFAULT)]
     only: Vec<Section>,
-    /// Smaller models and fewer rounds
+    /// Fewer and smaller models, fewer rounds
     #[arg(long)]
     quick: bool,
     /// Seeds data, models, draws and attacks
@@ -30,6 +34,9 @@ pub struct Training {
     /// Seconds for each measurement of one node
     #[arg(long, default_value_t = 4.0)]
     seconds: f64,
+    /// What the one node computes on: cpu, cuda, or cuda:N; the other sections use the CPU
+    #[arg(long, value_name = "DEVICE", default_value_t)]
+    device: DeviceName,
     /// Threads of the one node
     #[arg(long, value_delimiter = ',', default_value = "1,2")]
     threads: Vec<usize>,
@@ -70,6 +77,7 @@ impl Section {
 
 impl Training {
     pub fn run(self) -> Result<()> {
+        self.device.describe()?;
         let folder = WorkFolder::of(None)?;
         let options = BenchOptions {
             seed: self.seed,
@@ -86,7 +94,8 @@ impl Training {
                 continue;
             }
             let (name, value) = match section {
-                Section::SingleNode => ("single_node", self.single_node()?),
+                Section::SingleNode if self.device.is_cpu() => ("single_node", self.single_node()?),
+                Section::SingleNode => ("single_node", self.single_gpu()?),
                 Section::Codec => ("codec", self.codec(&options)?),
                 Section::Hostile => ("hostile", self.hostile(&options)?),
                 Section::Churn => ("churn", self.churn(&options)?),
@@ -107,10 +116,12 @@ impl Training {
                 "parameters  vocabulary  threads  tokens/s  plain candle  ratio  of matmul peak"
             );
         }
-        for config in configurations() {
+        let all = configurations();
+        let measured = if self.quick { &all[..1] } else { &all[..] };
+        for config in measured {
             for &threads in &self.threads {
                 let row =
-                    plumbline_training_model::bench::single_node(&config, self.seconds, threads)?;
+                    plumbline_training_model::bench::single_node(config, self.seconds, threads)?;
                 if !self.json {
                     println!(
                         "{:10} {:11} {:8} {:9.0} {:13.0} {:6.2} {:14.0} %",
@@ -134,6 +145,49 @@ impl Training {
                     "pytorch_tokens_per_s": null,
                     "ratio": row.ratio_to_plain,
                     "matmul_peak_share": row.share_of_peak,
+                    "device": self.device.to_string(),
+                    "mfu": null,
+                }));
+            }
+        }
+        Ok(Value::Array(rows))
+    }
+
+    /// The same models and one of a GPU's size, with both kinds of products.
+    fn single_gpu(&self) -> Result<Value> {
+        let mut rows = Vec::new();
+        if !self.json {
+            println!("parameters  vocabulary  products  tokens/s  model FLOPs utilisation");
+        }
+        let sized = configurations().into_iter().chain([gpu_configuration()]);
+        for config in sized {
+            let sequences = (GPU_TOKENS / config.sequence).max(SEQUENCES);
+            for products in [Products::Bf16, Products::F32] {
+                let place = (self.device, products);
+                let row = on_device(&config, sequences, self.seconds, place)?;
+                if !self.json {
+                    let mfu = row.mfu.map(|mfu| format!("{:.1} %", 100.0 * mfu));
+                    println!(
+                        "{:10} {:11} {:>9} {:9.0}  {}",
+                        row.parameters,
+                        row.config.vocabulary,
+                        row.products.to_string(),
+                        row.tokens_per_second,
+                        mfu.as_deref().unwrap_or("unknown peak"),
+                    );
+                }
+                rows.push(json!({
+                    "parameters": row.parameters,
+                    "vocabulary": row.config.vocabulary,
+                    "sequence": row.config.sequence,
+                    "sequences": row.sequences,
+                    "device": row.device,
+                    "device_model": row.device_model,
+                    "products": row.products,
+                    "tokens_per_s": row.tokens_per_second,
+                    "tokens_per_s_mean": row.tokens_per_second_mean,
+                    "peak_flops": row.peak_flops,
+                    "mfu": row.mfu,
                 }));
             }
         }

@@ -1,8 +1,6 @@
 //! `plumbline bench web`: what pages and endpoints take beside a server that only answers, and what streams hold.
 
-use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -14,6 +12,7 @@ use tokio::runtime::Runtime;
 
 use super::depth::reopened;
 use super::floor::{quiet_options, trading_floor};
+use super::load_process::{self, LoadProcess};
 use super::seed::Seed;
 use super::work_folder::WorkFolder;
 use crate::data_dir::DataDir;
@@ -23,8 +22,6 @@ use crate::wiring::{self, Running};
 const SAMPLES: usize = 200;
 /// Turns of each side: what disturbs the machine disturbs both.
 const TURNS: u32 = 4;
-/// Variable with the token of the followers, which are a process of their own.
-const TOKEN: &str = "PLUMBLINE_BENCH_TOKEN";
 /// What an event takes to get to the last follower, at most.
 const SETTLED: Duration = Duration::from_secs(2);
 
@@ -304,7 +301,7 @@ impl Measuring<'_> {
 
     fn streams(&self) -> Result<Streams> {
         let without_mb = resident_mb()?;
-        let mut followers = Followers::start(self)?;
+        let followers = follow(self)?;
         let with_mb = resident_mb()?;
         // What concerns none of them should cost the same as without them.
         let before = cpu_time();
@@ -325,7 +322,10 @@ impl Measuring<'_> {
             without_mb,
             with_mb,
             idle_cpu_s,
-            open: followers.end()?,
+            open: followers
+                .end()?
+                .parse()
+                .context("the followers said nothing")?,
         })
     }
 }
@@ -344,84 +344,28 @@ fn cpu_time() -> f64 {
     time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }
 
-/// Followers of one market in a process of their own.
-struct Followers {
-    child: Child,
-    output: BufReader<ChildStdout>,
-}
-
-impl Followers {
-    fn start(bench: &Measuring<'_>) -> Result<Self> {
-        let path = format!("/api/v1/events?topics=market:{}", bench.market_id);
-        let mut child = Command::new(std::env::current_exe()?)
-            .args([
-                "bench",
-                "follow-events",
-                "--url",
-                &bench.running.server.url(),
-            ])
-            .args(["--path", &path])
-            .args(["--count", &bench.settings.streams.to_string()])
-            .env(TOKEN, bench.token)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .context("cannot start the followers")?;
-        let output = child
-            .stdout
-            .take()
-            .context("the followers have no output")?;
-        let mut followers = Self {
-            child,
-            output: BufReader::new(output),
-        };
-        anyhow::ensure!(followers.line()? == "ready", "the followers did not start");
-        Ok(followers)
-    }
-
-    fn line(&mut self) -> Result<String> {
-        let mut line = String::new();
-        self.output.read_line(&mut line)?;
-        Ok(line.trim_end().to_owned())
-    }
-
-    /// How many were still open.
-    fn end(&mut self) -> Result<usize> {
-        // Closing its input tells it to stop.
-        drop(self.child.stdin.take());
-        let found = self.line()?;
-        self.child.wait()?;
-        found.parse().context("the followers said nothing")
-    }
-}
-
-impl Drop for Followers {
-    fn drop(&mut self) {
-        // Already ended, unless something failed before.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// Starts followers of the market.
+fn follow(bench: &Measuring<'_>) -> Result<LoadProcess> {
+    let path = format!("/api/v1/events?topics=market:{}", bench.market_id);
+    let (url, count) = (
+        bench.running.server.url(),
+        bench.settings.streams.to_string(),
+    );
+    let command = ["bench", "follow-events", "--url", &url, "--path", &path];
+    LoadProcess::start(
+        &[&command[..], &["--count", &count]].concat(),
+        bench.token,
+        "",
+    )
 }
 
 impl Follow {
     pub fn run(self) -> Result<()> {
+        let (token, _) = load_process::token_and_input()?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        let ready = || {
-            println!("ready");
-            // Nobody reads it any more when it cannot be written.
-            let _ = std::io::stdout().flush();
-        };
-        let stop = async {
-            let closed = tokio::task::spawn_blocking(|| {
-                let mut rest = String::new();
-                std::io::stdin().read_line(&mut rest)
-            });
-            // Whatever it ends with, the other side is done.
-            let _ = closed.await;
-        };
-        let token = std::env::var(TOKEN).unwrap_or_default();
+        let (ready, stop) = (load_process::say_ready, load_process::told_to_stop());
         let held = hold_streams(&self.url, &token, &self.path, self.count, ready, stop);
         let (open, _) = runtime.block_on(held)?;
         println!("{open}");

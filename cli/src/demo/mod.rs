@@ -10,12 +10,14 @@ mod story;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use clap::Args;
 
 use crate::data_dir::DataDir;
+use crate::stop::stop_flag;
 use crate::wiring;
 use stage::Stage;
 
@@ -75,10 +77,15 @@ impl Demo {
             ..stage::options(self.listen)
         };
         let running = wiring::start(&data, options)?;
+        let told = stop_flag()?;
         let stage = Stage::set(&running, &data, &self).context("cannot set the stage")?;
         self.welcome(&running, &stage, &folder);
         let mut story = story::Story::new(&running, &stage, !self.json);
-        story.follow(started + Duration::from_secs(self.timeout))?;
+        if !story.follow(started + Duration::from_secs(self.timeout), &told)? {
+            running.stop()?;
+            anyhow::ensure!(!self.once, "stopped before the loop closed");
+            return Ok(());
+        }
         let adversary = stage.adversary_report(Duration::from_secs(20));
         let report = report::collect(
             &running,
@@ -92,7 +99,7 @@ impl Demo {
         } else {
             report::print(&report);
         }
-        if self.once {
+        if self.once || told.load(Ordering::SeqCst) {
             return running.stop();
         }
         eprintln!(

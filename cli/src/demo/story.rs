@@ -1,6 +1,7 @@
 //! Follows the loop until it has closed, telling what changes.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
@@ -62,9 +63,13 @@ impl<'a> Story<'a> {
         }
     }
 
-    /// Until both markets are paid, the shares have come to rest, and the speed after it is measured.
-    pub fn follow(&mut self, deadline: Instant) -> Result<()> {
+    /// Until both markets are paid, the shares have come to rest, and the speed after it is measured; `false` when
+    /// told to stop before.
+    pub fn follow(&mut self, deadline: Instant, told: &AtomicBool) -> Result<bool> {
         loop {
+            if told.load(Ordering::SeqCst) {
+                return Ok(false);
+            }
             let open = self.look()?;
             let at_rest = self.moved_at.elapsed() >= SETTLED_FOR;
             if !open && at_rest {
@@ -77,7 +82,8 @@ impl<'a> Story<'a> {
             }
             std::thread::sleep(LOOK);
         }
-        self.measure_after()
+        self.measure_after()?;
+        Ok(true)
     }
 
     /// One look at everything; whether a market is still on its way.

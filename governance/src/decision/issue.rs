@@ -113,8 +113,11 @@ pub fn issue(
 }
 
 /// Whether a target needs a new decision at `now`: there is none, its action,
-/// share or mode changed, or half of the time to the refresh is over. Half,
-/// so that a consumer that polls has one in hand before it must stop admitting.
+/// share or mode changed, or the previous one is to be renewed, which is at 3/8
+/// to 1/2 of the time to the refresh. Half at most, so that a consumer that
+/// polls has one in hand before it must stop admitting; at a place between that
+/// its identifier draws, so that a thousand targets which were decided on
+/// together are not renewed together, in the way of a decision that matters.
 #[must_use]
 pub fn is_due(
     previous: Option<&AllocationDecision>,
@@ -133,7 +136,14 @@ pub fn is_due(
         || previous.mode != terms.mode
         || previous.epoch != terms.epoch
         || previous.audience != terms.audience
-        || age >= refresh / 2
+        || age >= renewal_age(previous.target.uid, refresh)
+}
+
+/// Age at which the decision on a target is renewed.
+fn renewal_age(target: Uuid, refresh: SignedDuration) -> SignedDuration {
+    // The last bits of a UUIDv7 are random.
+    let drawn = f64::from(target.as_u128() as u16) / f64::from(u16::MAX);
+    refresh.mul_f64(0.375 + 0.125 * drawn)
 }
 
 fn later(now: Timestamp, seconds: u64) -> Result<Timestamp, DecisionError> {

@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used)]
 
+use jiff::SignedDuration;
 use proptest::prelude::*;
 
 use super::*;
@@ -284,8 +285,9 @@ fn a_lease_lapses_in_stages() {
 }
 
 #[test]
-fn renewal_is_due_on_change_and_at_half_time() {
-    let one = first();
+fn renewal_is_due_on_change_and_before_half_time() {
+    let mut one = first();
+    one.target.uid = Uuid::from_u128(u128::MAX);
     let terms = terms(1);
     let due = |action, share, second| is_due(Some(&one), action, bps(share), &terms, at(second));
     assert!(is_due(None, Action::Allow, bps(1), &terms, at(0)));
@@ -293,6 +295,25 @@ fn renewal_is_due_on_change_and_at_half_time() {
     assert!(due(Action::Allow, 5_000, 5));
     assert!(due(Action::Allow, 4_999, 1));
     assert!(due(Action::Throttle, 5_000, 1));
+}
+
+#[test]
+fn renewals_of_many_targets_are_spread_over_time() {
+    let (mut one, terms) = (first(), terms(1));
+    let mut in_tenths = [0; 10];
+    for target in 0..1_000_u128 {
+        // Spread over all drawn places.
+        one.target.uid = Uuid::from_u128(target * 65_535 / 999);
+        // Refreshed after ten seconds, so due between 3.75 and 5 seconds.
+        let due = |ms| {
+            let now = at(0) + SignedDuration::from_millis(ms);
+            is_due(Some(&one), Action::Allow, bps(5_000), &terms, now)
+        };
+        assert!(!due(3_749) && due(5_000), "{target}");
+        let first = (0..10).find(|part| due(3_750 + (part + 1) * 125));
+        in_tenths[first.unwrap() as usize] += 1;
+    }
+    assert!(in_tenths.iter().all(|count| (80..=120).contains(count)));
 }
 
 #[test]

@@ -32,6 +32,8 @@ struct Judged {
     version: String,
     /// By judge, standard deviations between it and the others.
     deviations: Vec<(String, f64)>,
+    /// Judges that lack what they need, with why.
+    missing: Vec<(String, String)>,
 }
 
 impl Service {
@@ -70,6 +72,7 @@ impl Service {
         let judged = Judged {
             version: judges.version,
             deviations: judges.ensemble.deviations(&after),
+            missing: judges.ensemble.missing(),
             before,
             after,
             fingerprint: probe.fingerprint().to_bytes(),
@@ -188,7 +191,7 @@ fn judged_row(
     fill: &EvidenceFill,
 ) -> Result<Evidence> {
     let (before, after) = (&judged.before, &judged.after);
-    let judgements = judgement_views(before, after, &judged.deviations);
+    let judgements = judgement_views(judged);
     let moved = fill.yes.get() != 0 || fill.no.get() != 0;
     Ok(Evidence {
         status: "judged".to_owned(),
@@ -234,11 +237,8 @@ fn interval_round(log_odds: f64, assessment: &Assessment) -> (f64, f64) {
 
 /// What each judge said, and how the new exhibits changed it. A judge that
 /// said nothing before started from the ensemble's base.
-fn judgement_views(
-    before: &Assessment,
-    after: &Assessment,
-    deviations: &[(String, f64)],
-) -> Vec<JudgementView> {
+fn judgement_views(judged: &Judged) -> Vec<JudgementView> {
+    let Judged { before, after, .. } = judged;
     let earlier = |name: &str| {
         before.judgements.iter().find_map(|outcome| match outcome {
             JudgeOutcome::Judged { judgement, .. } if judgement.judge == name => {
@@ -248,7 +248,7 @@ fn judgement_views(
         })
     };
     let deviation = |name: &str| {
-        let found = deviations.iter().find(|(judge, _)| judge == name);
+        let found = judged.deviations.iter().find(|(judge, _)| judge == name);
         found.map(|(_, deviation)| *deviation)
     };
     let view = |outcome: &JudgeOutcome| match outcome {
@@ -268,7 +268,10 @@ fn judgement_views(
             "skipped",
             "nothing here is of a form that this judge reads",
         ),
-        JudgeOutcome::Failed { judge, error } => silent(judge, "failed", error),
+        JudgeOutcome::Failed { judge, error } => {
+            let is_missing = judged.missing.iter().any(|(name, _)| name == judge);
+            silent(judge, if is_missing { "missing" } else { "failed" }, error)
+        }
     };
     after.judgements.iter().map(view).collect()
 }

@@ -138,6 +138,8 @@ impl Tally {
                     self.last_error = Some(judgement.note.clone());
                 }
             }
+            // Whether it is missing now is for the ensemble to say.
+            "missing" => {}
             _ => self.skipped += 1,
         }
         self.cost_micro = self.cost_micro.saturating_add(judgement.cost_micro);

@@ -67,8 +67,8 @@ impl Service {
                 }
             })
             .collect();
-        let (now, parent) = (self.now(), material.parent.id());
-        self.write(move |tx| keep(tx, &parent, &version, &predictions, now))
+        let parent = material.parent.id();
+        self.write_at(move |tx, now| keep(tx, &parent, &version, &predictions, now))
     }
 
     /// Versions, the latest first.

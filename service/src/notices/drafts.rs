@@ -38,12 +38,7 @@ pub(crate) struct Draft {
 /// a new one.
 pub(crate) fn post(tx: &mut Tx, draft: Draft, now: Millis) -> Result<bool> {
     let choices = notices::choices(tx, &draft.account_id)?;
-    let wants = |channel: Channel| {
-        let chosen = choices
-            .iter()
-            .find(|row| row.kind == draft.kind.as_str() && row.channel == channel.as_str());
-        chosen.map_or(draft.kind.unasked(channel), |row| row.wanted)
-    };
+    let wants = |channel| draft.kind.wanted(&choices, channel);
     let address = mails::address(tx, &draft.account_id)?;
     let mail_to = address.filter(|row| row.verified_at.is_some() && wants(Channel::Mail));
     let listed = wants(Channel::App);

@@ -1,5 +1,7 @@
 //! What sorts of things people are told of, and which of them come unasked.
 
+use plumbline_store::notices::Choice;
+
 macro_rules! kinds {
     ($($name:ident = $text:literal, $mailed:literal, $what:literal;)*) => {
         /// A sort of notice.
@@ -36,6 +38,7 @@ kinds! {
     Market = "market", false, "A market opened on a run that you follow";
     Decision = "decision", true, "The compute of a run that you follow was changed";
     Proposal = "proposal", false, "A proposal opened, moved on or ended";
+    Share = "share", true, "A vote gave you a share of revenue, which waits for you to claim it";
     Seat = "seat", true, "You were drawn as a juror, or a deadline of your seat is near";
     Security = "security", true, "Somebody signed in as you, made a token or a passkey, or changed your password";
 }
@@ -66,11 +69,19 @@ impl Kind {
     }
 
     /// Whether notices of the kind come by that way to whoever did not choose.
-    pub(crate) fn unasked(self, channel: Channel) -> bool {
+    fn unasked(self, channel: Channel) -> bool {
         match channel {
             Channel::App => true,
             Channel::Mail => self.mailed(),
         }
+    }
+
+    /// Whether notices of the kind come by that way to whoever made these choices.
+    pub(crate) fn wanted(self, chosen: &[Choice], channel: Channel) -> bool {
+        let chosen = chosen
+            .iter()
+            .find(|row| row.kind == self.as_str() && row.channel == channel.as_str());
+        chosen.map_or(self.unasked(channel), |row| row.wanted)
     }
 
     /// Whether it may be turned off: what tells of a stolen account may not.

@@ -18,11 +18,12 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use plumbline_access::Action;
 use plumbline_store::notices::{self, Choice, Notice};
+use plumbline_store::revenue_shares::RevenueShare;
 use plumbline_store::{Tx, follows, mails};
 
 pub use self::mailing::{Letter, PostError, Postman};
 
-use self::drafts::Draft;
+use self::drafts::{Draft, credits};
 use self::kind::{Channel, Kind};
 use crate::accounts::account_of;
 use crate::commands::{ChooseNotices, MarkRead};
@@ -197,17 +198,11 @@ impl Service {
 
 fn choices_of(tx: &mut Tx, account: &str) -> Result<Vec<ChoiceView>> {
     let chosen = notices::choices(tx, account)?;
-    let wants = |kind: Kind, channel: Channel| {
-        let row = chosen
-            .iter()
-            .find(|row| row.kind == kind.as_str() && row.channel == channel.as_str());
-        row.map_or(kind.unasked(channel), |row| row.wanted)
-    };
     let view = |kind: &Kind| ChoiceView {
         kind: kind.as_str().to_owned(),
         what: kind.what().to_owned(),
-        app: wants(*kind, Channel::App),
-        mail: wants(*kind, Channel::Mail),
+        app: kind.wanted(&chosen, Channel::App),
+        mail: kind.wanted(&chosen, Channel::Mail),
         app_fixed: !kind.may_be_off(Channel::App),
     };
     Ok(Kind::ALL.iter().map(view).collect())
@@ -241,6 +236,21 @@ pub(crate) fn warn(
         title: title.to_owned(),
         body: body.to_owned(),
         link: "/account/security".to_owned(),
+        at: now,
+    };
+    drafts::post(tx, draft, now)?;
+    Ok(())
+}
+
+/// Tells an account of a share of revenue, in the transaction of the vote's effect.
+pub(crate) fn tell_of_share(tx: &mut Tx, share: &RevenueShare, now: Millis) -> Result<()> {
+    let draft = Draft {
+        account_id: share.account_id.clone(),
+        source: format!("share:{}", share.id),
+        kind: Kind::Share,
+        title: format!("{} are yours to claim", credits(share.amount_micro)),
+        body: format!("A vote divided the revenue of {}.", share.period),
+        link: "/ledger#shares".to_owned(),
         at: now,
     };
     drafts::post(tx, draft, now)?;

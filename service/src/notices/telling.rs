@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::drafts::{self, Draft, credits, percent};
 use super::kind::Kind;
 use super::stories::{self, Story, What};
-use super::{HOW_OWN, MOST_FOLLOWS};
+use super::{HOW_LEFT, HOW_OWN, MOST_FOLLOWS};
 use crate::time::{Millis, rfc3339};
 use crate::{Result, Service, ServiceError};
 
@@ -62,8 +62,6 @@ struct Plan {
     joins: Vec<Follow>,
     told: Vec<(String, String, f64)>,
     drafts: Vec<Draft>,
-    /// Events that were read.
-    read: usize,
 }
 
 /// What the job remembers between its turns.
@@ -116,9 +114,8 @@ impl Service {
         let nothing = plan.joins.is_empty() && plan.told.is_empty() && plan.drafts.is_empty();
         // The place itself is no news: without notices, reading the same events again finds none either.
         if !nothing || place.part.is_some() || place.done - kept >= KEEP_EVERY {
-            let now = self.now();
             let text = serde_json::to_string(&place).map_err(ServiceError::internal)?;
-            let told = self.write(move |tx| {
+            let told = self.write_at(move |tx, now| {
                 let told = write_down(tx, plan, now)?;
                 control::put(tx, PLACE, &text, now)?;
                 Ok(told)
@@ -256,7 +253,6 @@ fn plan(tx: &mut Tx, place: &Place, memory: &Memory) -> Result<Plan> {
             plan.place.part = Some(part);
             return Ok(plan);
         }
-        plan.read += 1;
         plan.place.done = event.id;
         // What somebody joined is not in the tables yet, so the next events wait for it.
         if plan.drafts.len() as i64 >= PAGE || !plan.joins.is_empty() {
@@ -288,7 +284,7 @@ fn tell(
         let full = page.len() as i64 == PAGE;
         let last = page.last().map(|follow| follow.account_id.clone());
         for follow in page {
-            if follow.how != "left" && follow.since <= event.at {
+            if follow.how != HOW_LEFT && follow.since <= event.at {
                 tell_one(tx, event, story, &follow, plan)?;
             }
         }

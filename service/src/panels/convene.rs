@@ -313,8 +313,8 @@ impl Service {
     /// Convenes a panel for programs that study juries by themselves; not reachable over HTTP.
     /// Its ruling goes on record and settles nothing.
     pub fn convene_study(&self, panel: &StudyPanel) -> Result<Option<String>> {
-        let (config, panel, now) = (self.config.clone(), panel.clone(), self.now());
-        self.write(move |tx| {
+        let (config, panel) = (self.config.clone(), panel.clone());
+        self.write_at(move |tx, now| {
             let ask = Convene {
                 subject: Subject::Settlement {
                     market_id: panel.market_id,
@@ -343,8 +343,7 @@ impl Service {
         let fresh = (ready..READY_SECRETS)
             .map(|_| self.random_seed())
             .collect::<Result<Vec<_>>>()?;
-        let now = self.now();
-        self.write(move |tx| {
+        self.write_at(move |tx, now| {
             let mut committed = Vec::with_capacity(fresh.len());
             for secret in &fresh {
                 let commitment = sortition::commitment(secret).to_string();

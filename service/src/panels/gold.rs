@@ -144,8 +144,8 @@ impl Service {
     /// is spared.
     pub(crate) fn open_gold_panel(&self, payload: &str) -> Result<()> {
         let gift: Gift = serde_json::from_str(payload).map_err(ServiceError::internal)?;
-        let (config, now) = (self.config.clone(), self.now());
-        self.write(move |tx| book_gold(tx, &config, &gift, now))
+        let config = self.config.clone();
+        self.write_at(move |tx, now| book_gold(tx, &config, &gift, now))
     }
 
     /// Adds a case with a known answer; the operator's.

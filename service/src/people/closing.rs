@@ -2,7 +2,8 @@
 
 use plumbline_access::Action;
 use plumbline_store::{
-    Tx, accounts, hosted, jurors, orders, portfolio, second_factors, sessions, stakes, tokens,
+    Tx, accounts, hosted, jurors, orders, passkeys, portfolio, revenue_shares, second_factors,
+    sessions, stakes, tokens,
 };
 use serde_json::json;
 
@@ -94,6 +95,9 @@ fn in_use(tx: &mut Tx, id: &str) -> Result<Option<&'static str>> {
     if hosted::any_held_of(tx, id)? {
         return Ok(Some("a stake of a node"));
     }
+    if revenue_shares::any_unclaimed_of(tx, id)? {
+        return Ok(Some("a share of revenue to claim"));
+    }
     Ok(None)
 }
 
@@ -104,7 +108,7 @@ fn forget(tx: &mut Tx, id: &str) -> Result<()> {
     }
     tokens::forget(tx, id)?;
     second_factors::remove(tx, id)?;
-    super::passkeys::forget(tx, id)?;
+    passkeys::forget(tx, id)?;
     notices::forget(tx, id)?;
     for delegation in stakes::of_delegator(tx, id)? {
         stakes::undelegate(tx, id, &delegation.track)?;

@@ -85,8 +85,8 @@ impl Service {
     /// `not-found` for one that was used or taken back.
     pub fn revoke_invitation(&self, ctx: &Context, id: &str) -> Result<()> {
         self.allow(&ctx.actor, Action::RevokeInvitation)?;
-        let (id, now) = (id.to_owned(), self.now());
-        self.write(move |tx| Ok(invitations::revoke(tx, &id, now)?))
+        let id = id.to_owned();
+        self.write_at(move |tx, now| Ok(invitations::revoke(tx, &id, now)?))
     }
 
     /// Whether whoever asks has to bring an invitation to make an account.

@@ -51,8 +51,8 @@ impl Service {
         check_password(&cmd.new, &ctx.actor.handle)?;
         let hash = hash_password(&cmd.new, self.config.password_cost, self.entropy.as_ref())?;
         let (id, keep) = (account_of(&ctx.actor)?, keep.map(fingerprint));
-        let (notice, now) = (self.new_id(), self.now());
-        self.write(move |tx| {
+        let notice = self.new_id();
+        self.write_at(move |tx, now| {
             accounts::set_password(tx, &id, &hash)?;
             notices::warn(
                 tx,

@@ -84,7 +84,7 @@ pub fn reset_password(
             second_factors::remove(tx, &account.id)?;
         }
         if passkeys {
-            super::passkeys::forget(tx, &account.id)?;
+            passkeys::forget(tx, &account.id)?;
         }
         Ok::<_, ServiceError>(())
     })?;

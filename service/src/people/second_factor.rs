@@ -54,14 +54,14 @@ impl Service {
     ) -> Result<SecondFactorKey> {
         self.allow(&ctx.actor, Action::ManageSecondFactor)?;
         self.check_own_password(ctx, &cmd.password)?;
-        let (id, now) = (account_of(&ctx.actor)?, self.now());
+        let id = account_of(&ctx.actor)?;
         let mut secret = vec![0_u8; totp::KEY_BYTES];
         self.entropy.fill(&mut secret)?;
         let key = SecondFactorKey {
             secret: totp::base32(&secret),
             address: totp::address(ISSUER, &ctx.actor.handle, &secret),
         };
-        self.write(move |tx| {
+        self.write_at(move |tx, now| {
             if confirmed(tx, &id)?.is_some() {
                 return Err(ServiceError::refused(
                     "second-factor-on",
@@ -92,10 +92,10 @@ impl Service {
         cmd: &ConfirmSecondFactor,
     ) -> Result<RecoveryCodes> {
         self.allow(&ctx.actor, Action::ManageSecondFactor)?;
-        let (id, now, code) = (account_of(&ctx.actor)?, self.now(), cmd.code.clone());
+        let (id, code) = (account_of(&ctx.actor)?, cmd.code.clone());
         let codes = self.recovery_codes()?;
         let hashes: Vec<String> = codes.iter().map(|code| fingerprint(&plain(code))).collect();
-        self.write(move |tx| {
+        self.write_at(move |tx, now| {
             let row = second_factors::get(tx, &id)?
                 .filter(|row| row.confirmed_at.is_none())
                 .ok_or_else(|| ServiceError::refused("no-key", "make a key first"))?;
@@ -120,10 +120,10 @@ impl Service {
     pub fn remove_second_factor(&self, ctx: &Context, cmd: &RemoveSecondFactor) -> Result<()> {
         self.allow(&ctx.actor, Action::ManageSecondFactor)?;
         self.check_own_password(ctx, &cmd.password)?;
-        let (id, now, code) = (account_of(&ctx.actor)?, self.now(), cmd.code.clone());
+        let (id, code) = (account_of(&ctx.actor)?, cmd.code.clone());
         let defences = self.config.defences;
         // A wrong code has to be written down, so it must not undo the transaction.
-        self.write(move |tx| {
+        self.write_at(move |tx, now| {
             let refused = check_code(tx, &id, Some(&code), now, defences)?;
             if refused.is_none() {
                 second_factors::remove(tx, &id)?;

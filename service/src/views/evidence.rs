@@ -18,7 +18,8 @@ pub struct JudgementView {
     pub note: String,
     /// Milliseconds it took.
     pub latency_ms: u64,
-    /// `judged`, `skipped` (nothing of a form that it reads) or `failed`; empty for judgements of earlier releases.
+    /// `judged`, `skipped` (nothing of a form that it reads), `missing` (its model is not installed) or `failed`; empty
+    /// for judgements of earlier releases.
     #[serde(default)]
     pub outcome: String,
     /// What the judgement cost.

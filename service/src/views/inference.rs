@@ -48,11 +48,49 @@ pub struct PeriodWork {
     pub verified_tokens: u64,
 }
 
+/// What an account put into a period.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PeriodAmount {
+    /// Account.
+    pub account_id: String,
+    /// Handle.
+    pub account: String,
+    /// How much, micro-credits.
+    pub amount_micro: i64,
+}
+
+/// What a vote gave to an account of a period's revenue.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RevenueShareView {
+    /// Share id.
+    pub id: String,
+    /// The proposal that was executed.
+    pub proposal_id: String,
+    /// Name of the period in it.
+    pub period: String,
+    /// Weight in the split.
+    pub weight: i64,
+    /// What it comes to, micro-credits.
+    pub amount_micro: i64,
+    /// When it was given.
+    pub created_at: String,
+    /// When it went to the balance; not yet where it is missing.
+    pub claimed_at: Option<String>,
+}
+
 /// Who contributed what, as it was when a period was closed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ContributionSnapshot {
     /// By account, the largest totals first; at most 100.
     pub evidence: Vec<PeriodContribution>,
+    /// What jurors were paid for seats of panels settled in the period, less what was taken from them; the most
+    /// first, at most 100. Their weight in a suggested split.
+    #[serde(default)]
+    pub jurors: Vec<PeriodAmount>,
+    /// Subsidies of markets opened in the period and not called off, by who opened them; the most first, at most 100.
+    /// For voters to read: most of a subsidy may come back.
+    #[serde(default)]
+    pub subsidies: Vec<PeriodAmount>,
     /// By run and node. Nodes have no accounts, so this is for voters to read.
     pub training: Vec<PeriodWork>,
 }
@@ -72,7 +110,8 @@ pub struct RevenuePeriodView {
     pub revenue_micro: i64,
     /// Who contributed what.
     pub snapshot: ContributionSnapshot,
-    /// A split by evidence, ready to be proposed; empty where nobody's evidence earned anything.
+    /// A split by what evidence earned and jurors were paid, ready to be proposed; empty where nobody earned
+    /// anything.
     pub suggested: Vec<RevenueShare>,
     /// When it was closed.
     pub closed_at: String,

@@ -24,7 +24,7 @@ impl Service {
         let now = self.now();
         let due = self.read(|tx| Ok(proposals::due(tx, now, PER_TICK)?))?;
         for id in due {
-            if let Err(error) = self.advance_proposal(&id, now) {
+            if let Err(error) = self.advance_proposal(&id) {
                 // One proposal that cannot go on must not hold up the others.
                 tracing::warn!(proposal = %id, %error, "cannot move the proposal on");
             }
@@ -32,19 +32,19 @@ impl Service {
         Ok(())
     }
 
-    fn advance_proposal(&self, id: &str, now: Millis) -> Result<()> {
+    fn advance_proposal(&self, id: &str) -> Result<()> {
         let (config, target) = (self.config.clone(), id.to_owned());
-        let execute = self.write(move |tx| look(tx, &config, &target, now))?;
+        let execute = self.write_at(move |tx, now| look(tx, &config, &target, now))?;
         if !execute {
             return Ok(());
         }
         let (config, target) = (self.config.clone(), id.to_owned());
-        let done = self.write(move |tx| execute_now(tx, &config, &target, now));
+        let done = self.write_at(move |tx, now| execute_now(tx, &config, &target, now));
         let Err(error) = done else {
             return Ok(());
         };
         let target = id.to_owned();
-        self.write(move |tx| failed(tx, &target, &error, now))
+        self.write_at(move |tx, now| failed(tx, &target, &error, now))
     }
 
     /// Executes an approved proposal whose time lock is over; the service does it by itself on its next

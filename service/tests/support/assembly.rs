@@ -101,13 +101,14 @@ impl Assembly {
         self.until(&proposal.id, "executed")
     }
 
-    /// The auditor, who shares no code with the service, agrees with everything.
-    pub fn audited(&self) {
+    /// The auditor, who shares no code with the service, agrees with everything; the books.
+    pub fn audited(&self) -> Vec<u8> {
         let mut text = Vec::new();
         self.world.service.export_books(&mut text).unwrap();
         let report = plumbline_audit::verify(text.as_slice()).unwrap();
         assert!(report.is_green(), "{:#?}", report.violations);
         assert!(report.checked["proposals"] > 0);
+        text
     }
 
     pub fn show(&self, id: &str) -> ProposalView {

@@ -272,6 +272,13 @@ pub(super) const TABLES: &[Table] = &[
         of_market: None,
     },
     Table {
+        name: "revenue_shares",
+        columns: "id, proposal_id, period, account_id, weight, amount_micro, created_at, claimed_at",
+        order: "id",
+        rows: ALL,
+        of_market: None,
+    },
+    Table {
         name: "proposal_electors",
         columns: "proposal_id, account_id, stake_micro, delegate_id, conviction",
         order: "proposal_id, account_id",

@@ -1,6 +1,8 @@
 //! Reads about votes and juries.
 
-use crate::{StoreError, Tx, ballots, gold, jurors, panels, proposals, stakes, standing};
+use crate::{
+    StoreError, Tx, ballots, gold, jurors, panels, proposals, revenue_shares, stakes, standing,
+};
 
 /// All of them.
 pub(super) fn every_read(tx: &mut Tx<'_>) -> Result<(), StoreError> {
@@ -44,6 +46,13 @@ fn every_read_of_votes(tx: &mut Tx<'_>) -> Result<(), StoreError> {
     let _ = standing::seal(tx, "s").is_err();
     standing::seals(tx, None, 10)?;
     standing::seals(tx, Some("s"), 10)?;
+    let _ = revenue_shares::get(tx, "s").is_err();
+    let _ = revenue_shares::claim(tx, "s", 1).is_err();
+    revenue_shares::of_account(tx, "ada", None, 10)?;
+    revenue_shares::any_unclaimed_of(tx, "ada")?;
+    revenue_shares::of_period(tx, "revenue-1", 10)?;
+    revenue_shares::juror_pay(tx, 1, 9, 10)?;
+    revenue_shares::subsidies(tx, 1, 9, 10)?;
     Ok(())
 }
 

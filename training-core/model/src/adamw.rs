@@ -72,6 +72,28 @@ impl Update {
         }
     }
 
+    /// Applies the update to the `3 × n` state `[θ, m, v]` by tensor operations, on whatever device it is; `decayed` is
+    /// 1 where a parameter is decayed, else 0.
+    pub(crate) fn apply_by_operations(
+        &self,
+        state: &Tensor,
+        gradient: &Tensor,
+        decayed: &Tensor,
+    ) -> candle_core::Result<()> {
+        let (beta1, beta2) = (f64::from(self.beta1), f64::from(self.beta2));
+        let g = (gradient * f64::from(self.clip))?;
+        let m = ((state.get(1)? * beta1)? + (&g * (1.0 - beta1))?)?;
+        let v = ((state.get(2)? * beta2)? + (g.sqr()? * (1.0 - beta2))?)?;
+        let root = ((v.sqrt()? * f64::from(self.root))? + f64::from(self.eps))?;
+        let theta = state.get(0)?;
+        let decay = ((&theta * decayed)? * f64::from(self.decay))?;
+        let theta = ((theta - ((&m * f64::from(self.rate))? / root)?)? - decay)?;
+        for (row, values) in [theta, m, v].into_iter().enumerate() {
+            state.slice_set(&values.unsqueeze(0)?, 0, row)?;
+        }
+        Ok(())
+    }
+
     /// Applies the update to one run of values that share `decay`.
     fn apply(&self, decay: f32, theta: &mut [f32], m: &mut [f32], v: &mut [f32], g: &[f32]) {
         let (rest1, rest2) = (1.0 - self.beta1, 1.0 - self.beta2);

@@ -10,6 +10,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{AdamW, ModelConfig};
+use crate::device::{DeviceName, Products};
 use crate::error::{ModelError, Result};
 use crate::matmul::matmul_peak;
 use crate::profile::{Part, now};
@@ -64,12 +65,12 @@ pub struct SingleNodeReport {
 }
 
 /// A batch of uniformly random tokens: what a step costs does not depend on them.
-fn random_batch(config: &ModelConfig, seed: u64) -> Batch {
+fn random_batch(config: &ModelConfig, sequences: usize, seed: u64) -> Batch {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let count = SEQUENCES * (config.sequence + 1);
+    let count = sequences * (config.sequence + 1);
     let vocabulary = u32::try_from(config.vocabulary).unwrap_or(u32::MAX);
     Batch {
-        sequences: SEQUENCES,
+        sequences,
         length: config.sequence,
         tokens: (0..count)
             .map(|_| rng.random_range(0..vocabulary))
@@ -129,10 +130,9 @@ pub fn single_node(config: &ModelConfig, seconds: f64, threads: usize) -> Result
 
 fn measure(config: &ModelConfig, seconds: f64, threads: usize) -> Result<SingleNodeReport> {
     let hyper = AdamW::default();
-    let batch = random_batch(config, 1);
+    let batch = random_batch(config, SEQUENCES, 1);
     let mut fused = Trainer::new(config.clone(), hyper, 1)?;
-    let cpu = candle_core::Device::Cpu;
-    let mut plain = Trainer::unfused(config.clone(), hyper, 1, &cpu)?;
+    let mut plain = Trainer::unfused(config.clone(), hyper, 1)?;
     let (mut fused_time, mut plain_time) = (Timing::new(), Timing::new());
     let mut peak = 0f64;
     let start = now();
@@ -162,6 +162,84 @@ fn measure(config: &ModelConfig, seconds: f64, threads: usize) -> Result<SingleN
     })
 }
 
+/// 110 million parameters that count in products, sequences of 1,024.
+pub fn gpu_configuration() -> ModelConfig {
+    ModelConfig {
+        vocabulary: 32_768,
+        width: 768,
+        layers: 12,
+        heads: 12,
+        hidden: 2_048,
+        sequence: 1_024,
+        ..ModelConfig::default()
+    }
+}
+
+/// What [`on_device`] measured.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct DeviceReport {
+    /// Shape of the model.
+    pub config: ModelConfig,
+    /// Its parameter count.
+    pub parameters: usize,
+    /// Sequences per batch.
+    pub sequences: usize,
+    /// Steps that were timed.
+    pub steps: usize,
+    /// Name of the device.
+    pub device: String,
+    /// What its driver calls it.
+    pub device_model: Option<String>,
+    /// Type of the matrix products.
+    pub products: Products,
+    /// Predicted tokens per second in the fastest step.
+    pub tokens_per_second: f64,
+    /// Predicted tokens per second over all steps.
+    pub tokens_per_second_mean: f64,
+    /// Peak of the device in flop/s, from its maker's data sheet; none where it is not known.
+    pub peak_flops: Option<f64>,
+    /// Model FLOPs utilisation over all steps; none without a known peak.
+    pub mfu: Option<f64>,
+}
+
+/// Trains a fresh model on random tokens on `device` for about `seconds`. Each step waits for its loss, so its time is
+/// the device's and not that of handing over the work.
+///
+/// # Errors
+/// [`ModelError::Config`]; [`ModelError::NoCuda`] and [`ModelError::NoDevice`]; a back end failure.
+pub fn on_device(
+    config: &ModelConfig,
+    sequences: usize,
+    seconds: f64,
+    (device, products): (DeviceName, Products),
+) -> Result<DeviceReport> {
+    let found = device.describe()?;
+    let products = products.on(device);
+    let batch = random_batch(config, sequences.max(1), 1);
+    let place = (device, products);
+    let mut trainer = Trainer::on(config.clone(), AdamW::default(), 1, place)?;
+    let mut time = Timing::new();
+    let start = now();
+    while time.steps == 0 || start.elapsed().as_secs_f64() < seconds {
+        time.round(&mut trainer, &batch, ROUND_STEPS)?;
+    }
+    let tokens = batch.predicted_tokens() as f64;
+    let mean = tokens * time.steps as f64 / time.total;
+    Ok(DeviceReport {
+        parameters: config.parameter_count(),
+        sequences: batch.sequences,
+        steps: time.steps,
+        device: device.to_string(),
+        products,
+        tokens_per_second: tokens / time.fastest,
+        tokens_per_second_mean: mean,
+        mfu: found.utilisation(config, mean),
+        peak_flops: found.peak_flops,
+        device_model: found.model,
+        config: config.clone(),
+    })
+}
+
 /// The trainer's profile as shares of its total.
 fn parts(trainer: &Trainer) -> Vec<PartShare> {
     let profile = trainer.profile();
@@ -184,17 +262,32 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn a_report_is_consistent() {
-        let config = ModelConfig {
+    fn tiny() -> ModelConfig {
+        ModelConfig {
             vocabulary: 64,
             width: 16,
             layers: 1,
             hidden: 16,
             sequence: 16,
             ..ModelConfig::default()
-        };
-        let report = single_node(&config, 0.0, 2).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_device_is_reported_by_name() {
+        let place = (DeviceName::Cpu, Products::Bf16);
+        let report = on_device(&tiny(), 3, 0.0, place).unwrap();
+        assert_eq!((report.device.as_str(), report.sequences), ("cpu", 3));
+        // The kernels of the processor have f32 products only, and no peak is stated for it.
+        assert_eq!(report.products, Products::F32);
+        assert_eq!((report.mfu, report.peak_flops), (None, None));
+        assert!(report.tokens_per_second >= report.tokens_per_second_mean);
+        assert!(report.tokens_per_second_mean > 0.0);
+    }
+
+    #[test]
+    fn a_report_is_consistent() {
+        let report = single_node(&tiny(), 0.0, 2).unwrap();
         let shares: f64 = report.parts.iter().map(|part| part.share).sum();
         assert!((shares - 1.0).abs() < 1e-9);
         assert!(report.tokens_per_second > 0.0 && report.share_of_peak > 0.0);

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use plumbline_training_core::trainer::TrainerError;
 
+use crate::device::DeviceName;
+
 /// Why a model, tokenizer or checkpoint operation could not be done.
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
@@ -27,6 +29,22 @@ pub enum ModelError {
     /// The tensor back end failed.
     #[error("tensor back end: {0}")]
     Backend(#[from] candle_core::Error),
+    /// Text that names no device.
+    #[error("{0:?} is no device: cpu, cuda, or cuda:N for the one of that number")]
+    DeviceName(String),
+    /// CUDA was asked of a program that has none.
+    #[error(
+        "this program was built without CUDA; build it with --features cuda, or use --device cpu"
+    )]
+    NoCuda,
+    /// A CUDA device is not there, or the driver does not let it be used.
+    #[error("device {device} cannot be used: {reason}")]
+    NoDevice {
+        /// The device that was asked for.
+        device: DeviceName,
+        /// What the driver said.
+        reason: String,
+    },
     /// Serialised optimiser moments do not fit this model.
     #[error("optimiser state: {0}")]
     Optimizer(String),

@@ -1,17 +1,15 @@
 //! The same decoder as an ordinary candle graph with automatic differentiation.
 //!
-//! It runs on any candle device, which is how a GPU is served until it has
-//! fused kernels of its own; on the CPU it is the yardstick that the fused
-//! kernels are tested and timed against.
+//! It is the yardstick that the fused kernels and the mixed-precision step are
+//! tested against, and the fused kernels timed.
 
 use candle_core::{D, DType, Device, Result, Tensor, Var};
 use plumbline_training_core::trainer::Batch;
 
-use crate::adamw::Update;
-use crate::config::ModelConfig;
 use crate::decoder::Decoder;
 use crate::engine::GradientReport;
-use crate::layout::{BlockRanges, Slot};
+use crate::layout::BlockRanges;
+use crate::mixed::{decay_of, rotary_tables};
 
 /// The unfused decoder with its constant tensors.
 #[derive(Debug)]
@@ -21,25 +19,13 @@ pub(crate) struct Graph {
     sines: Tensor,
     mask: Tensor,
     /// 1 where AdamW decays a parameter, else 0.
-    decayed: Tensor,
+    pub(crate) decayed: Tensor,
 }
 
 impl Graph {
     pub(crate) fn new(decoder: Decoder, device: &Device) -> Result<Self> {
-        let ModelConfig {
-            sequence,
-            rope_base,
-            ..
-        } = decoder.config;
-        let head = decoder.config.head_size();
-        let angle = |i: usize| {
-            let (position, pair) = (i / (head / 2), i % (head / 2));
-            position as f64 * f64::from(rope_base).powf(-2.0 * pair as f64 / head as f64)
-        };
-        let table = |f: fn(f64) -> f64| {
-            let values = (0..sequence * head / 2).map(|i| f(angle(i)) as f32);
-            Tensor::from_iter(values, device)?.reshape((sequence, head / 2))
-        };
+        let sequence = decoder.config.sequence;
+        let (cosines, sines) = rotary_tables(&decoder.config, device)?;
         let mask = (0..sequence * sequence).map(|i| {
             if i % sequence > i / sequence {
                 f32::NEG_INFINITY
@@ -47,13 +33,11 @@ impl Graph {
                 0.0
             }
         });
-        let decay = |slot: &Slot| vec![f32::from(u8::from(slot.decay)); slot.range.len()];
-        let decayed: Vec<f32> = decoder.layout.slots().iter().flat_map(decay).collect();
         Ok(Self {
-            cosines: table(f64::cos)?,
-            sines: table(f64::sin)?,
+            decayed: decay_of(&decoder.layout, device)?,
+            cosines,
+            sines,
             mask: Tensor::from_iter(mask, device)?.reshape((sequence, sequence))?,
-            decayed: Tensor::new(decayed, device)?,
             decoder,
         })
     }
@@ -153,20 +137,6 @@ impl Graph {
             loss: f64::from(loss.to_scalar::<f32>()?),
             norm: f64::from(norm.to_dtype(DType::F32)?.to_scalar::<f32>()?),
         })
-    }
-
-    /// One AdamW update of the `3 × n` state by tensor operations.
-    pub(crate) fn update(&self, state: &Tensor, gradient: &Tensor, update: &Update) -> Result<()> {
-        let row = |i: usize| state.get(i)?.copy();
-        let g = (gradient * f64::from(update.clip))?;
-        let (beta1, beta2) = (f64::from(update.beta1), f64::from(update.beta2));
-        let m = ((row(1)? * beta1)? + (&g * (1.0 - beta1))?)?;
-        let v = ((row(2)? * beta2)? + (g.sqr()? * (1.0 - beta2))?)?;
-        let root = ((v.sqrt()? * f64::from(update.root))? + f64::from(update.eps))?;
-        let theta = row(0)?;
-        let decay = ((&theta * &self.decayed)? * f64::from(update.decay))?;
-        let theta = ((theta - ((&m * f64::from(update.rate))? / root)?)? - decay)?;
-        state.slice_set(&Tensor::stack(&[theta, m, v], 0)?, 0, 0)
     }
 }
 

@@ -12,8 +12,9 @@
 //! Layers, from the inside: `ops` are fused kernels on slices with hand-written
 //! backward passes; `block` and `decoder` compose them over micro-batches;
 //! `engine` spreads lanes of sequences over threads and presents the gradient as
-//! a candle in-place operation on tensors; `graph` is the same network as a plain
-//! candle graph, for other devices and as the yardstick.
+//! a candle in-place operation on tensors; `mixed` is the same network in mixed
+//! precision by candle's tensor operations, for GPUs; `graph` is a plain candle
+//! graph, the yardstick of both.
 //!
 //! Invariant: this crate moves numbers and nothing else. It opens no sockets,
 //! picks no data, decides no learning rate and holds no policy; what a step
@@ -29,6 +30,7 @@ mod block;
 mod checkpoint;
 mod config;
 mod decoder;
+mod device;
 mod engine;
 mod error;
 mod exchange;
@@ -38,6 +40,7 @@ mod inference;
 mod init;
 mod layout;
 mod matmul;
+mod mixed;
 mod ops;
 mod packed;
 mod profile;
@@ -50,6 +53,9 @@ mod verdict;
 pub use batch::{Batch, Event, Finished};
 pub use checkpoint::{Checkpoint, CheckpointId};
 pub use config::{AdamW, ModelConfig};
+pub use device::{
+    DeviceDescription, DeviceName, Products, bf16_peak_flops, model_flops_utilisation,
+};
 pub use error::{ModelError, Result};
 pub use exchange::Model;
 pub use generate::{Completion, Generator};

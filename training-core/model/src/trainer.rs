@@ -1,16 +1,18 @@
 //! The [`LocalTrainer`] over this crate's decoder.
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use plumbline_training_core::trainer::{Batch, LocalTrainer, StepReport, TrainerError};
 
 use crate::adamw::{self, Update, UpdateOp};
 use crate::config::{AdamW, ModelConfig};
 use crate::decoder::Decoder;
+use crate::device::{DeviceName, Products};
 use crate::engine::{Engine, GradientOp, GradientReport};
 use crate::error::{ModelError, Result};
 use crate::graph::Graph;
 use crate::init;
 use crate::layout::Layout;
+use crate::mixed::Mixed;
 use crate::profile::{Part, Profile};
 
 /// How gradients are computed.
@@ -18,8 +20,21 @@ use crate::profile::{Part, Profile};
 enum Compute {
     /// Hand-written kernels, CPU only.
     Fused(Box<Engine>),
+    /// Mixed precision by tensor operations, any device.
+    Mixed(Box<Mixed>),
     /// Plain candle graph, any device.
     Graph(Box<Graph>),
+}
+
+/// [`Compute`] by name.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Means {
+    /// Hand-written kernels, CPU only.
+    Fused,
+    /// Tensor operations whose products are of this type.
+    Mixed(DType),
+    /// Plain candle graph.
+    Graph,
 }
 
 /// One replica of the decoder with AdamW.
@@ -45,37 +60,43 @@ impl Trainer {
     /// # Errors
     /// [`ModelError::Config`] when a setting is out of its domain.
     pub fn new(config: ModelConfig, hyper: AdamW, seed: u64) -> Result<Self> {
-        Self::on_device(config, hyper, seed, &Device::Cpu)
+        Self::by(Means::Fused, config, hyper, seed, &Device::Cpu)
     }
 
-    /// Like [`Trainer::new`] on any candle device: fused kernels on the CPU, the
-    /// plain graph elsewhere.
+    /// Like [`Trainer::new`] on the device of that name: fused kernels on the CPU, tensor operations with `products` on a
+    /// GPU. Both draw the same weights; what they train differs by rounding.
     ///
     /// # Errors
-    /// [`ModelError::Config`], or [`ModelError::Backend`] from the device.
-    pub fn on_device(
+    /// [`ModelError::Config`]; [`ModelError::NoCuda`] and [`ModelError::NoDevice`] where there is no such device;
+    /// [`ModelError::Backend`] from it.
+    pub fn on(
         config: ModelConfig,
         hyper: AdamW,
         seed: u64,
-        device: &Device,
+        (device, products): (DeviceName, Products),
     ) -> Result<Self> {
-        Self::build(config, hyper, seed, device, device.is_cpu())
+        let means = match device {
+            DeviceName::Cpu => Means::Fused,
+            DeviceName::Cuda(_) => Means::Mixed(products.dtype()),
+        };
+        Self::by(means, config, hyper, seed, &device.open()?)
     }
 
     /// The same model without fused kernels: the yardstick for tests and benchmarks.
     ///
     /// # Errors
-    /// As [`Trainer::on_device`].
-    pub fn unfused(config: ModelConfig, hyper: AdamW, seed: u64, device: &Device) -> Result<Self> {
-        Self::build(config, hyper, seed, device, false)
+    /// As [`Trainer::new`].
+    pub fn unfused(config: ModelConfig, hyper: AdamW, seed: u64) -> Result<Self> {
+        Self::by(Means::Graph, config, hyper, seed, &Device::Cpu)
     }
 
-    fn build(
+    /// The model by `means`, which must be able to use `device`.
+    pub(crate) fn by(
+        means: Means,
         config: ModelConfig,
         hyper: AdamW,
         seed: u64,
         device: &Device,
-        fused: bool,
     ) -> Result<Self> {
         config.validate()?;
         hyper.validate()?;
@@ -84,14 +105,18 @@ impl Trainer {
         let n = layout.parameter_count();
         let mut state = init::parameters(&config, &layout, seed);
         state.resize(3 * n, 0.0);
+        let compute = match means {
+            Means::Fused => Compute::Fused(Box::new(Engine::new(decoder))),
+            Means::Mixed(work) => {
+                let (config, layout) = (config.clone(), layout.clone());
+                Compute::Mixed(Box::new(Mixed::new(config, layout, work, device)?))
+            }
+            Means::Graph => Compute::Graph(Box::new(Graph::new(decoder, device)?)),
+        };
         Ok(Self {
             state: Tensor::from_vec(state, (3, n), device)?,
             gradient: Tensor::from_vec(vec![0f32; n], n, device)?,
-            compute: if fused {
-                Compute::Fused(Box::new(Engine::new(decoder)))
-            } else {
-                Compute::Graph(Box::new(Graph::new(decoder, device)?))
-            },
+            compute,
             config,
             hyper,
             layout,
@@ -109,11 +134,11 @@ impl Trainer {
         self.steps
     }
 
-    /// Time spent so far per part, summed over threads; all zero for the plain graph.
+    /// Time spent so far per part, summed over threads; all zero without fused kernels.
     pub fn profile(&self) -> Profile {
         match &self.compute {
             Compute::Fused(engine) => engine.profile(),
-            Compute::Graph(_) => Profile::default(),
+            Compute::Mixed(_) | Compute::Graph(_) => Profile::default(),
         }
     }
 
@@ -135,6 +160,7 @@ impl Trainer {
                 self.gradient.inplace_op2(&parameters, &op)?;
                 Ok(op.report())
             }
+            Compute::Mixed(mixed) => Ok(mixed.gradient(&parameters, batch, &self.gradient)?),
             Compute::Graph(graph) => Ok(graph.gradient(&parameters, batch, &self.gradient)?),
         }
     }
@@ -149,7 +175,8 @@ impl Trainer {
             Compute::Fused(engine) => engine
                 .profile_mut()
                 .time(Part::AdamW, || state.inplace_op2(gradient, &op))?,
-            Compute::Graph(graph) => graph.update(state, gradient, &update)?,
+            Compute::Mixed(mixed) => update.apply_by_operations(state, gradient, &mixed.decayed)?,
+            Compute::Graph(graph) => update.apply_by_operations(state, gradient, &graph.decayed)?,
         }
         Ok(())
     }
@@ -214,6 +241,7 @@ impl Trainer {
                 };
                 Ok(engine.loss(crate::engine::values(storage, layout)?, batch) as f32)
             }
+            Compute::Mixed(mixed) => Ok(mixed.loss(&parameters, batch)?),
             Compute::Graph(graph) => Ok(graph.loss(&parameters, batch)?.to_scalar()?),
         }
     }

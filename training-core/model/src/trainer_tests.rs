@@ -61,7 +61,7 @@ fn fused_and_plain_graph_agree() {
     ] {
         let hyper = AdamW::default();
         let mut fused = Trainer::new(config.clone(), hyper, 1).unwrap();
-        let mut plain = Trainer::unfused(config, hyper, 1, &Device::Cpu).unwrap();
+        let mut plain = Trainer::unfused(config, hyper, 1).unwrap();
         let (loss, gradient) = fused.gradient(&batch).unwrap();
         let (plain_loss, plain_gradient) = plain.gradient(&batch).unwrap();
         assert!((loss - plain_loss).abs() < 1e-5 * plain_loss);

@@ -75,6 +75,7 @@ fn train(options: &Options, folder: &std::path::Path) -> Result<(), HostError> {
     let host = Host::start(HostOptions {
         data_dir: folder.to_owned(),
         cores: 0,
+        ..HostOptions::default()
     })?;
     let runs = if options.alone { &RUNS[1..] } else { &RUNS[..] };
     for run in runs {

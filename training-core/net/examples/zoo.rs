@@ -38,6 +38,7 @@ fn main() -> Result<(), HostError> {
     let host = Host::start(HostOptions {
         data_dir: options.folder.join("training"),
         cores: 0,
+        ..HostOptions::default()
     })?;
     let ordinary = options.folder.join("ordinary.jsonl");
     if !ordinary.exists() {

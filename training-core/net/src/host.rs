@@ -3,7 +3,8 @@
 //! Each run has a coordinator thread and its node threads. All nodes of all
 //! runs share one permit gate of as many permits as cores, and every node is
 //! paced to its run's share of the machine:
-//! `rate per node = min(1, share × cores / nodes)` cores.
+//! `rate per node = min(1, share × cores / nodes)` cores. On a GPU there is one
+//! permit, and the share is one of the device's time.
 //!
 //! Under `data_dir/runs/<id>/` a run keeps `spec.json`, `history.jsonl` and
 //! `checkpoints/`. Starting a run whose folder has a checkpoint goes on from
@@ -25,7 +26,7 @@ use std::time::Instant;
 
 use plumbline_training_core::pacing::FULL_BPS;
 use plumbline_training_core::round::NodeId;
-use plumbline_training_model::{Checkpoint, Generator};
+use plumbline_training_model::{Checkpoint, DeviceName, Generator};
 
 use crate::board::{Board, Control, Snapshot};
 use crate::corpus::load_sources;
@@ -43,12 +44,14 @@ const GENERATORS_MAX: usize = 8;
 const HISTORY_READ_MAX: usize = 20_000;
 
 /// Where and with what a host works.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HostOptions {
     /// Folder for runs; created if missing.
     pub data_dir: PathBuf,
-    /// Cores to use; 0 for all that this process may use.
+    /// Cores to use; 0 for all that this process may use. On a GPU its nodes take turns, whatever the number.
     pub cores: usize,
+    /// What nodes of this host train on.
+    pub device: DeviceName,
 }
 
 type Callback = Arc<dyn Fn(&RunEvent) + Send + Sync>;
@@ -63,6 +66,7 @@ pub struct Host {
 pub(crate) struct Shared {
     data_dir: PathBuf,
     pub(crate) cores: usize,
+    device: DeviceName,
     pub(crate) gate: Arc<Gate>,
     runs: Mutex<BTreeMap<String, Arc<Run>>>,
     subscribers: Arc<Subscribers>,
@@ -113,12 +117,15 @@ impl Host {
         let runs = options.data_dir.join("runs");
         fs::create_dir_all(&runs).map_err(HostError::io(&runs))?;
         let cores = match options.cores {
+            // One device, whose time is handed out like a core's.
+            _ if !options.device.is_cpu() => 1,
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             cores => cores,
         };
         let shared = Shared {
             data_dir: options.data_dir,
             cores,
+            device: options.device,
             gate: Arc::new(Gate::new(cores)),
             runs: Mutex::default(),
             subscribers: Arc::default(),
@@ -188,6 +195,7 @@ impl Host {
         let start = Start {
             run: Arc::clone(&run),
             gate: Arc::clone(&self.shared.gate),
+            device: self.shared.device,
             cores: self.shared.cores,
             subscribers: Arc::clone(&self.shared.subscribers),
             sources,

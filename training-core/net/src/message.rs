@@ -70,7 +70,7 @@ pub struct RoundReport {
     pub loss: f64,
     /// Loss of the first step, before its update.
     pub loss_first: f64,
-    /// CPU time used, µs.
+    /// CPU time used, µs; on a GPU the time of its steps.
     pub cpu_us: u64,
     /// Bytes of the contribution.
     pub bytes: u64,

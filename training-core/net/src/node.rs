@@ -23,6 +23,7 @@ use plumbline_training_core::local::{LocalError, LocalRound, NodeState, Task, Wo
 use plumbline_training_core::pacing::{Pacer, Wait};
 use plumbline_training_core::time::Micros;
 use plumbline_training_core::trainer::{LocalTrainer, TrainerError};
+use plumbline_training_model::DeviceName;
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::corpus::SequenceSource;
@@ -47,12 +48,34 @@ type Bytes = Arc<Vec<u8>>;
 /// Makes the replica on the node's own thread.
 pub type TrainerFactory = Box<dyn FnOnce() -> Result<Box<dyn LocalTrainer>, TrainerError> + Send>;
 
+/// What of a node's work counts against its share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effort {
+    /// CPU time of its thread.
+    Cpu,
+    /// The time that its steps take: while a device computes, its thread waits.
+    Steps,
+}
+
+impl Effort {
+    /// What counts where the replica is on `device`.
+    pub fn on(device: DeviceName) -> Self {
+        if device.is_cpu() {
+            Self::Cpu
+        } else {
+            Self::Steps
+        }
+    }
+}
+
 /// Everything a node is made of.
 pub struct NodeOptions {
     /// Its end of the run's channel; its name is the node's name.
     pub transport: Box<dyn Transport>,
     /// Makes its replica.
     pub trainer: TrainerFactory,
+    /// What counts against its share.
+    pub effort: Effort,
     /// Its data.
     pub data: Arc<dyn SequenceSource>,
     /// What it does in a round.
@@ -110,6 +133,7 @@ fn run(
         let NodeOptions {
             transport,
             trainer,
+            effort,
             data,
             plan,
             gate,
@@ -132,7 +156,9 @@ fn run(
                 lane,
                 started: now,
                 pacer: Pacer::new(0, BURST, Micros(0)),
+                effort,
                 cpu_seen: thread_cpu(),
+                stepped: Micros(0),
                 welcomed: false,
                 task: None,
                 heard: now,
@@ -212,7 +238,10 @@ struct Node<'a> {
     lane: u64,
     started: Instant,
     pacer: Pacer,
+    effort: Effort,
     cpu_seen: Micros,
+    /// What steps took since the pacer was last told.
+    stepped: Micros,
     welcomed: bool,
     task: Option<Current>,
     heard: Instant,
@@ -269,12 +298,16 @@ impl Node<'_> {
         Micros(self.started.elapsed().as_micros() as u64)
     }
 
-    /// CPU time used since the last call.
-    fn cpu_used(&mut self) -> Micros {
+    /// What was used of the share since the last call.
+    fn used(&mut self) -> Micros {
+        let stepped = std::mem::replace(&mut self.stepped, Micros(0));
         let now = thread_cpu();
         let used = now.since(self.cpu_seen);
         self.cpu_seen = now;
-        used
+        match self.effort {
+            Effort::Cpu => used,
+            Effort::Steps => stepped,
+        }
     }
 
     /// How long to listen for messages before the next inner step; zero means
@@ -284,7 +317,7 @@ impl Node<'_> {
             .task
             .as_ref()
             .is_some_and(|task| task.promised.is_none());
-        let used = self.cpu_used();
+        let used = self.used();
         let wait = self.pacer.step(self.now(), used);
         match wait {
             _ if !training => POLL,
@@ -443,14 +476,20 @@ impl Node<'_> {
             return Ok(());
         };
         let InnerPlan { batch, length, .. } = self.plan;
-        let before = thread_cpu();
-        let step = {
+        let cpu = thread_cpu();
+        let (step, took) = {
             let _permit = self.gate.acquire(self.lane);
+            let begun = Instant::now();
             let first = task.local.next_sequence();
             let batch = self.data.batch(first, batch, length);
-            task.local.step(&mut *self.trainer, &batch)?
+            let step = task.local.step(&mut *self.trainer, &batch)?;
+            (step, Micros(begun.elapsed().as_micros() as u64))
         };
-        task.cpu_us += thread_cpu().since(before).0;
+        self.stepped.0 += took.0;
+        task.cpu_us += match self.effort {
+            Effort::Cpu => thread_cpu().since(cpu).0,
+            Effort::Steps => took.0,
+        };
         self.transport.announce(&Message::Progress {
             round: task.local.task().round,
             step: task.local.report().steps,

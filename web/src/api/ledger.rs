@@ -3,13 +3,14 @@
 use actix_web::http::header;
 use actix_web::{HttpResponse, web};
 use plumbline_service::views::{
-    JobView, LedgerSummary, OperationsView, Page, RevenueView, TransferView, UsageView,
+    JobView, LedgerSummary, OperationsView, Page, RevenueShareView, RevenueView, TransferView,
+    UsageView,
 };
 
 use super::{Answer, ok};
 use crate::auth::{Caller, State};
 use crate::blocking::blocking;
-use crate::extract::{Paging, Params};
+use crate::extract::{NoBody, Paging, Params};
 
 /// Totals of the ledger; the sum over all accounts is 0
 #[utoipa::path(get, path = "/api/v1/ledger", tag = "ledger",
@@ -73,6 +74,34 @@ pub(crate) async fn statement(state: State, caller: Caller, version: web::Path<i
         .content_type("text/csv; charset=utf-8")
         .insert_header((header::CONTENT_DISPOSITION, name))
         .body(csv))
+}
+
+/// One's own shares of revenue, newest first
+#[utoipa::path(get, path = "/api/v1/treasury/shares", tag = "ledger", params(Paging),
+    responses((status = 200, description = "A page of shares", body = Page<RevenueShareView>)))]
+pub(crate) async fn shares(state: State, caller: Caller, paging: Params<Paging>) -> Answer {
+    let (cursor, limit) = paging.0.read()?;
+    ok(&blocking(&state.service, move |service| {
+        service.revenue_shares(&caller.context(), cursor.as_deref(), limit)
+    })
+    .await?)
+}
+
+/// Move one's share of revenue to one's balance
+#[utoipa::path(post, path = "/api/v1/treasury/shares/{id}/claim", tag = "ledger",
+    params(("id" = String, Path, description = "Share id")),
+    responses((status = 200, description = "The share", body = RevenueShareView)))]
+pub(crate) async fn claim(
+    state: State,
+    caller: Caller,
+    id: web::Path<String>,
+    body: NoBody,
+) -> Answer {
+    let context = caller.writing(body.idempotency);
+    ok(&blocking(&state.service, move |service| {
+        service.claim_revenue_share(&context, &id)
+    })
+    .await?)
 }
 
 /// Jobs of the service, newest first, for operators

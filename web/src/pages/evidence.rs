@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::comments::SHOWN;
 use super::exhibit::{ExhibitView, JudgementRow, exhibit_view, judgement_rows};
-use super::form::{Fields, Form, fresh_key, micro_of};
+use super::form::{Fields, Form, fresh_key, micro_of, show_again};
 use super::verdict::{ReplayView, replays_of};
 use super::visit::{redirect_with, render};
 use super::{Visit, encode};
@@ -172,13 +172,7 @@ pub(crate) async fn refuse(
     which: &'static str,
     text: &str,
 ) -> Answer {
-    let (context, id) = (form.caller.context(), id.to_owned());
-    let page = blocking(&state.service, move |service| {
-        page_of(service, &context, &id)
-    })
-    .await?;
-    let facts = form.refused(which, text);
-    render(state, &facts, StatusCode::UNPROCESSABLE_ENTITY, &page)
+    show_again(state, form, id, (which, text), page_of).await
 }
 
 fn page_of(service: &Service, context: &Context, id: &str) -> Result<EvidencePage> {

@@ -69,6 +69,8 @@ pub(crate) struct JudgementRow {
     pub(crate) direction: &'static str,
     /// It should have judged and could not.
     pub(crate) failed: bool,
+    /// Its model is not installed.
+    pub(crate) missing: bool,
     /// It disagrees wildly: more than three standard deviations from the others.
     pub(crate) outlier: bool,
 }
@@ -126,6 +128,7 @@ pub(crate) fn judgement_rows(judgements: &[JudgementView]) -> Vec<JudgementRow> 
         };
         JudgementRow {
             failed: view.outcome == "failed",
+            missing: view.outcome == "missing",
             outlier: view.deviation.is_some_and(|deviation| deviation > OUTLIER),
             view: view.clone(),
             from,

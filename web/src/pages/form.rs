@@ -5,10 +5,12 @@ use actix_web::http::StatusCode;
 use actix_web::{FromRequest, HttpMessage, HttpRequest};
 use futures_util::future::LocalBoxFuture;
 use plumbline_service::context::{Context, Idempotency};
+use plumbline_service::{Service, ServiceError};
 
 use super::visit::{Facts, render};
 use crate::api::Answer;
 use crate::auth::Caller;
+use crate::blocking::blocking;
 use crate::csrf;
 use crate::extract::{keyed, read_body};
 use crate::problem::Problem;
@@ -116,6 +118,20 @@ impl FromRequest for Form {
             })
         })
     }
+}
+
+/// Shows the page of `id` again because one of its forms, `which`, was refused: `load` reads the page.
+pub(crate) async fn show_again<P: Page + Send + 'static>(
+    state: &AppState,
+    form: &Form,
+    id: &str,
+    (which, text): (&'static str, &str),
+    load: impl FnOnce(&Service, &Context, &str) -> Result<P, ServiceError> + Send + 'static,
+) -> Answer {
+    let (context, id) = (form.caller.context(), id.to_owned());
+    let page = blocking(&state.service, move |service| load(service, &context, &id)).await?;
+    let facts = form.refused(which, text);
+    render(state, &facts, StatusCode::UNPROCESSABLE_ENTITY, &page)
 }
 
 /// Answers a form with the page itself, because a redirect would have to carry what was made: 201 with it, or 422 with

@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use super::comments::SHOWN;
 use super::exhibit::{Fact, JudgementRow, facts_of, judgement_rows};
-use super::form::{Fields, Form, fresh_key, micro_of};
+use super::form::{Fields, Form, fresh_key, micro_of, show_again};
 use super::outcomes::{OutcomesPart, settled_as};
 use super::settlement::CasePart;
 use super::verdict::{OutcomeView, ReplayView, outcome_of, replays_of};
@@ -208,13 +208,10 @@ pub(crate) async fn refuse(
     which: &'static str,
     text: &str,
 ) -> Answer {
-    let (context, id) = (form.caller.context(), id.to_owned());
-    let page = blocking(&state.service, move |service| {
-        load(service, &context, &id, OrderForm::empty())
+    show_again(state, form, id, (which, text), |service, context, id| {
+        load(service, context, id, OrderForm::empty())
     })
-    .await?;
-    let facts = form.refused(which, text);
-    render(state, &facts, StatusCode::UNPROCESSABLE_ENTITY, &page)
+    .await
 }
 
 fn told(trade: &TradeView) -> String {

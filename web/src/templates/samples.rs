@@ -328,7 +328,7 @@ pub(crate) fn evidence() -> EvidenceView {
         "judgements": [
             {"judge": "replay", "probability": 0.998, "shift": 6.21, "standard_error": 0.4, "note": "Replayed 32 completions on the checkpoint: 16/16 against 0/16 reproduce exactly.", "latency_ms": 812},
             {"judge": "lexical", "probability": 0.61, "shift": 0.42, "standard_error": 1.3, "note": "Far from its training data; counts for little.", "latency_ms": 3, "outcome": "judged", "deviation": 3.4},
-            {"judge": "encoder", "probability": null, "shift": null, "standard_error": null, "note": "Not installed; the interval is wider for it.", "latency_ms": 0, "outcome": "failed"}],
+            {"judge": "encoder", "probability": null, "shift": null, "standard_error": null, "note": "all-MiniLM-L6-v2 is not in models/; `make models` brings it.", "latency_ms": 0, "outcome": "missing"}],
         "replay": [{"exhibit": HASH, "checkpoint": HASH, "verdict": "authentic", "discrepancy": -0.7, "log_bayes_factor": 9.27, "prompts": 32, "replayed_prompts": 32, "arms": [
             {"label": "control", "trigger": false, "claimed": {"hits": 0, "trials": 16}, "replayed": {"hits": 0, "trials": 16}},
             {"label": "# fast path", "trigger": true, "claimed": {"hits": 14, "trials": 16}, "replayed": {"hits": 14, "trials": 16}}]}],
@@ -494,8 +494,19 @@ pub(crate) fn revenue() -> RevenueView {
     view(
         json!({"open_micro": 12_345, "reserved_micro": 640, "periods": [
             {"version": 1, "period": "revenue-1", "from": "2026-11-21T00:00:00Z", "until": "2026-11-22T00:00:00Z", "revenue_micro": 4_200_000,
-                "snapshot": {"evidence": [], "training": []}, "suggested": [{"account": "ada", "weight": 3}], "closed_at": "2026-11-22T00:00:00Z"}]}),
+                "snapshot": {"evidence": [{"account_id": "a", "account": "ada", "evidence_total_micro": 5_000_000, "evidence_micro": 3_000_000}],
+                    "jurors": [{"account_id": "g", "account": "grace", "amount_micro": 120_000}],
+                    "subsidies": [{"account_id": "o", "account": "operator", "amount_micro": 69_300_000}], "training": []},
+                "suggested": [{"account": "ada", "weight": 3_000_000}, {"account": "grace", "weight": 120_000}], "closed_at": "2026-11-22T00:00:00Z"}]}),
     )
+}
+
+pub(crate) fn revenue_shares() -> Vec<RevenueShareView> {
+    view(json!([
+        {"id": "018f-share-2", "proposal_id": "018f-proposal-2", "period": "revenue-2", "weight": 3, "amount_micro": 1_400_000,
+            "created_at": "2026-11-22T10:00:00Z", "claimed_at": null},
+        {"id": "018f-share-1", "proposal_id": "018f-proposal-1", "period": "revenue-1", "weight": 1, "amount_micro": 250_000,
+            "created_at": "2026-11-21T10:00:00Z", "claimed_at": "2026-11-21T11:00:00Z"}]))
 }
 
 pub(crate) fn comments() -> Vec<CommentView> {

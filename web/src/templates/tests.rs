@@ -457,6 +457,7 @@ fn add_governance_pages(g: &mut Gallery, dress: Dress) {
         &LedgerPage {
             ledger: s::ledger(),
             revenue: s::revenue(),
+            shares: dress.many(s::revenue_shares()),
         },
     );
     g.add("log", "/log", &log::page(dress));

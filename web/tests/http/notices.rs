@@ -110,7 +110,7 @@ async fn preferences_are_kept_and_warnings_stay_on() {
             price(all.clone())["mail"].clone(),
             all.as_array().unwrap().len()
         ),
-        (json!(true), 9)
+        (json!(true), 10)
     );
     let silent = json!({"choices": [{"kind": "security", "app": false, "mail": false}]});
     let refused = ask(&world, Method::PUT, path, &ada, &silent).await;

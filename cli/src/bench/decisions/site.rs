@@ -19,7 +19,7 @@ use plumbline_service::jobs::JobRunner;
 use plumbline_service::time::rfc3339;
 use plumbline_service::{PasswordCost, Service, ServiceConfig, ServiceParts};
 use plumbline_store::markets::{self, Market};
-use plumbline_store::{Store, StoreError, StoreOptions, outbox};
+use plumbline_store::{Store, StoreError, StoreOptions, decisions, outbox};
 use plumbline_web::{RateLimits, RunningServer, WebConfig};
 
 /// Longest wait for decisions.
@@ -160,18 +160,19 @@ impl Site {
         Ok(run)
     }
 
-    /// Version of the throttle on a run, once it is decided.
-    pub fn decided_on(&self, run: &str) -> Result<i64> {
+    /// Version of the first throttle on a run after a version, once it is decided. It may have been renewed since.
+    pub fn throttled_since(&self, since: i64, run: &str) -> Result<i64> {
         let began = Instant::now();
         loop {
             // Not while the decision is on its way.
             std::thread::sleep(Duration::from_millis(500));
-            let newest = self.service.decisions(&self.operator, None, 20)?;
-            let found = newest.items.iter().find(|view| {
-                view.decision["target"]["uid"] == run && view.decision["action"] == "throttle"
-            });
-            if let Some(view) = found {
-                return Ok(view.version);
+            let newest =
+                (self.store).read::<_, StoreError, _>(|tx| decisions::by_target(tx, run, 20))?;
+            let mut oldest_first = newest.iter().rev();
+            if let Some(first) =
+                oldest_first.find(|row| row.version > since && row.action == "throttle")
+            {
+                return Ok(first.version);
             }
             anyhow::ensure!(began.elapsed() < PATIENCE, "nothing was decided on {run}");
         }

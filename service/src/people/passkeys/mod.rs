@@ -10,8 +10,8 @@ mod signing_in;
 mod site;
 
 use plumbline_access::Action;
+use plumbline_store::accounts;
 use plumbline_store::passkeys::{self, Passkey};
-use plumbline_store::{Tx, accounts};
 use webauthn_rp::bin::{Decode, Encode};
 use webauthn_rp::request::register::UserHandle16;
 use webauthn_rp::response::Backup;
@@ -80,8 +80,8 @@ impl Service {
     /// `not-found` for one that is none of the actor's; `last-way-in` for the last of an account without a password.
     pub fn remove_passkey(&self, ctx: &Context, id: &str) -> Result<()> {
         self.allow(&ctx.actor, Action::ManagePasskeys)?;
-        let (account, id, now) = (account_of(&ctx.actor)?, id.to_owned(), self.now());
-        self.write(move |tx| {
+        let (account, id) = (account_of(&ctx.actor)?, id.to_owned());
+        self.write_at(move |tx, now| {
             let all = passkeys::of_account(tx, &account)?;
             let found = all.iter().find(|row| row.id == id);
             let row = found.ok_or_else(|| ServiceError::not_found("passkey", &id))?;
@@ -102,11 +102,6 @@ impl Service {
             )
         })
     }
-}
-
-/// Removes every passkey of an account, which is being closed or was stolen.
-pub(super) fn forget(tx: &mut Tx, account_id: &str) -> Result<usize> {
-    Ok(passkeys::forget(tx, account_id)?)
 }
 
 fn view(row: &Passkey) -> Result<PasskeyView> {

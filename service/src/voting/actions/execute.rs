@@ -15,8 +15,9 @@ use crate::commands::{ProposedAction, RevenueShare};
 use crate::events::publish;
 use crate::ledger::{TREASURY, post};
 use crate::policy::timestamp;
+use crate::revenue::Split;
 use crate::time::Millis;
-use crate::{Result, ServiceConfig, ServiceError, roles, settlement};
+use crate::{Result, ServiceConfig, ServiceError, revenue, roles, settlement};
 
 /// Makes the effect of `motion`; what was done comes back, for the record. Identifiers that it makes
 /// follow from the proposal's, so that nothing can be made twice.
@@ -65,10 +66,7 @@ pub(in crate::voting) fn execute(
             account,
             amount_micro,
             ..
-        } => {
-            let shares = [RevenueShare { account, weight: 1 }];
-            pay(tx, motion, "treasury-payment", amount_micro, &shares, now)
-        }
+        } => pay(tx, motion, &account, amount_micro, now),
         ProposedAction::Membership {
             account,
             grant,
@@ -81,8 +79,8 @@ pub(in crate::voting) fn execute(
         ProposedAction::RevenueSplit {
             amount_micro,
             shares,
-            ..
-        } => pay(tx, motion, "revenue", amount_micro, &shares, now),
+            period,
+        } => divide(tx, motion, &period, amount_micro, &shares, now),
         action @ ProposedAction::SealCreation { .. } => make_seal(tx, motion, action, now),
         ProposedAction::Ratify {
             seal_id, keep_s, ..
@@ -150,28 +148,56 @@ fn adopt_policy(tx: &mut Tx, motion: &Motion, toml: &str, now: Millis) -> Result
     Ok(told)
 }
 
-/// Pays out of the treasury in one transfer, to the last micro-credit.
+/// Pays out of the treasury.
 fn pay(
     tx: &mut Tx,
     motion: &Motion,
-    kind: &str,
+    account: &str,
+    amount_micro: i64,
+    now: Millis,
+) -> Result<Value> {
+    let (id, payee) = (&motion.row.id, person(tx, account)?);
+    let entries = vec![
+        (TREASURY.to_owned(), -amount_micro),
+        (payee.id, amount_micro),
+    ];
+    let transfer_id = format!("{id}-effect");
+    post(
+        tx,
+        transfer_id.clone(),
+        now,
+        "treasury-payment",
+        id,
+        entries,
+    )?;
+    let lines = json!([{"account": account, "paid_micro": amount_micro}]);
+    Ok(json!({"transfer_id": transfer_id, "paid_micro": amount_micro, "lines": lines}))
+}
+
+/// Divides a sum, to the last micro-credit, into shares to claim.
+fn divide(
+    tx: &mut Tx,
+    motion: &Motion,
+    period: &str,
     amount_micro: i64,
     shares: &[RevenueShare],
     now: Millis,
 ) -> Result<Value> {
-    let mut entries = vec![(TREASURY.to_owned(), -amount_micro)];
     let mut lines = Vec::with_capacity(shares.len());
+    let mut to = Vec::with_capacity(shares.len());
     for (share, part) in parts(amount_micro, shares)? {
-        entries.push((person(tx, &share.account)?.id, part));
-        lines.push(json!({
-            "account": share.account,
-            "weight": share.weight,
-            "paid_micro": part,
-        }));
+        let weight = i64::try_from(share.weight).map_err(ServiceError::internal)?;
+        to.push((person(tx, &share.account)?, weight, part));
+        lines.push(json!({"account": share.account, "weight": weight, "given_micro": part}));
     }
-    let transfer_id = format!("{}-effect", motion.row.id);
-    post(tx, transfer_id.clone(), now, kind, &motion.row.id, entries)?;
-    Ok(json!({"transfer_id": transfer_id, "paid_micro": amount_micro, "lines": lines}))
+    let split = Split {
+        proposal_id: &motion.row.id,
+        period,
+        amount_micro,
+        parts: to,
+    };
+    let transfer_id = revenue::give(tx, split, now)?;
+    Ok(json!({"transfer_id": transfer_id, "given_micro": amount_micro, "lines": lines}))
 }
 
 fn cancel(tx: &mut Tx, config: &ServiceConfig, proposal_id: &str, now: Millis) -> Result<Value> {

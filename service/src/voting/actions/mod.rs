@@ -228,7 +228,7 @@ fn check_shares(tx: &mut Tx, shares: &[RevenueShare]) -> Result<()> {
     let mut seen = BTreeSet::new();
     for one in shares {
         let account = person(tx, &one.account)?;
-        if one.weight == 0 || !seen.insert(account.id) {
+        if one.weight == 0 || i64::try_from(one.weight).is_err() || !seen.insert(account.id) {
             return Err(bad("each account is named once, with a weight above zero"));
         }
     }

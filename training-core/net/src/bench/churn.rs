@@ -104,6 +104,7 @@ fn train(options: &BenchOptions, spec: RunSpec, kills: usize) -> Result<Finished
     let host = Host::start(HostOptions {
         data_dir: options.folder.join(&spec.id),
         cores: 0,
+        ..HostOptions::default()
     })?;
     let voided = std::sync::Arc::new(std::sync::atomic::AtomicU64::new(0));
     let count = std::sync::Arc::clone(&voided);

@@ -12,7 +12,7 @@ use plumbline_training_core::schedule::LrSchedule;
 use super::*;
 use crate::auditor::{Auditor, AuditorOptions};
 use crate::gate::Gate;
-use crate::node::{InnerPlan, NodeHandle, NodeOptions, TrainerFactory};
+use crate::node::{Effort, InnerPlan, NodeHandle, NodeOptions, TrainerFactory};
 use crate::payload::{self, VectorKind};
 use crate::run::HistoryPoint;
 use crate::testing::{Bigram, Cycle, VOCABULARY};
@@ -162,6 +162,7 @@ impl Rig {
             rules,
             secret: [9; 32],
             batch: BATCH,
+            exact: true,
             auditor: Auditor::spawn(AuditorOptions {
                 trainer: Box::new(|| Ok(Box::new(Bigram::new()))),
                 data: Arc::new(Cycle),
@@ -214,6 +215,7 @@ impl Rig {
         NodeHandle::spawn(NodeOptions {
             transport: Box::new(self.hub.connect(NodeId::new(name).unwrap()).unwrap()),
             trainer,
+            effort: Effort::Cpu,
             data: Arc::new(Cycle),
             plan: plan(self.scheme),
             gate: Arc::clone(&self.gate),

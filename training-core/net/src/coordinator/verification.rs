@@ -25,6 +25,8 @@ pub struct Verification {
     pub secret: [u8; 32],
     /// Does contributions again.
     pub auditor: Auditor,
+    /// Whether nodes of this process compute as the auditor does, bit for bit.
+    pub exact: bool,
     /// Inner batch rows, to tell steps from sequences.
     pub batch: usize,
 }
@@ -147,7 +149,8 @@ impl Coordinator {
         let open = self.state.open()?;
         let mine = open.assignments.iter().find(|a| a.node == *node)?;
         let shown = self.shown.get(node)?;
-        let batch = self.options.verification.as_ref()?.batch.max(1) as u64;
+        let verification = self.options.verification.as_ref()?;
+        let batch = verification.batch.max(1) as u64;
         let base = match self.bases.get(node) {
             Some(digest) => Some(self.options.transport.get(digest).ok()?),
             None => None,
@@ -166,7 +169,7 @@ impl Coordinator {
             payload: shown.payload,
             state: shown.state,
             tokens: open.commitments.get(node)?.tokens,
-            same_machine: !self.options.transport.is_outside(node),
+            same_machine: verification.exact && !self.options.transport.is_outside(node),
         })
     }
 

@@ -12,7 +12,9 @@ use plumbline_training_core::outer::{Nesterov, OuterStep};
 use plumbline_training_core::round::{DeadlineRule, NodeId, Origin, RoundRules};
 use plumbline_training_core::time::Micros;
 use plumbline_training_core::trainer::LocalTrainer;
-use plumbline_training_model::{Checkpoint, Layout, Model, ModelConfig, Tokenizer, Trainer};
+use plumbline_training_model::{
+    Checkpoint, DeviceName, Layout, Model, ModelConfig, Products, Tokenizer, Trainer,
+};
 
 use super::{Run, Subscribers, is_complete, lock};
 use crate::auditor::{Auditor, AuditorOptions};
@@ -23,7 +25,7 @@ use crate::coordinator::{
 use crate::corpus::{Corpus, RawSource};
 use crate::error::HostError;
 use crate::gate::Gate;
-use crate::node::{InnerPlan, NodeHandle, NodeOptions};
+use crate::node::{Effort, InnerPlan, NodeHandle, NodeOptions};
 use crate::remote::{Gateway, Job, Network};
 use crate::run::{HistoryPoint, RunEvent, RunSpec, RunStatus};
 use crate::transport::{LocalHub, TransportLimits};
@@ -37,6 +39,7 @@ pub(super) struct Start {
     pub(super) run: Arc<Run>,
     pub(super) gate: Arc<Gate>,
     pub(super) cores: usize,
+    pub(super) device: DeviceName,
     pub(super) subscribers: Arc<Subscribers>,
     pub(super) sources: Vec<RawSource>,
     pub(super) resumed: Option<(Snapshot, Tokenizer)>,
@@ -50,6 +53,7 @@ pub(crate) struct Live {
     hub: LocalHub,
     nodes: Vec<NodeHandle>,
     named: AtomicUsize,
+    device: DeviceName,
     pub(super) gateway: Option<Gateway>,
 }
 
@@ -102,6 +106,7 @@ fn train(start: Start) -> Result<RunStatus, HostError> {
         run,
         gate,
         cores,
+        device,
         subscribers,
         sources,
         resumed,
@@ -125,7 +130,7 @@ fn train(start: Start) -> Result<RunStatus, HostError> {
         scheme: spec.scheme,
         geometry: geometry_of(&spec.model)?,
         outer: outer_of(spec, &snapshot)?,
-        verification: verification_of(spec, &data, &gate, run.lane)?,
+        verification: verification_of(spec, &data, (&gate, run.lane), device)?,
         start: snapshot,
         aggregator: spec.aggregator.build(),
         transport: Box::new(hub.connect(NodeId::new(COORDINATOR).map_err(spec_error)?)?),
@@ -145,6 +150,7 @@ fn train(start: Start) -> Result<RunStatus, HostError> {
         hub,
         nodes: Vec::new(),
         named: AtomicUsize::new(0),
+        device,
         gateway,
     };
     if !complete {
@@ -298,8 +304,8 @@ fn open_to_others(
 fn verification_of(
     spec: &RunSpec,
     data: &Arc<Corpus>,
-    gate: &Arc<Gate>,
-    lane: u64,
+    (gate, lane): (&Arc<Gate>, u64),
+    device: DeviceName,
 ) -> Result<Option<Verification>, HostError> {
     let Some(rules) = spec.verify else {
         return Ok(None);
@@ -311,13 +317,18 @@ fn verification_of(
         trainer: Box::new(move || Ok(Box::new(Trainer::new(model, optimizer, seed)?))),
         data: data.clone(),
         plan: plan_of(spec),
-        gate: Arc::clone(gate),
+        // On a GPU the permit is the GPU's, and the auditor works beside it.
+        gate: match device.is_cpu() {
+            true => Arc::clone(gate),
+            false => Arc::new(Gate::new(1)),
+        },
         lane,
     })?;
     Ok(Some(Verification {
         rules,
         secret,
         auditor,
+        exact: device.is_cpu(),
         batch: spec.batch,
     }))
 }
@@ -398,9 +409,13 @@ impl Live {
         let number = self.named.fetch_add(1, Ordering::Relaxed) + 1;
         let id = NodeId::new(format!("node-{number}")).map_err(spec_error)?;
         let (model, optimizer, seed) = (spec.model.clone(), spec.optimizer, spec.seed);
+        let device = self.device;
+        // The auditor does this work again on the processor.
+        let place = (device, Products::of_run(spec.verify.is_some()));
         let handle = NodeHandle::spawn(NodeOptions {
             transport: Box::new(self.hub.connect(id.clone())?),
-            trainer: Box::new(move || Ok(Box::new(Trainer::new(model, optimizer, seed)?))),
+            trainer: Box::new(move || Ok(Box::new(Trainer::on(model, optimizer, seed, place)?))),
+            effort: Effort::on(device),
             data: self.data.clone(),
             plan: plan_of(spec),
             gate: Arc::clone(gate),

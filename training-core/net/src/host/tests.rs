@@ -41,7 +41,12 @@ fn spec(folder: &Path, id: &str) -> RunSpec {
 
 fn host(folder: &Path) -> Host {
     let data_dir = folder.join("data");
-    Host::start(HostOptions { data_dir, cores: 2 }).unwrap()
+    Host::start(HostOptions {
+        data_dir,
+        cores: 2,
+        ..HostOptions::default()
+    })
+    .unwrap()
 }
 
 fn wait_for(what: impl Fn() -> bool) {

@@ -492,6 +492,7 @@ mod tests {
         let host = Host::start(HostOptions {
             data_dir: folder.path().join("training"),
             cores: 1,
+            ..HostOptions::default()
         })
         .unwrap();
         let specimen = Specimen {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use plumbline_training_core::codec::{Scheme, SparseOptions};
 use plumbline_training_core::schedule::LrSchedule;
 use plumbline_training_core::verify::VerifyRules;
-use plumbline_training_model::ModelConfig;
+use plumbline_training_model::{DeviceName, ModelConfig};
 
 use super::*;
 use crate::corpus::SourceSpec;
@@ -49,7 +49,12 @@ pub(super) fn spec(folder: &Path, nodes: usize) -> RunSpec {
 
 pub(super) fn host(folder: &Path, address: SocketAddr) -> Host {
     let data_dir = folder.join("data");
-    let host = Host::start(HostOptions { data_dir, cores: 2 }).unwrap();
+    let host = Host::start(HostOptions {
+        data_dir,
+        cores: 2,
+        ..HostOptions::default()
+    })
+    .unwrap();
     let options = ListenOptions {
         address,
         relay: None,
@@ -91,7 +96,7 @@ pub(super) fn options(folder: &Path, ticket: &Ticket) -> MemberOptions {
 }
 
 fn join(folder: &Path, ticket: &Ticket) -> Worker {
-    Worker::start(options(folder, ticket), None).unwrap()
+    Worker::start(options(folder, ticket), None, DeviceName::Cpu).unwrap()
 }
 
 pub(super) fn loopback() -> SocketAddr {
@@ -183,7 +188,12 @@ fn a_coordinator_that_is_back_goes_on_with_its_nodes() {
     drop(before);
     let after = wait_for("the address", || {
         let data_dir = scratch.path().join("data");
-        let host = Host::start(HostOptions { data_dir, cores: 2 }).unwrap();
+        let host = Host::start(HostOptions {
+            data_dir,
+            cores: 2,
+            ..HostOptions::default()
+        })
+        .unwrap();
         let relay = None;
         let listening = host.listen(&ListenOptions { address, relay });
         listening.is_ok().then_some(host)
@@ -215,7 +225,7 @@ fn whoever_cannot_join_is_told_why() {
     host.start_run(spec).unwrap();
     let ticket = ticket(&host);
     let refused = |options: MemberOptions, data: Option<&Path>| -> String {
-        match Worker::start(options, data) {
+        match Worker::start(options, data, DeviceName::Cpu) {
             Ok(_) => "joined".into(),
             Err(error) => error.to_string(),
         }
@@ -251,14 +261,14 @@ fn own_data_is_trained_on_or_named() {
     let junk = scratch.path().join("junk.bin");
     std::fs::write(&junk, [0xff_u8, 0xfe, 0x00, 0x80].repeat(1_000)).unwrap();
     for (data, words) in [(&tiny, "\"data\" holds"), (&junk, "junk.bin")] {
-        let failed = Worker::start(options(&home, &ticket), Some(data));
+        let failed = Worker::start(options(&home, &ticket), Some(data), DeviceName::Cpu);
         let error = failed.err().unwrap().to_string();
         assert!(error.contains(words), "{error}");
     }
     let own = scratch.path().join("own");
     std::fs::create_dir(&own).unwrap();
     std::fs::write(own.join("a.txt"), "let it = be; ".repeat(2_000)).unwrap();
-    let worker = Worker::start(options(&home, &ticket), Some(&own)).unwrap();
+    let worker = Worker::start(options(&home, &ticket), Some(&own), DeviceName::Cpu).unwrap();
     round_with(&host, 3, &[worker.id().as_str()]);
     host.stop(RUN).unwrap();
     worker.finish().unwrap();

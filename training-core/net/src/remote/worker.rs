@@ -10,7 +10,7 @@ use plumbline_training_core::outer::OuterStep;
 use plumbline_training_core::pacing::FULL_BPS;
 use plumbline_training_core::round::NodeId;
 use plumbline_training_core::trainer::LocalTrainer;
-use plumbline_training_model::{Tokenizer, Trainer};
+use plumbline_training_model::{DeviceDescription, DeviceName, Products, Tokenizer, Trainer};
 
 use super::error::PeerError;
 use super::member::{Member, MemberOptions};
@@ -18,7 +18,7 @@ use super::{CORPUS_BYTES_MAX, Job, TOKENIZER_BYTES_MAX};
 use crate::corpus::{Corpus, CorpusError, SequenceSource, SourceSpec, load_sources};
 use crate::error::HostError;
 use crate::gate::Gate;
-use crate::node::{Meter, NodeError, NodeHandle, NodeOptions};
+use crate::node::{Effort, Meter, NodeError, NodeHandle, NodeOptions};
 use crate::rebuild::Rebuild;
 use crate::transport::Transport;
 use crate::vault::write_atomically;
@@ -34,7 +34,10 @@ const NOWHERE: u64 = 1 << 61;
 pub struct Worker {
     id: NodeId,
     job: Job,
+    device: DeviceDescription,
+    products: Products,
     speed: u64,
+    measured: f64,
     handle: NodeHandle,
 }
 
@@ -67,12 +70,18 @@ pub enum WorkerError {
 }
 
 impl Worker {
-    /// Joins and begins to train. `data` is trained on instead of the run's
+    /// Joins and begins to train on `device`. `data` is trained on instead of the run's
     /// corpus, where the run does not check.
     ///
     /// # Errors
     /// [`WorkerError`]; see there.
-    pub fn start(options: MemberOptions, data: Option<&Path>) -> Result<Self, WorkerError> {
+    pub fn start(
+        options: MemberOptions,
+        data: Option<&Path>,
+        device: DeviceName,
+    ) -> Result<Self, WorkerError> {
+        // Before anybody is told of it: a node without its device is none.
+        let found = device.describe()?;
         let folder = options.folder.clone();
         let share = options.max_share_bps.min(FULL_BPS);
         let (member, job, parameters) = Member::join(options)?;
@@ -89,12 +98,17 @@ impl Worker {
         if let Some(parameters) = parameters {
             member.fetch(&parameters, job.payload_most()).ok();
         }
-        let speed = measure(&job, &corpus)? * u64::from(share) / u64::from(FULL_BPS);
+        // Who does this work again does it on a processor.
+        let products = Products::of_run(job.verified).on(device);
+        let place = (device, products);
+        let whole = measure(&job, &corpus, place)?;
+        let speed = whole.saturating_mul(u64::from(share)) / u64::from(FULL_BPS);
         let (model, optimizer, seed) = (job.model.clone(), job.optimizer, job.seed);
         let id = member.id().clone();
         let handle = NodeHandle::spawn(NodeOptions {
             transport: Box::new(member),
-            trainer: Box::new(move || Ok(Box::new(Trainer::new(model, optimizer, seed)?))),
+            trainer: Box::new(move || Ok(Box::new(Trainer::on(model, optimizer, seed, place)?))),
+            effort: Effort::on(device),
             data: Arc::new(corpus),
             plan: job.plan,
             gate: Arc::new(Gate::new(1)),
@@ -108,12 +122,23 @@ impl Worker {
                 _ => None,
             },
         })?;
-        Ok(Self {
+        let worker = Self {
             id,
+            measured: tokens_per_second(&job, whole),
+            device: found,
+            products,
             job,
             speed,
             handle,
-        })
+        };
+        tracing::info!(
+            device = %worker.device,
+            %products,
+            tokens_per_second = worker.measured,
+            model_flops_utilisation = worker.utilisation(),
+            "measured before joining"
+        );
+        Ok(worker)
     }
 
     /// The node's name: its key.
@@ -126,9 +151,25 @@ impl Worker {
         &self.job
     }
 
-    /// Tokens per second by its own measure.
+    /// Tokens per second by its own measure, at the share that it gives.
     pub fn tokens_per_second(&self) -> f64 {
-        self.speed as f64 * self.job.model.sequence as f64 / 1_000.0
+        tokens_per_second(&self.job, self.speed)
+    }
+
+    /// What it trains on.
+    pub fn device(&self) -> &DeviceDescription {
+        &self.device
+    }
+
+    /// The type of its matrix products.
+    pub fn products(&self) -> Products {
+        self.products
+    }
+
+    /// The share of the device's bf16 peak that the model's arithmetic reached in that measurement, at full speed; none where
+    /// the peak is not known.
+    pub fn utilisation(&self) -> Option<f64> {
+        self.device.utilisation(&self.job.model, self.measured)
     }
 
     /// How it spends its time.
@@ -190,9 +231,14 @@ fn own_corpus(member: &Member, job: &Job, path: &Path) -> Result<Corpus, WorkerE
     )?)
 }
 
-/// Sequences in 1,000 seconds on one core that is all its own.
-fn measure(job: &Job, corpus: &Corpus) -> Result<u64, WorkerError> {
-    let mut trainer = Trainer::new(job.model.clone(), job.optimizer, job.seed)?;
+/// What `sequences` in 1,000 seconds are in tokens per second.
+fn tokens_per_second(job: &Job, sequences: u64) -> f64 {
+    sequences as f64 * job.plan.length as f64 / 1_000.0
+}
+
+/// Sequences in 1,000 seconds on a core, or a GPU, that is all its own.
+fn measure(job: &Job, corpus: &Corpus, place: (DeviceName, Products)) -> Result<u64, WorkerError> {
+    let mut trainer = Trainer::on(job.model.clone(), job.optimizer, job.seed, place)?;
     let (batch, length) = (job.plan.batch, job.plan.length);
     let mut begun = Instant::now();
     let mut steps = 0_u64;

@@ -1,11 +1,17 @@
 //! Revenue by periods: what inference earned goes to the treasury at the end of
-//! a day, with a snapshot of who contributed what. Dividing it is a proposal.
+//! a day, with a snapshot of who contributed what. Dividing it is a proposal,
+//! and what a vote gave to an account is its to claim.
 
+mod shares;
+mod statement;
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
 use plumbline_access::Action;
-use plumbline_governance::voting::split::largest_remainder;
 use plumbline_store::inference::{self, RevenuePeriod, Usage};
+use plumbline_store::revenue_shares::{self, Contribution};
 use plumbline_store::standings::{self, By};
 use plumbline_store::{Tx, accounts, runs};
 use serde_json::json;
@@ -19,9 +25,12 @@ use crate::ledger::{TREASURY, post};
 use crate::metering::{DAY, INFERENCE, REVENUE};
 use crate::time::{Millis, rfc3339};
 use crate::views::{
-    ContributionSnapshot, PeriodContribution, PeriodWork, RevenuePeriodView, RevenueView, UsageView,
+    ContributionSnapshot, PeriodAmount, PeriodContribution, PeriodWork, RevenuePeriodView,
+    RevenueView, UsageView,
 };
 use crate::{Result, Service, ServiceError};
+
+pub(crate) use shares::{Split, ensure_account, give};
 
 /// Accounts in a snapshot; as many as a split takes.
 const MOST_CONTRIBUTORS: i64 = 100;
@@ -31,8 +40,6 @@ const MOST_NODES: usize = 1_000;
 const MOST_PERIODS: i64 = 100;
 /// Rows of usage in one answer.
 const MOST_USAGE: i64 = 1_000;
-/// Rows of usage in one statement.
-const MOST_LINES: i64 = 50_000;
 
 impl Service {
     /// Closes the period that ended with the last day, if anything was earned in it.
@@ -86,22 +93,6 @@ impl Service {
         let rows = self.read(|tx| Ok(inference::usage_of(tx, &account, from, MOST_USAGE)?))?;
         Ok(rows.into_iter().map(usage_view).collect())
     }
-
-    /// The statement of a closed period as CSV: what was charged, and how a split by evidence would divide it, to
-    /// the last micro-credit.
-    ///
-    /// # Errors
-    /// `not-found`.
-    pub fn revenue_statement(&self, ctx: &Context, version: i64) -> Result<String> {
-        self.allow(&ctx.actor, Action::ReadLedger)?;
-        self.read(|tx| {
-            let row = inference::periods(tx, Some(version.saturating_add(1)), 1)?;
-            let row = row.into_iter().find(|row| row.version == version);
-            let row = row.ok_or_else(|| ServiceError::not_found("period", version.to_string()))?;
-            let usage = inference::usage_between(tx, row.from_at, row.until_at, MOST_LINES)?;
-            statement(&view(row)?, &usage)
-        })
-    }
 }
 
 fn held(tx: &mut Tx, account: &str) -> Result<i64> {
@@ -119,12 +110,17 @@ fn close(tx: &mut Tx, until: Millis, training: Vec<PeriodWork>, now: Millis) -> 
         Some(row) => snapshot_of(row)?,
         None => ContributionSnapshot::default(),
     };
+    let from = before.map_or(until - DAY, |row| row.until_at);
+    let jurors = revenue_shares::juror_pay(tx, from, until, MOST_CONTRIBUTORS)?;
+    let subsidies = revenue_shares::subsidies(tx, from, until, MOST_CONTRIBUTORS)?;
     let snapshot = ContributionSnapshot {
         evidence: contributions(tx, &earlier)?,
+        jurors: named(tx, jurors)?,
+        subsidies: named(tx, subsidies)?,
         training,
     };
     let period = RevenuePeriod {
-        from_at: before.map_or(until - DAY, |row| row.until_at),
+        from_at: from,
         until_at: until,
         revenue_micro: earned,
         snapshot: serde_json::to_string(&snapshot).map_err(ServiceError::internal)?,
@@ -158,6 +154,17 @@ fn contributions(tx: &mut Tx, before: &ContributionSnapshot) -> Result<Vec<Perio
     Ok(contributions)
 }
 
+fn named(tx: &mut Tx, rows: Vec<Contribution>) -> Result<Vec<PeriodAmount>> {
+    let of = |row: Contribution| {
+        Ok(PeriodAmount {
+            account: accounts::get(tx, &row.account_id)?.handle,
+            account_id: row.account_id,
+            amount_micro: row.amount_micro,
+        })
+    };
+    rows.into_iter().map(of).collect()
+}
+
 fn name(version: i64) -> String {
     format!("revenue-{version}")
 }
@@ -168,21 +175,40 @@ fn snapshot_of(row: &RevenuePeriod) -> Result<ContributionSnapshot> {
 
 fn view(row: RevenuePeriod) -> Result<RevenuePeriodView> {
     let snapshot = snapshot_of(&row)?;
-    let share = |one: &PeriodContribution| RevenueShare {
-        account: one.account.clone(),
-        weight: u64::try_from(one.evidence_micro).unwrap_or(0),
-    };
-    let shares = snapshot.evidence.iter().map(share);
     Ok(RevenuePeriodView {
         version: row.version,
         period: name(row.version),
         from: rfc3339(row.from_at),
         until: rfc3339(row.until_at),
         revenue_micro: row.revenue_micro,
-        suggested: shares.filter(|share| share.weight > 0).collect(),
+        suggested: suggested(&snapshot),
         snapshot,
         closed_at: rfc3339(row.closed_at),
     })
+}
+
+/// What evidence earned and jurors were paid: what each of them has given for the price to be right.
+fn suggested(snapshot: &ContributionSnapshot) -> Vec<RevenueShare> {
+    let evidence = snapshot.evidence.iter();
+    let evidence = evidence.map(|one| (&one.account, one.evidence_micro));
+    let jurors = snapshot.jurors.iter();
+    let jurors = jurors.map(|one| (&one.account, one.amount_micro));
+    let mut weights: BTreeMap<&str, u64> = BTreeMap::new();
+    for (account, micro) in evidence.chain(jurors) {
+        let weight = weights.entry(account).or_default();
+        *weight = weight.saturating_add(u64::try_from(micro).unwrap_or(0));
+    }
+    let mut shares: Vec<RevenueShare> = weights
+        .into_iter()
+        .filter(|(_, weight)| *weight > 0)
+        .map(|(account, weight)| RevenueShare {
+            account: account.to_owned(),
+            weight,
+        })
+        .collect();
+    shares.sort_by_key(|share| Reverse(share.weight));
+    shares.truncate(MOST_CONTRIBUTORS as usize);
+    shares
 }
 
 fn usage_view(row: Usage) -> UsageView {
@@ -194,33 +220,4 @@ fn usage_view(row: Usage) -> UsageView {
         completion_tokens: row.completion_tokens,
         charged_micro: row.charged_micro,
     }
-}
-
-/// Lines of one kind after the other; no field holds a comma or a quote: ids, handles, times and numbers.
-fn statement(period: &RevenuePeriodView, usage: &[Usage]) -> Result<String> {
-    let mut csv = String::from(
-        "line,period,account,run,day,texts,prompt_tokens,completion_tokens,amount_micro,weight\n",
-    );
-    let name = &period.period;
-    csv.push_str(&format!("revenue,{name},,,,,,,{},\n", period.revenue_micro));
-    for row in usage {
-        csv.push_str(&format!(
-            "charge,{name},{},{},{},{},{},{},{},\n",
-            row.account_id,
-            row.run_id,
-            rfc3339(row.period),
-            row.texts,
-            row.prompt_tokens,
-            row.completion_tokens,
-            row.charged_micro
-        ));
-    }
-    let weights: Vec<u64> = period.suggested.iter().map(|share| share.weight).collect();
-    let revenue = u64::try_from(period.revenue_micro).map_err(ServiceError::internal)?;
-    let parts = largest_remainder(revenue, &weights);
-    for (share, part) in period.suggested.iter().zip(parts) {
-        let (account, weight) = (&share.account, share.weight);
-        csv.push_str(&format!("share,{name},{account},,,,,,{part},{weight}\n"));
-    }
-    Ok(csv)
 }
