@@ -16,6 +16,9 @@ run: ## Start the demo: two governed training runs, an adversary, a market on ea
 serve: ## Start an empty service
 	$(CARGO) run --release --locked --bin plumbline -- serve --listen $(LISTEN)
 
+# Incremental data would double what a full test leaves on the disk, and a
+# clean clone builds everything once.
+test lint: export CARGO_INCREMENTAL = 0
 test: browser tools slurm lint ## Everything that must hold: lints, unit, property, system and browser tests, docs
 	$(CARGO) build --locked --bin plumbline
 	$(CARGO) test --locked --workspace --no-fail-fast
